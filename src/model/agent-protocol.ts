@@ -1,0 +1,81 @@
+import type { Action, Direction } from './flow-log.ts'
+
+/** What an agent and the control plane say to each other, as JSON over HTTP (docs/reference/agent-protocol.md). */
+export const AGENT_PROTOCOL_VERSION = 1
+
+/** Which device a NIC or gateway is. `guest`: the device's other end is the guest, so directions are mirrored. */
+export interface Binding {
+  device?: string
+  /** Name of a network namespace as `ip netns` knows it. */
+  netns?: string
+  side: 'guest' | 'own'
+  mac?: string
+}
+
+export interface Assignment {
+  flowLogId: string
+  /** UUID of the NIC or gateway: the record's interface-id. */
+  interfaceId: string
+  /** The record's account-id. */
+  contractNumber: number
+  action: Action
+  direction: Direction
+  bucket: string
+  /** '' when the tenant gave no prefix. */
+  prefix: string
+  binding: Binding
+}
+
+/** GET /agent/v1/assignments?version=N&waitS=S: answers at once when N is not the current version. */
+export interface Assignments {
+  version: string
+  windowSizeS: number
+  assignments: Assignment[]
+}
+
+export type PointState = 'attached' | 'waiting' | 'failed'
+
+/** POST /agent/v1/report: heartbeat; sent at once when a state changes. Answer: 204. */
+export interface AgentReport {
+  protocol: number
+  agentVersion: string
+  startedAt: string
+  /** The version of the assignments that this report describes. */
+  assignmentsVersion: string
+  /** One for each assignment; a flow log that is missing here is not captured any more. */
+  points: { flowLogId: string; state: PointState; device?: string; message?: string }[]
+  health: AgentHealth
+}
+
+export interface AgentHealth {
+  windowStartS: number
+  windowSizeS: number
+  flows: number
+  flowsMax: number
+  skippedPackets: number
+  spool: { segments: number; bytes: number; oldestWindowStartS?: number }
+  lastDelivery?: { object: string; bucket: string; records: number; bytes: number; at: string }
+  lastError?: { message: string; at: string }
+}
+
+/** POST /agent/v1/uploads: asks where to put a segment. The same segment gets the same answer until acknowledged. */
+export interface UploadRequest {
+  segmentId: string
+  flowLogIds: string[]
+  windowStartS: number
+  /** Bytes of the gzip object. */
+  size: number
+  /** SHA-256 of these bytes, hex. */
+  sha256: string
+  records: number
+}
+
+/** `delivered`: the object is there already, nothing is to be sent. */
+export interface UploadGrant {
+  bucket: string
+  objectName: string
+  delivered: boolean
+  url: string
+  headers: Record<string, string>
+  expiresAt: string
+}
