@@ -1,29 +1,30 @@
 #!/usr/bin/env node
-// Completes package-lock.json with the optional platform packages that this machine's registry did not offer, so that
-// `npm ci` accepts the lock here and installs the right binary on every other platform.
-// usage: node complete-lockfile.mjs [package-lock.json]
+// Adds to package-lock.json the optional platform packages that a registry mirror did not offer when the lock was
+// made. `npm ci` refuses a lock without them, and users on other platforms need them. Run after each dependency change.
+//
+//   node scripts/complete-lockfile.mjs
 import { readFileSync, writeFileSync } from 'node:fs'
 
-const path = process.argv[2] ?? 'package-lock.json'
-const lock = JSON.parse(readFileSync(path, 'utf8'))
-let added = 0
-for (const parent of Object.values({ ...lock.packages })) {
-  for (const [name, version] of Object.entries(parent.optionalDependencies ?? {})) {
-    const key = `node_modules/${name}`
-    const platform = name.match(
-      /(android|darwin|freebsd|linux|openbsd|sunos|win32)-(arm64|arm|ia32|x64|riscv64|ppc64|s390x|loong64)/,
-    )
-    if (lock.packages[key] || !platform) continue
-    lock.packages[key] = {
-      version,
-      cpu: [platform[2]],
-      ...(parent.dev && { dev: true }),
-      optional: true,
-      os: [platform[1]],
-    }
-    added++
+const PLATFORMS = /\b(aix|android|darwin|freebsd|linux|netbsd|openbsd|openharmony|sunos|win32)\b/
+const ARCHITECTURES = /\b(arm64|arm|ia32|loong64|mips64el|ppc64|riscv64|s390x|x64)\b/
+
+const file = 'package-lock.json'
+const lock = JSON.parse(readFileSync(file, 'utf8'))
+const absent = Object.values(lock.packages).flatMap((parent) =>
+  Object.entries(parent.optionalDependencies ?? {})
+    .map(([name, version]) => ({ key: `node_modules/${name}`, name, version, parent }))
+    .filter(({ key, name }) => !lock.packages[key] && PLATFORMS.test(name) && ARCHITECTURES.test(name)),
+)
+for (const { key, name, version, parent } of absent) {
+  lock.packages[key] = {
+    version,
+    cpu: [name.match(ARCHITECTURES)[1]],
+    ...(parent.dev ? { dev: true } : {}),
+    optional: true,
+    os: [name.match(PLATFORMS)[1]],
   }
 }
-lock.packages = Object.fromEntries(Object.entries(lock.packages).sort(([a], [b]) => (a < b ? -1 : 1)))
-writeFileSync(path, `${JSON.stringify(lock, null, 2)}\n`)
-console.log(`${added} platform packages added to ${path}`)
+const sorted = Object.keys(lock.packages).sort()
+lock.packages = Object.fromEntries(sorted.map((key) => [key, lock.packages[key]]))
+writeFileSync(file, `${JSON.stringify(lock, null, 2)}\n`)
+process.stderr.write(`${absent.length} platform packages added to ${file}\n`)

@@ -1,0 +1,26 @@
+#!/usr/bin/env node
+// The `weir` command. Published packages run the compiled dist/; a checkout runs src/ as it is, on the Node that the
+// repository pins. Kept readable to old versions of Node, which get a sentence instead of a syntax error.
+import { spawn } from 'node:child_process'
+import { existsSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+
+const NODE_MAJOR_MIN = 24
+const compiled = new URL('../dist/cli/main.js', import.meta.url)
+const source = new URL('../src/cli/main.ts', import.meta.url)
+const pinned = fileURLToPath(new URL('../node_modules/node/bin/node', import.meta.url))
+
+if (Number(process.versions.node.split('.')[0]) >= NODE_MAJOR_MIN) {
+  const { main } = await import(existsSync(source) ? source.href : compiled.href)
+  await main()
+} else if (existsSync(pinned)) {
+  const child = spawn(pinned, process.argv.slice(1), { stdio: 'inherit' })
+  process.on('SIGINT', () => {}) // A terminal sends it to the child as well, which ends in good order.
+  process.on('SIGTERM', () => child.kill('SIGTERM'))
+  child.on('exit', (code) => {
+    process.exitCode = code ?? 1
+  })
+} else {
+  process.stderr.write(`weir needs Node.js ${NODE_MAJOR_MIN} or newer; this is ${process.version}\n`)
+  process.exitCode = 3
+}

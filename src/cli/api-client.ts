@@ -1,0 +1,218 @@
+import { WeirError } from '../model/errors.ts'
+import type { FlowLogProperties } from '../model/flow-log.ts'
+import { dataDirectory, readCredentials } from './data-dir.ts'
+
+/** The options that every command which talks to a server takes. */
+export const SERVER_OPTIONS = {
+  server: { type: 'string' },
+  'data-dir': { type: 'string' },
+  json: { type: 'boolean' },
+} as const
+
+export const SERVER_HELP = `  --server URL      control plane, such as http://127.0.0.1:8080 (WEIR_SERVER; else the local one)
+  --data-dir DIR    where the local server keeps its credentials.json (WEIR_DATA_DIR)
+  --json            print JSON instead of a table
+The token comes from WEIR_TOKEN, else from the local server's credentials.json.`
+
+export interface Resource<Properties> {
+  id: string
+  type: string
+  href: string
+  metadata?: { state: string; createdDate: string; lastModifiedDate: string }
+  properties: Properties
+  entities?: Record<string, Collection<unknown>>
+}
+
+export interface Collection<Item> {
+  id: string
+  items?: Item[]
+  _links?: { next?: string }
+}
+
+export interface NicProperties {
+  name?: string
+  mac?: string
+  ips?: string[]
+  lan: number
+  binding?: { host?: string; device?: string; netns?: string; side: 'guest' | 'own'; mac?: string }
+}
+
+export type FlowLog = Resource<FlowLogProperties>
+export type Nic = Resource<NicProperties>
+export type Server = Resource<{ name: string; hostname?: string }>
+export type Datacenter = Resource<{ name: string }>
+
+/** A NIC with the names of what it belongs to. */
+export interface PlacedNic {
+  nic: Nic
+  server: Server
+  datacenter: Datacenter
+  flowLogs: FlowLog[]
+}
+
+const REQUEST_TIMEOUT_MS = 30_000
+const POLL_INTERVAL_MS = 100
+
+/** Speaks the Cloud API with the owner's token. Every failure names the URL and what the server said. */
+export class ApiClient {
+  readonly origin: string
+  readonly #base: string
+  readonly #token: string
+  readonly #signal: AbortSignal
+
+  constructor(options: { origin: string; token: string; signal: AbortSignal }) {
+    this.origin = options.origin
+    this.#base = `${options.origin}/cloudapi/v6`
+    this.#token = options.token
+    this.#signal = options.signal
+  }
+
+  get<T>(path: string): Promise<T> {
+    return this.#json<T>('GET', path)
+  }
+
+  post<T>(path: string, body: unknown): Promise<T> {
+    return this.#json<T>('POST', path, body)
+  }
+
+  async bytes(path: string): Promise<Buffer> {
+    const response = await this.#send('GET', path)
+    return Buffer.from(await response.arrayBuffer())
+  }
+
+  /** Sends a mutation and waits until its request is DONE. Returns the answer's body, undefined when it has none. */
+  async mutate<T>(method: string, path: string, body?: unknown): Promise<T | undefined> {
+    const response = await this.#send(method, path, body)
+    const text = await response.text()
+    const location = response.headers.get('location')
+    if (location !== null) await this.#waitForRequest(location)
+    return text === '' ? undefined : (JSON.parse(text) as T)
+  }
+
+  /** All NICs of the contract with their flow logs. */
+  async nics(): Promise<PlacedNic[]> {
+    const placed: PlacedNic[] = []
+    for (const datacenter of await this.#all<Datacenter>('/datacenters?depth=7&limit=100')) {
+      for (const server of itemsOf<Server>(datacenter, 'servers')) {
+        for (const nic of itemsOf<Nic>(server, 'nics')) {
+          placed.push({ nic, server, datacenter, flowLogs: itemsOf<FlowLog>(nic, 'flowlogs') })
+        }
+      }
+    }
+    return placed
+  }
+
+  /** The one NIC that a person means by a name, a device or a UUID. */
+  async nic(wanted: string): Promise<PlacedNic> {
+    const found = (await this.nics()).filter(({ nic }) =>
+      [nic.id, nic.properties.name, nic.properties.binding?.device].includes(wanted),
+    )
+    if (found.length === 1) return found[0]!
+    if (found.length === 0) {
+      throw new WeirError('WEIR_NOT_FOUND', `no NIC is called '${wanted}'; 'weir nic list' shows all`)
+    }
+    const choices = found.map(
+      ({ nic, server }) => `${nic.id} (${nic.properties.name} of ${server.properties.name})`,
+    )
+    throw new WeirError(
+      'WEIR_USAGE',
+      `'${wanted}' names ${found.length} NICs, give the UUID: ${choices.join(', ')}`,
+    )
+  }
+
+  async #all<Item>(path: string): Promise<Item[]> {
+    const items: Item[] = []
+    for (let next: string | undefined = path; next !== undefined; ) {
+      const page: Collection<Item> = await this.get(next)
+      items.push(...(page.items ?? []))
+      const link: string | undefined = page._links?.next
+      next = link === undefined ? undefined : link.slice(link.indexOf('/cloudapi/v6') + '/cloudapi/v6'.length)
+    }
+    return items
+  }
+
+  async #waitForRequest(location: string): Promise<void> {
+    const path = location.slice(location.indexOf('/requests/'))
+    for (;;) {
+      const { metadata } = await this.get<{ metadata: { status: string; message: string } }>(path)
+      if (metadata.status === 'DONE') return
+      if (metadata.status === 'FAILED') throw new WeirError('WEIR_SERVER_REFUSED', metadata.message)
+      await new Promise((resolve) => setTimeout(resolve, POLL_INTERVAL_MS))
+      this.#signal.throwIfAborted()
+    }
+  }
+
+  async #json<T>(method: string, path: string, body?: unknown): Promise<T> {
+    const response = await this.#send(method, path, body)
+    return (await response.json()) as T
+  }
+
+  async #send(method: string, path: string, body?: unknown): Promise<Response> {
+    const url = path.startsWith('/weir/') ? `${this.origin}${path}` : `${this.#base}${path}`
+    let response: Response
+    try {
+      response = await fetch(url, {
+        method,
+        headers: {
+          authorization: `Bearer ${this.#token}`,
+          ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+        },
+        ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+        signal: AbortSignal.any([this.#signal, AbortSignal.timeout(REQUEST_TIMEOUT_MS)]),
+      })
+    } catch (cause) {
+      const reason = (cause as { cause?: { code?: string } }).cause?.code ?? (cause as Error).name
+      const hint = reason === 'ECONNREFUSED' ? "; is 'weir up' or 'weir server' running?" : ''
+      throw new WeirError('WEIR_SERVER_UNREACHABLE', `${this.origin} does not answer (${reason})${hint}`, {
+        cause,
+      })
+    }
+    if (response.ok) return response
+    throw new WeirError('WEIR_SERVER_REFUSED', await refusal(response, method, url))
+  }
+}
+
+/** Finds the server and the token by options, environment and the local data directory, in this order. */
+export function connect(
+  values: { server?: string | undefined; 'data-dir'?: string | undefined },
+  context: { env: Record<string, string | undefined>; signal: AbortSignal },
+): ApiClient {
+  const directory = dataDirectory(values['data-dir'], context.env)
+  const url = values.server ?? context.env['WEIR_SERVER']
+  const credentials = url !== undefined && context.env['WEIR_TOKEN'] ? undefined : readCredentials(directory)
+  const token = context.env['WEIR_TOKEN'] ?? credentials?.token
+  const origin = url ?? credentials?.url
+  if (origin === undefined) {
+    throw new WeirError(
+      'WEIR_CONFIG_INVALID',
+      `no server is known: ${directory} has no credentials.json; start one with 'weir up', or give --server and WEIR_TOKEN`,
+    )
+  }
+  if (token === undefined)
+    throw new WeirError('WEIR_CONFIG_INVALID', `no token for ${origin}: set WEIR_TOKEN`)
+  return new ApiClient({ origin: originOf(origin), token, signal: context.signal })
+}
+
+function originOf(url: string): string {
+  const parsed = URL.parse(url)
+  if (parsed === null || !/^https?:$/.test(parsed.protocol)) {
+    throw new WeirError('WEIR_USAGE', `'${url}' is not a server URL such as http://127.0.0.1:8080`)
+  }
+  return `${parsed.origin}${parsed.pathname.replace(/\/(cloudapi\/v6\/?)?$/, '')}`
+}
+
+function itemsOf<Item>(parent: Resource<unknown>, name: string): Item[] {
+  return (parent.entities?.[name]?.items ?? []) as Item[]
+}
+
+async function refusal(response: Response, method: string, url: string): Promise<string> {
+  const text = await response.text()
+  try {
+    const { messages } = JSON.parse(text) as { messages: { errorCode: string; message: string }[] }
+    return messages
+      .map(({ errorCode, message }) => `${message} (HTTP ${response.status}, code ${errorCode})`)
+      .join('; ')
+  } catch {
+    return `${method} ${url} answered HTTP ${response.status}: ${text.slice(0, 200)}`
+  }
+}

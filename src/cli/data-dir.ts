@@ -1,0 +1,68 @@
+import { chmodSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { homedir } from 'node:os'
+import path from 'node:path'
+import { WeirError } from '../model/errors.ts'
+
+/** What `<data-dir>/credentials.json` holds (mode 0600): the owner's way into the local control plane. */
+export interface Credentials {
+  /** Base path of the API, such as http://127.0.0.1:8080/cloudapi/v6. */
+  url: string
+  username: string
+  password: string
+  token: string
+  contractNumber: number
+}
+
+/** `--data-dir`, `WEIR_DATA_DIR`, /var/lib/weir as root, else below the user's data directory. */
+export function dataDirectory(
+  option: string | undefined,
+  env: Record<string, string | undefined>,
+  isRoot = process.getuid?.() === 0,
+): string {
+  const chosen = option ?? env['WEIR_DATA_DIR']
+  if (chosen !== undefined && chosen !== '') return path.resolve(chosen)
+  if (isRoot) return '/var/lib/weir'
+  return path.join(env['XDG_DATA_HOME'] || path.join(homedir(), '.local/share'), 'weir')
+}
+
+export function makeDataDirectory(directory: string): void {
+  try {
+    mkdirSync(directory, { recursive: true, mode: 0o750 })
+  } catch (cause) {
+    throw new WeirError(
+      'WEIR_CONFIG_INVALID',
+      `data directory ${directory} cannot be made: ${String(cause)}`,
+      { cause },
+    )
+  }
+}
+
+export function credentialsPath(directory: string): string {
+  return path.join(directory, 'credentials.json')
+}
+
+export function readCredentials(directory: string): Credentials | undefined {
+  let text: string
+  try {
+    text = readFileSync(credentialsPath(directory), 'utf8')
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return undefined
+    const reason = (cause as NodeJS.ErrnoException).code ?? String(cause)
+    throw new WeirError('WEIR_CONFIG_INVALID', `${credentialsPath(directory)} cannot be read: ${reason}`, {
+      cause,
+    })
+  }
+  try {
+    return JSON.parse(text) as Credentials
+  } catch (cause) {
+    throw new WeirError('WEIR_CONFIG_INVALID', `${credentialsPath(directory)} is not JSON`, { cause })
+  }
+}
+
+/** Replaces the file in one step: a reader sees the old credentials or the new ones. */
+export function writeCredentials(directory: string, credentials: Credentials): void {
+  const file = credentialsPath(directory)
+  writeFileSync(`${file}.new`, `${JSON.stringify(credentials, null, 2)}\n`, { mode: 0o600 })
+  chmodSync(`${file}.new`, 0o600) // The mode above is only for a file that did not exist.
+  renameSync(`${file}.new`, file)
+}
