@@ -1,0 +1,385 @@
+import type { AttachedPoint, KernelWindow, PointConfig } from '../capture/ebpf/kernel-meter.ts'
+import type { AgentHealth, AgentReport, Assignment, Assignments } from '../model/agent-protocol.ts'
+import { AGENT_PROTOCOL_VERSION } from '../model/agent-protocol.ts'
+import { WeirError } from '../model/errors.ts'
+import { Backoff } from '../stdx/backoff.ts'
+import type { Clock } from '../stdx/clock.ts'
+import { type Device, findDevice } from './find-device.ts'
+import type { PointTable } from './point-table.ts'
+
+/** The kernel's side, as the agent needs it (`capture/ebpf` has it). */
+export interface Meter {
+  readonly bootId: string
+  start(): void
+  stop(): void
+  detachAll(): void
+  attach(point: PointConfig): AttachedPoint
+  detach(point: number): void
+  points(): AttachedPoint[]
+  syncClock(): void
+  windows(): KernelWindow[]
+  closeWindows(): void
+  clearWindow(generation: bigint): void
+  setWindowSize(windowSizeS: number): void
+  stats(): { flows: number; flowsMax: number; points: { skippedPackets: bigint }[] }
+}
+
+export interface Devices {
+  start(): void
+  stop(): void
+  list(): Device[]
+  onChange(callback: () => void): void
+}
+
+/** The control plane's side of the agent protocol. */
+export interface ControlPlane {
+  assignments(options: { version?: string; waitS: number; signal: AbortSignal }): Promise<Assignments>
+  report(report: AgentReport, options: { signal: AbortSignal }): Promise<void>
+}
+
+/** Writes a closed window into the spool, committed when the promise resolves (a worker thread does it). */
+export interface Sealer {
+  seal(window: KernelWindow, windowKey: string, points: ReadonlyMap<number, Assignment>): Promise<void>
+  stop(): Promise<void>
+}
+
+export interface Delivery {
+  start(): void
+  /** New segments are in the spool. */
+  wake(): void
+  /** Tries to deliver everything; returns what is left when the deadline has passed. */
+  drain(options: { deadlineMs: number }): Promise<{ segmentsLeft: number }>
+  stop(): Promise<void>
+  status(): Pick<AgentHealth, 'spool' | 'lastDelivery' | 'lastError'>
+}
+
+export interface AgentDependencies {
+  meter: Meter
+  devices: Devices
+  points: PointTable
+  controlPlane: ControlPlane
+  sealer: Sealer
+  delivery: Delivery
+  /** Keys of windows that are in the spool already, from before a crash. */
+  isCommitted(windowKey: string): boolean
+  /** The last assignments, kept over restarts; `undefined` when there are none. */
+  savedAssignments(): Assignments | undefined
+  saveAssignments(assignments: Assignments): void
+  clock: Clock
+  log: Logger
+}
+
+export interface Logger {
+  info(fields: object, message: string): void
+  warn(fields: object, message: string): void
+  error(fields: object, message: string): void
+}
+
+export interface AgentOptions {
+  version: string
+  windowSizeS: number
+}
+
+const TICK_MS = 250
+const CLOCK_SYNC_MS = 1_000
+const HEARTBEAT_MS = 10_000
+const POLL_WAIT_S = 30
+
+interface PointStatus {
+  state: 'attached' | 'waiting' | 'failed'
+  device?: string
+  message?: string
+}
+
+/**
+ * The data plane of one host, wired: assignments from the control plane become observation points in the kernel;
+ * closed windows become segments in the spool; the spool is delivered.
+ *
+ * Maintained invariant: a window's rows are in the kernel or committed in the spool, never in neither. It is cleared
+ * in the kernel only after its commit, and not read again after a commit.
+ */
+export class Agent {
+  readonly #options: AgentOptions
+  readonly #dependencies: AgentDependencies
+  readonly #stopping = new AbortController()
+  readonly #statuses = new Map<string, PointStatus>()
+  #assignments: Assignments
+  #windowSizeS: number
+  #timer: NodeJS.Timeout | undefined
+  #polling: Promise<void> | undefined
+  #reporting: Promise<void> | undefined
+  #sealing: Promise<void> | undefined
+  #startedAt = ''
+  #reportIsDue = false
+  #clockSyncedAtMs = 0
+  #reportedAtMs = 0
+  #lastFault: { message: string; at: string } | undefined
+
+  constructor(options: AgentOptions, dependencies: AgentDependencies) {
+    this.#options = options
+    this.#dependencies = dependencies
+    this.#windowSizeS = options.windowSizeS
+    this.#assignments = { version: '', windowSizeS: options.windowSizeS, assignments: [] }
+  }
+
+  start(): void {
+    const { meter, devices, points, delivery, clock } = this.#dependencies
+    this.#startedAt = this.#now()
+    points.load()
+    meter.start()
+    this.#retireStrangers()
+    devices.onChange(() => this.#reconcile())
+    devices.start()
+    delivery.start()
+    const saved = this.#dependencies.savedAssignments()
+    if (saved !== undefined) this.#accept(saved)
+    this.#clockSyncedAtMs = clock.nowMs()
+    this.#timer = setInterval(() => this.#tick(), TICK_MS)
+    this.#polling = this.#pollAssignments()
+  }
+
+  /** Ends without touching the kernel's side: counting goes on, the next agent adopts it. */
+  async stop(): Promise<void> {
+    if (this.#stopping.signal.aborted) return
+    this.#stopping.abort()
+    clearInterval(this.#timer)
+    await Promise.all([this.#polling, this.#reporting, this.#sealing])
+    const { devices, delivery, sealer, meter } = this.#dependencies
+    devices.stop()
+    await delivery.stop()
+    await sealer.stop()
+    meter.stop()
+  }
+
+  /**
+   * Ends for good: stops capturing, seals what was captured, delivers what it can before the deadline, leaves nothing
+   * on the devices. Returns how many segments stay in the spool for the next start.
+   */
+  async finish(options: { deadlineMs: number }): Promise<{ segmentsLeft: number }> {
+    const { meter, points, delivery } = this.#dependencies
+    clearInterval(this.#timer)
+    this.#stopping.abort()
+    await Promise.all([this.#polling, this.#reporting, this.#sealing])
+    this.#dependencies.devices.stop()
+    for (const { point } of meter.points()) this.#detach(point)
+    meter.closeWindows()
+    await this.#sealClosedWindows()
+    const left = await delivery.drain(options)
+    await delivery.stop()
+    await this.#dependencies.sealer.stop()
+    if (meter.windows().length === 0) {
+      meter.detachAll()
+      points.forgetRetiredBefore(Number.POSITIVE_INFINITY)
+    }
+    meter.stop()
+    return left
+  }
+
+  #tick(): void {
+    const { meter, clock } = this.#dependencies
+    const nowMs = clock.nowMs()
+    if (Math.abs(nowMs - this.#clockSyncedAtMs) >= CLOCK_SYNC_MS) {
+      meter.syncClock()
+      this.#clockSyncedAtMs = nowMs
+    }
+    this.#sealing ??= this.#sealClosedWindows().finally(() => {
+      this.#sealing = undefined
+    })
+    if (Math.abs(nowMs - this.#reportedAtMs) >= HEARTBEAT_MS) this.#report()
+  }
+
+  /** Oldest first, one at a time: commit to the spool, then clear in the kernel. */
+  async #sealClosedWindows(): Promise<void> {
+    const { meter, sealer, points, delivery, log } = this.#dependencies
+    for (const window of meter.windows()) {
+      if (window.state !== 'closed') break
+      const windowKey = `${meter.bootId}-${window.generation}`
+      try {
+        if (!this.#dependencies.isCommitted(windowKey)) {
+          const assignments = new Map(points.all().map((it) => [it.point, it.assignment]))
+          await sealer.seal(window, windowKey, assignments)
+        }
+      } catch (error) {
+        // The rows stay in the kernel and are tried again; the ring keeps several windows apart meanwhile.
+        this.#lastFault = { message: `window ${window.startS} is not in the spool: ${messageOf(error)}`, at: this.#now() }
+        log.error({ err: error, windowStartS: window.startS }, 'sealing a window failed')
+        return
+      }
+      meter.clearWindow(window.generation)
+      delivery.wake()
+    }
+    const oldest = meter.windows()[0]
+    points.forgetRetiredBefore(oldest === undefined ? this.#nowS() : oldest.startS)
+  }
+
+  async #pollAssignments(): Promise<void> {
+    const { controlPlane, log } = this.#dependencies
+    const { signal } = this.#stopping
+    const backoff = new Backoff({ delayMsMin: 500, delayMsMax: 15_000 })
+    while (!signal.aborted) {
+      try {
+        const { version } = this.#assignments
+        const known = version === '' ? {} : { version }
+        const answer = await controlPlane.assignments({ ...known, waitS: POLL_WAIT_S, signal })
+        backoff.reset()
+        if (answer.version === version) continue
+        this.#dependencies.saveAssignments(answer)
+        this.#accept(answer)
+      } catch (error) {
+        if (signal.aborted) return
+        if (!(error instanceof WeirError)) throw error
+        if (backoff.attempts === 0) log.warn({ err: error }, 'control plane does not answer, metering goes on')
+        await pause(backoff.nextDelayMs(), signal)
+      }
+    }
+  }
+
+  #accept(assignments: Assignments): void {
+    this.#assignments = assignments
+    if (assignments.windowSizeS !== this.#windowSizeS) {
+      this.#windowSizeS = assignments.windowSizeS
+      this.#dependencies.meter.setWindowSize(assignments.windowSizeS)
+    }
+    this.#reconcile()
+    this.#report()
+  }
+
+  /** Makes the kernel's points match the assignments and the devices that are there. */
+  #reconcile(): void {
+    const { meter, points } = this.#dependencies
+    const before = JSON.stringify([...this.#statuses])
+    const wanted = new Map(this.#assignments.assignments.map((it) => [it.flowLogId, it]))
+    for (const { point, assignment, retiredAtS } of points.all()) {
+      const isWanted = wanted.has(assignment.flowLogId)
+      if (retiredAtS === undefined && !isWanted) this.#detach(point)
+    }
+    this.#statuses.clear()
+    const attached = new Map(meter.points().map((it) => [it.point, it]))
+    const found = this.#dependencies.devices.list()
+    for (const assignment of wanted.values()) {
+      this.#statuses.set(assignment.flowLogId, this.#ensureAttached(assignment, found, attached))
+    }
+    if (JSON.stringify([...this.#statuses]) !== before) this.#report()
+  }
+
+  #ensureAttached(assignment: Assignment, found: Device[], attached: Map<number, AttachedPoint>): PointStatus {
+    const { meter, points, log } = this.#dependencies
+    const device = findDevice(assignment.binding, found)
+    const live = points.live(assignment.flowLogId)
+    const now = live === undefined ? undefined : attached.get(live.point)
+    if ('waitingFor' in device) {
+      if (live !== undefined) this.#detach(live.point)
+      return { state: 'waiting', message: `waiting for an interface: ${device.waitingFor}` }
+    }
+    const isInPlace = now !== undefined && now.ifindex === device.ifindex && now.netns === device.netns
+    if (isInPlace) return { state: 'attached', device: device.name }
+    if (live !== undefined) this.#detach(live.point)
+    const { point } = points.take(assignment)
+    try {
+      meter.attach({
+        point,
+        flowLogId: assignment.flowLogId,
+        interfaceId: assignment.interfaceId,
+        device: device.name,
+        ...(device.netns === undefined ? {} : { netns: device.netns }),
+        mirrored: assignment.binding.side === 'guest',
+      })
+      log.info({ flowLogId: assignment.flowLogId, device: device.name, netns: device.netns }, 'flow log attached')
+      return { state: 'attached', device: device.name }
+    } catch (error) {
+      if (!(error instanceof WeirError)) throw error
+      points.retire(point, this.#nowS())
+      log.warn({ err: error, device: device.name }, 'attaching failed')
+      return { state: 'failed', device: device.name, message: error.message }
+    }
+  }
+
+  #detach(point: number): void {
+    this.#dependencies.meter.detach(point)
+    this.#dependencies.points.retire(point, this.#nowS())
+  }
+
+  /** After a start: kernel points that the table does not know, and live ones that the kernel has lost. */
+  #retireStrangers(): void {
+    const { meter, points } = this.#dependencies
+    const inKernel = new Set(meter.points().map((it) => it.point))
+    const inTable = new Map(points.all().map((it) => [it.point, it]))
+    for (const point of inKernel) {
+      const record = inTable.get(point)
+      if (record === undefined || record.retiredAtS !== undefined) meter.detach(point)
+    }
+    for (const { point, retiredAtS } of inTable.values()) {
+      if (retiredAtS === undefined && !inKernel.has(point)) points.retire(point, this.#nowS())
+    }
+  }
+
+  /** Sends a report now; while one is on its way, once more after it. */
+  #report(): void {
+    this.#reportIsDue = true
+    this.#reporting ??= this.#sendReports().finally(() => {
+      this.#reporting = undefined
+    })
+  }
+
+  async #sendReports(): Promise<void> {
+    const { controlPlane, log, clock } = this.#dependencies
+    while (this.#reportIsDue && !this.#stopping.signal.aborted) {
+      this.#reportIsDue = false
+      this.#reportedAtMs = clock.nowMs()
+      try {
+        await controlPlane.report(this.#currentReport(), { signal: this.#stopping.signal })
+      } catch (error) {
+        if (this.#stopping.signal.aborted) return
+        if (!(error instanceof WeirError)) throw error
+        log.warn({ err: error }, 'report was not taken') // The next heartbeat says it again.
+      }
+    }
+  }
+
+  #currentReport(): AgentReport {
+    const { meter, delivery } = this.#dependencies
+    const stats = meter.stats()
+    const { lastError, ...deliveryStatus } = delivery.status()
+    const fault = lastError ?? this.#lastFault
+    return {
+      protocol: AGENT_PROTOCOL_VERSION,
+      agentVersion: this.#options.version,
+      startedAt: this.#startedAt,
+      assignmentsVersion: this.#assignments.version,
+      points: [...this.#statuses].map(([flowLogId, status]) => ({ flowLogId, ...status })),
+      health: {
+        windowStartS: Math.floor(this.#nowS() / this.#windowSizeS) * this.#windowSizeS,
+        windowSizeS: this.#windowSizeS,
+        flows: stats.flows,
+        flowsMax: stats.flowsMax,
+        skippedPackets: Number(stats.points.reduce((sum, it) => sum + it.skippedPackets, 0n)),
+        ...deliveryStatus,
+        ...(fault === undefined ? {} : { lastError: fault }),
+      },
+    }
+  }
+
+  #nowS(): number {
+    return Math.floor(this.#dependencies.clock.nowMs() / 1000)
+  }
+
+  #now(): string {
+    return new Date(this.#dependencies.clock.nowMs()).toISOString()
+  }
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error)
+}
+
+function pause(delayMs: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(done, delayMs)
+    signal.addEventListener('abort', done, { once: true })
+    function done(): void {
+      clearTimeout(timer)
+      signal.removeEventListener('abort', done)
+      resolve()
+    }
+  })
+}

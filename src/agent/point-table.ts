@@ -1,0 +1,117 @@
+import { closeSync, fsyncSync, openSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import path from 'node:path'
+import type { Assignment } from '../model/agent-protocol.ts'
+import { WeirError } from '../model/errors.ts'
+import { assert } from '../stdx/assert.ts'
+
+/** An observation point, for as long as a window in the kernel may still mention its number. */
+export interface PointRecord {
+  point: number
+  assignment: Assignment
+  /** Set when the point was detached: windows that began later cannot mention it. Unix seconds. */
+  retiredAtS?: number
+}
+
+const POINT_MAX = 65_535
+const FORMAT_VERSION = 1
+
+/**
+ * Which number stands for which flow log in the kernel's maps. On disk before a number is used, so that the agent
+ * that comes after a crash knows whose flows it finds.
+ */
+export class PointTable {
+  readonly #file: string
+  readonly #records = new Map<number, PointRecord>()
+  #last = 0
+
+  constructor(options: { file: string }) {
+    this.#file = options.file
+  }
+
+  /** Reads the table; a missing file is an empty table. */
+  load(): void {
+    let text: string
+    try {
+      text = readFileSync(this.#file, 'utf8')
+    } catch (cause) {
+      if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return
+      throw cause
+    }
+    try {
+      const { version, last, points } = JSON.parse(text) as {
+        version: number
+        last: number
+        points: PointRecord[]
+      }
+      if (version !== FORMAT_VERSION) throw new Error(`format version ${version}, expected ${FORMAT_VERSION}`)
+      for (const record of points) this.#records.set(record.point, record)
+      this.#last = last
+    } catch (cause) {
+      throw new WeirError('WEIR_CONFIG_INVALID', `${this.#file} cannot be read: ${String(cause)}`, { cause })
+    }
+  }
+
+  all(): PointRecord[] {
+    return [...this.#records.values()]
+  }
+
+  /** The point that captures for a flow log now. */
+  live(flowLogId: string): PointRecord | undefined {
+    return this.all().find((it) => it.retiredAtS === undefined && it.assignment.flowLogId === flowLogId)
+  }
+
+  /** Takes a number that no window mentions; on disk when this returns. */
+  take(assignment: Assignment): PointRecord {
+    if (this.#records.size >= POINT_MAX) {
+      throw new WeirError(
+        'WEIR_CONFIG_INVALID',
+        `${POINT_MAX} observation points are in use, no more fit on a host`,
+      )
+    }
+    do this.#last = (this.#last % POINT_MAX) + 1
+    while (this.#records.has(this.#last))
+    const record = { point: this.#last, assignment }
+    this.#records.set(record.point, record)
+    this.#save()
+    return record
+  }
+
+  retire(point: number, nowS: number): void {
+    const record = this.#records.get(point)
+    assert(record !== undefined, `point ${point} is not in the table`)
+    if (record.retiredAtS !== undefined) return
+    record.retiredAtS = nowS
+    this.#save()
+  }
+
+  /** Frees the numbers of points retired before `windowStartS`, the start of the oldest window in the kernel. */
+  forgetRetiredBefore(windowStartS: number): void {
+    const gone = this.all().filter((it) => it.retiredAtS !== undefined && it.retiredAtS < windowStartS)
+    if (gone.length === 0) return
+    for (const { point } of gone) this.#records.delete(point)
+    this.#save()
+  }
+
+  #save(): void {
+    const text = JSON.stringify({ version: FORMAT_VERSION, last: this.#last, points: this.all() })
+    replaceFile(this.#file, text)
+  }
+}
+
+/** Writes a file so that a crash leaves the old content or the new one. */
+export function replaceFile(file: string, text: string): void {
+  const draft = openSync(`${file}.new`, 'w', 0o640)
+  try {
+    writeFileSync(draft, text)
+    fsyncSync(draft)
+  } finally {
+    closeSync(draft)
+  }
+  renameSync(`${file}.new`, file)
+  const folder = openSync(path.dirname(file), 'r')
+  try {
+    fsyncSync(folder)
+  } finally {
+    closeSync(folder)
+  }
+}

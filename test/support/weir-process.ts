@@ -1,0 +1,109 @@
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { gunzipSync } from 'node:zlib'
+import { addTo, type Totals } from './capture.ts'
+
+const NODE = path.resolve('node_modules/.bin/node')
+const WEIR = path.resolve('bin/weir.js')
+const START_TIMEOUT_MS = 60_000
+
+/** A `weir up` of its own data directory and port, ended and removed when the test ends. */
+export class WeirProcess implements AsyncDisposable {
+  readonly dataDir = mkdtempSync(path.join(tmpdir(), 'weir-e2e-'))
+  #child: ChildProcess | undefined
+  #output = ''
+
+  /** Everything that the process has printed, on both channels. */
+  get output(): string {
+    return this.#output
+  }
+
+  /** Starts it and waits until the API answers. */
+  async start(args: string[] = []): Promise<void> {
+    const child = spawn(NODE, [WEIR, 'up', '--data-dir', this.dataDir, '--listen', '127.0.0.1:0', ...args], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+    })
+    this.#child = child
+    const ready = new Promise<void>((resolve, reject) => {
+      const timer = setTimeout(() => reject(new Error(`not ready in time:\n${this.#output}`)), START_TIMEOUT_MS)
+      const read = (chunk: Buffer): void => {
+        this.#output += chunk.toString()
+        if (!/^ready$/m.test(this.#output.slice(startAt))) return
+        clearTimeout(timer)
+        resolve()
+      }
+      const startAt = this.#output.length
+      child.stdout?.on('data', read)
+      child.stderr?.on('data', read)
+      child.once('exit', (code, signal) => {
+        clearTimeout(timer)
+        reject(new Error(`weir up ended with ${code ?? signal}:\n${this.#output}`))
+      })
+    })
+    await ready
+  }
+
+  /** Ends it as Ctrl-C does: what it has is delivered. Returns the exit code. */
+  async stop(): Promise<number | null> {
+    return this.#end('SIGINT')
+  }
+
+  async kill(): Promise<void> {
+    await this.#end('SIGKILL')
+  }
+
+  async #end(signal: NodeJS.Signals): Promise<number | null> {
+    const child = this.#child
+    this.#child = undefined
+    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return child?.exitCode ?? null
+    const ended = new Promise<number | null>((resolve) => child.once('exit', resolve))
+    child.kill(signal)
+    return ended
+  }
+
+  /** Runs a CLI command against this process and returns what it printed, parsed when `--json` is among the arguments. */
+  cli(...args: string[]): string {
+    const { status, stdout, stderr } = spawnSync(NODE, [WEIR, ...args, '--data-dir', this.dataDir], {
+      encoding: 'utf8',
+      env: { ...process.env, WEIR_SERVER: '', WEIR_TOKEN: '' },
+    })
+    if (status !== 0) throw new Error(`weir ${args.join(' ')} exited ${status}: ${stderr}${stdout}`)
+    return stdout.trim()
+  }
+
+  /** Names of the objects in a bucket, in order. */
+  objects(bucket: string): string[] {
+    const folder = path.join(this.dataDir, 'buckets', bucket)
+    return readdirSync(folder, { recursive: true, encoding: 'utf8' })
+      .filter((name) => name.endsWith('.log.gz'))
+      .sort()
+  }
+
+  /** The record lines of one object. */
+  records(bucket: string, object: string): string[] {
+    const text = gunzipSync(readFileSync(path.join(this.dataDir, 'buckets', bucket, object))).toString()
+    return text.split('\n').filter((line) => line !== '')
+  }
+
+  /** Sums over all objects whose name begins with `prefix`, in the form of `totalsOf`. */
+  totals(bucket: string, prefix: string): Totals {
+    const totals: Totals = new Map()
+    for (const object of this.objects(bucket).filter((name) => name.startsWith(prefix))) {
+      for (const line of this.records(bucket, object)) {
+        const fields = line.split(' ')
+        if (fields.length !== 14) throw new Error(`${object}: a record of ${fields.length} fields: ${line}`)
+        const key = [...fields.slice(3, 8), fields[12]].join(' ')
+        addTo(totals, key, Number(fields[8]), Number(fields[9]))
+      }
+    }
+    return totals
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.kill()
+    spawnSync(NODE, [WEIR, 'agent', '--detach-all', '--data-dir', this.dataDir])
+    rmSync(this.dataDir, { recursive: true, force: true })
+  }
+}
