@@ -2,6 +2,7 @@ import type { AttachedPoint, KernelWindow, PointConfig } from '../capture/ebpf/k
 import type { AgentHealth, AgentReport, Assignment, Assignments } from '../model/agent-protocol.ts'
 import { AGENT_PROTOCOL_VERSION } from '../model/agent-protocol.ts'
 import { WeirError } from '../model/errors.ts'
+import type { GivenUp } from '../spool/loss-ledger.ts'
 import { Backoff } from '../stdx/backoff.ts'
 import type { Clock } from '../stdx/clock.ts'
 import { type Device, findDevice } from './find-device.ts'
@@ -39,8 +40,31 @@ export interface ControlPlane {
 
 /** Writes a closed window into the spool, committed when the promise resolves (a worker thread does it). */
 export interface Sealer {
-  seal(window: KernelWindow, windowKey: string, points: ReadonlyMap<number, Assignment>): Promise<void>
+  seal(task: SealTask): Promise<{ rowsUnassigned: number }>
   stop(): Promise<void>
+}
+
+export interface SealTask {
+  window: KernelWindow
+  /** Names the window in the spool; no two windows of this host ever share one. */
+  windowKey: string
+  points: ReadonlyMap<number, Assignment>
+  /** What the spool had to give up earlier and this window's objects will tell. */
+  givenUp: GivenUp[]
+}
+
+export interface SpoolSide {
+  start(): void
+  stop(): void
+  /** Keys of windows that are in the spool. */
+  committedWindows(): string[]
+  addWindow(windowKey: string): void
+  /** Gives up what is too old or too much. */
+  enforceLimits(): void
+  /** Gives up the oldest segments until so many bytes are free; returns how many that are. */
+  makeRoom(bytes: number): number
+  flowLogsGivenUp(): string[]
+  takeGivenUp(flowLogId: string): GivenUp[]
 }
 
 export interface Delivery {
@@ -48,9 +72,17 @@ export interface Delivery {
   /** New segments are in the spool. */
   wake(): void
   /** Tries to deliver everything; returns what is left when the deadline has passed. */
-  drain(options: { deadlineMs: number }): Promise<{ segmentsLeft: number }>
+  drain(options: { deadlineMs: number }): Promise<{ left: number }>
   stop(): Promise<void>
-  status(): Pick<AgentHealth, 'spool' | 'lastDelivery' | 'lastError'>
+  status(): {
+    pendingSegments: number
+    pendingBytes: number
+    oldestWindowStartS?: number | undefined
+    lastDelivery?:
+      | { bucket: string; objectName: string; records: number; bytes: number; at: string }
+      | undefined
+    lastError?: { message: string; at: string } | undefined
+  }
 }
 
 export interface AgentDependencies {
@@ -59,9 +91,8 @@ export interface AgentDependencies {
   points: PointTable
   controlPlane: ControlPlane
   sealer: Sealer
+  spool: SpoolSide
   delivery: Delivery
-  /** Keys of windows that are in the spool already, from before a crash. */
-  isCommitted(windowKey: string): boolean
   /** The last assignments, kept over restarts; `undefined` when there are none. */
   savedAssignments(): Assignments | undefined
   saveAssignments(assignments: Assignments): void
@@ -83,6 +114,8 @@ export interface AgentOptions {
 const TICK_MS = 250
 const CLOCK_SYNC_MS = 1_000
 const HEARTBEAT_MS = 10_000
+const LIMITS_CHECK_MS = 60_000
+const ROOM_SIZE = 64 * 2 ** 20 // When the disk is full: what one more window may need.
 const POLL_WAIT_S = 30
 
 interface PointStatus {
@@ -112,6 +145,7 @@ export class Agent {
   #startedAt = ''
   #reportIsDue = false
   #clockSyncedAtMs = 0
+  #limitsCheckedAtMs = 0
   #reportedAtMs = 0
   #lastFault: { message: string; at: string } | undefined
 
@@ -123,17 +157,20 @@ export class Agent {
   }
 
   start(): void {
-    const { meter, devices, points, delivery, clock } = this.#dependencies
+    const { meter, devices, points, spool, delivery, clock } = this.#dependencies
     this.#startedAt = this.#now()
     points.load()
     meter.start()
+    spool.start()
+    this.#clearCommittedWindows()
+    spool.enforceLimits()
     this.#retireStrangers()
     devices.onChange(() => this.#reconcile())
     devices.start()
     delivery.start()
     const saved = this.#dependencies.savedAssignments()
     if (saved !== undefined) this.#accept(saved)
-    this.#clockSyncedAtMs = clock.nowMs()
+    this.#clockSyncedAtMs = this.#limitsCheckedAtMs = clock.nowMs()
     this.#timer = setInterval(() => this.#tick(), TICK_MS)
     this.#polling = this.#pollAssignments()
   }
@@ -144,10 +181,11 @@ export class Agent {
     this.#stopping.abort()
     clearInterval(this.#timer)
     await Promise.all([this.#polling, this.#reporting, this.#sealing])
-    const { devices, delivery, sealer, meter } = this.#dependencies
+    const { devices, delivery, sealer, spool, meter } = this.#dependencies
     devices.stop()
     await delivery.stop()
     await sealer.stop()
+    spool.stop()
     meter.stop()
   }
 
@@ -155,32 +193,37 @@ export class Agent {
    * Ends for good: stops capturing, seals what was captured, delivers what it can before the deadline, leaves nothing
    * on the devices. Returns how many segments stay in the spool for the next start.
    */
-  async finish(options: { deadlineMs: number }): Promise<{ segmentsLeft: number }> {
-    const { meter, points, delivery } = this.#dependencies
+  async finish(options: { deadlineMs: number }): Promise<{ left: number }> {
+    const { meter, devices, points, spool, delivery, sealer } = this.#dependencies
     clearInterval(this.#timer)
     this.#stopping.abort()
     await Promise.all([this.#polling, this.#reporting, this.#sealing])
-    this.#dependencies.devices.stop()
+    devices.stop()
     for (const { point } of meter.points()) this.#detach(point)
     meter.closeWindows()
     await this.#sealClosedWindows()
-    const left = await delivery.drain(options)
+    const { left } = await delivery.drain(options)
     await delivery.stop()
-    await this.#dependencies.sealer.stop()
+    await sealer.stop()
+    spool.stop()
     if (meter.windows().length === 0) {
       meter.detachAll()
       points.forgetRetiredBefore(Number.POSITIVE_INFINITY)
     }
     meter.stop()
-    return left
+    return { left }
   }
 
   #tick(): void {
-    const { meter, clock } = this.#dependencies
+    const { meter, spool, clock } = this.#dependencies
     const nowMs = clock.nowMs()
     if (Math.abs(nowMs - this.#clockSyncedAtMs) >= CLOCK_SYNC_MS) {
       meter.syncClock()
       this.#clockSyncedAtMs = nowMs
+    }
+    if (Math.abs(nowMs - this.#limitsCheckedAtMs) >= LIMITS_CHECK_MS) {
+      spool.enforceLimits()
+      this.#limitsCheckedAtMs = nowMs
     }
     this.#sealing ??= this.#sealClosedWindows().finally(() => {
       this.#sealing = undefined
@@ -190,19 +233,19 @@ export class Agent {
 
   /** Oldest first, one at a time: commit to the spool, then clear in the kernel. */
   async #sealClosedWindows(): Promise<void> {
-    const { meter, sealer, points, delivery, log } = this.#dependencies
+    const { meter, points, spool, delivery, log } = this.#dependencies
     for (const window of meter.windows()) {
       if (window.state !== 'closed') break
-      const windowKey = `${meter.bootId}-${window.generation}`
       try {
-        if (!this.#dependencies.isCommitted(windowKey)) {
-          const assignments = new Map(points.all().map((it) => [it.point, it.assignment]))
-          await sealer.seal(window, windowKey, assignments)
-        }
+        await this.#seal(window)
       } catch (error) {
         // The rows stay in the kernel and are tried again; the ring keeps several windows apart meanwhile.
-        this.#lastFault = { message: `window ${window.startS} is not in the spool: ${messageOf(error)}`, at: this.#now() }
+        this.#lastFault = {
+          message: `window ${window.startS} is not in the spool: ${messageOf(error)}`,
+          at: this.#now(),
+        }
         log.error({ err: error, windowStartS: window.startS }, 'sealing a window failed')
+        if (error instanceof WeirError && error.code === 'WEIR_SPOOL_FULL') spool.makeRoom(ROOM_SIZE)
         return
       }
       meter.clearWindow(window.generation)
@@ -210,6 +253,29 @@ export class Agent {
     }
     const oldest = meter.windows()[0]
     points.forgetRetiredBefore(oldest === undefined ? this.#nowS() : oldest.startS)
+  }
+
+  async #seal(window: KernelWindow): Promise<void> {
+    const { sealer, spool, points, log } = this.#dependencies
+    const windowKey = this.#windowKey(window)
+    const assignments = new Map(points.all().map((it) => [it.point, it.assignment]))
+    const givenUp = spool.flowLogsGivenUp().flatMap((flowLogId) => spool.takeGivenUp(flowLogId))
+    const { rowsUnassigned } = await sealer.seal({ window, windowKey, points: assignments, givenUp })
+    if (rowsUnassigned > 0) log.error({ windowKey, rowsUnassigned }, 'rows without a flow log were left out')
+    spool.addWindow(windowKey)
+  }
+
+  /** What an agent committed and could not clear any more before it was killed. */
+  #clearCommittedWindows(): void {
+    const { meter, spool } = this.#dependencies
+    const committed = new Set(spool.committedWindows())
+    for (const window of meter.windows()) {
+      if (committed.has(this.#windowKey(window))) meter.clearWindow(window.generation)
+    }
+  }
+
+  #windowKey(window: KernelWindow): string {
+    return `${this.#dependencies.meter.bootId}-${window.generation}`
   }
 
   async #pollAssignments(): Promise<void> {
@@ -228,7 +294,8 @@ export class Agent {
       } catch (error) {
         if (signal.aborted) return
         if (!(error instanceof WeirError)) throw error
-        if (backoff.attempts === 0) log.warn({ err: error }, 'control plane does not answer, metering goes on')
+        if (backoff.attempts === 0)
+          log.warn({ err: error }, 'control plane does not answer, metering goes on')
         await pause(backoff.nextDelayMs(), signal)
       }
     }
@@ -262,7 +329,11 @@ export class Agent {
     if (JSON.stringify([...this.#statuses]) !== before) this.#report()
   }
 
-  #ensureAttached(assignment: Assignment, found: Device[], attached: Map<number, AttachedPoint>): PointStatus {
+  #ensureAttached(
+    assignment: Assignment,
+    found: Device[],
+    attached: Map<number, AttachedPoint>,
+  ): PointStatus {
     const { meter, points, log } = this.#dependencies
     const device = findDevice(assignment.binding, found)
     const live = points.live(assignment.flowLogId)
@@ -284,7 +355,10 @@ export class Agent {
         ...(device.netns === undefined ? {} : { netns: device.netns }),
         mirrored: assignment.binding.side === 'guest',
       })
-      log.info({ flowLogId: assignment.flowLogId, device: device.name, netns: device.netns }, 'flow log attached')
+      log.info(
+        { flowLogId: assignment.flowLogId, device: device.name, netns: device.netns },
+        'flow log attached',
+      )
       return { state: 'attached', device: device.name }
     } catch (error) {
       if (!(error instanceof WeirError)) throw error
@@ -339,7 +413,7 @@ export class Agent {
   #currentReport(): AgentReport {
     const { meter, delivery } = this.#dependencies
     const stats = meter.stats()
-    const { lastError, ...deliveryStatus } = delivery.status()
+    const { pendingSegments, pendingBytes, oldestWindowStartS, lastDelivery, lastError } = delivery.status()
     const fault = lastError ?? this.#lastFault
     return {
       protocol: AGENT_PROTOCOL_VERSION,
@@ -353,7 +427,12 @@ export class Agent {
         flows: stats.flows,
         flowsMax: stats.flowsMax,
         skippedPackets: Number(stats.points.reduce((sum, it) => sum + it.skippedPackets, 0n)),
-        ...deliveryStatus,
+        spool: {
+          segments: pendingSegments,
+          bytes: pendingBytes,
+          ...(oldestWindowStartS === undefined ? {} : { oldestWindowStartS }),
+        },
+        ...(lastDelivery === undefined ? {} : { lastDelivery: deliveryOf(lastDelivery) }),
         ...(fault === undefined ? {} : { lastError: fault }),
       },
     }
@@ -366,6 +445,13 @@ export class Agent {
   #now(): string {
     return new Date(this.#dependencies.clock.nowMs()).toISOString()
   }
+}
+
+function deliveryOf(
+  delivery: NonNullable<ReturnType<Delivery['status']>['lastDelivery']>,
+): NonNullable<AgentHealth['lastDelivery']> {
+  const { bucket, objectName, records, bytes, at } = delivery
+  return { bucket, object: objectName, records, bytes, at }
 }
 
 function messageOf(error: unknown): string {

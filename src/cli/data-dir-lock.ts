@@ -11,10 +11,14 @@ export class DataDirLock implements Disposable {
     if (this.#take()) return
     const holder = readLock(this.#file)
     if (holder !== undefined && startTimeOf(holder.pid) === holder.startTime) {
-      throw new WeirError('WEIR_DATA_DIR_IN_USE', `${directory} is in use by 'weir ${name}', process ${holder.pid}`)
+      throw new WeirError(
+        'WEIR_DATA_DIR_IN_USE',
+        `${directory} is in use by 'weir ${name}', process ${holder.pid}`,
+      )
     }
     rmSync(this.#file, { force: true })
-    if (!this.#take()) throw new WeirError('WEIR_DATA_DIR_IN_USE', `${directory} was just taken by another weir`)
+    if (!this.#take())
+      throw new WeirError('WEIR_DATA_DIR_IN_USE', `${directory} was just taken by another weir`)
   }
 
   #take(): boolean {

@@ -14,7 +14,9 @@ export function machineInterfaces(): MachineInterface[] {
     .map(([device, addresses]) => ({
       device,
       mac: addresses![0]!.mac,
-      ips: addresses!.filter((it) => it.family === 'IPv4' || !it.address.startsWith('fe80:')).map((it) => it.address),
+      ips: addresses!
+        .filter((it) => it.family === 'IPv4' || !it.address.startsWith('fe80:'))
+        .map((it) => it.address),
     }))
 }
 
@@ -32,14 +34,18 @@ export function defaultRouteDevice(
   const zero = '0'.repeat(32)
   const defaults6 = routes6
     .map((line) => line.trim().split(/\s+/))
-    .filter(([destination, size, , , , , , , , device]) => destination === zero && size === '00' && device !== 'lo')
+    .filter(
+      ([destination, size, , , , , , , , device]) => destination === zero && size === '00' && device !== 'lo',
+    )
     .sort((a, b) => Number.parseInt(a[5]!, 16) - Number.parseInt(b[5]!, 16))
   return defaults6[0]?.[9]
 }
 
 function readTable(file: string): string[] {
   try {
-    return readFileSync(file, 'utf8').split('\n').filter((line) => line !== '')
+    return readFileSync(file, 'utf8')
+      .split('\n')
+      .filter((line) => line !== '')
   } catch {
     return [] // IPv6 is switched off, or this is not Linux.
   }

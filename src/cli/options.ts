@@ -7,7 +7,10 @@ const WINDOW_SIZE_S_MIN = 2
 export function parseWindowSize(text: string): number {
   const seconds = Number(text)
   if (!Number.isInteger(seconds) || seconds < WINDOW_SIZE_S_MIN || SECONDS_PER_HOUR % seconds !== 0) {
-    throw new WeirError('WEIR_USAGE', `--window '${text}' is not a number of seconds from 2 up that divides an hour`)
+    throw new WeirError(
+      'WEIR_USAGE',
+      `--window '${text}' is not a number of seconds from 2 up that divides an hour`,
+    )
   }
   return seconds
 }
@@ -27,7 +30,10 @@ export function parseListen(text: string): { host: string; port: number } {
 export function parseCount(name: string, text: string, bounds: { min: number; max: number }): number {
   const value = Number(text)
   if (!/^\d+$/.test(text) || value < bounds.min || value > bounds.max) {
-    throw new WeirError('WEIR_USAGE', `--${name} '${text}' is not a whole number from ${bounds.min} to ${bounds.max}`)
+    throw new WeirError(
+      'WEIR_USAGE',
+      `--${name} '${text}' is not a whole number from ${bounds.min} to ${bounds.max}`,
+    )
   }
   return value
 }

@@ -56,7 +56,8 @@ function readFrame(frame: Buffer): Omit<CapturedPacket, 'time'> | undefined {
   if (etherType !== 0x86dd) return undefined
   let protocol = ip[6]!
   let at = 40
-  while (protocol === 0 || protocol === 60) { // Hop-by-hop and destination options; MLD reports carry the first.
+  while (protocol === 0 || protocol === 60) {
+    // Hop-by-hop and destination options; MLD reports carry the first.
     protocol = ip[at]!
     at += 8 + ip[at + 1]! * 8
   }

@@ -27,7 +27,10 @@ export class WeirProcess implements AsyncDisposable {
     })
     this.#child = child
     const ready = new Promise<void>((resolve, reject) => {
-      const timer = setTimeout(() => reject(new Error(`not ready in time:\n${this.#output}`)), START_TIMEOUT_MS)
+      const timer = setTimeout(
+        () => reject(new Error(`not ready in time:\n${this.#output}`)),
+        START_TIMEOUT_MS,
+      )
       const read = (chunk: Buffer): void => {
         this.#output += chunk.toString()
         if (!/^ready$/m.test(this.#output.slice(startAt))) return
@@ -57,7 +60,8 @@ export class WeirProcess implements AsyncDisposable {
   async #end(signal: NodeJS.Signals): Promise<number | null> {
     const child = this.#child
     this.#child = undefined
-    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return child?.exitCode ?? null
+    if (child === undefined || child.exitCode !== null || child.signalCode !== null)
+      return child?.exitCode ?? null
     const ended = new Promise<number | null>((resolve) => child.once('exit', resolve))
     child.kill(signal)
     return ended

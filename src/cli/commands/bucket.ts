@@ -35,7 +35,8 @@ async function list(args: string[], context: CommandContext): Promise<ExitCode> 
 async function create(args: string[], context: CommandContext): Promise<ExitCode> {
   const { values, positionals } = parseArgs({ args, options: SERVER_OPTIONS, allowPositionals: true })
   const [name, ...others] = positionals
-  if (name === undefined || others.length > 0) throw new WeirError('WEIR_USAGE', 'create takes one bucket name')
+  if (name === undefined || others.length > 0)
+    throw new WeirError('WEIR_USAGE', 'create takes one bucket name')
   const created = await connect(values, context).post<Bucket>('/weir/v1/buckets', { name })
   context.stdout.write(values.json ? `${JSON.stringify(created)}\n` : `${created.name}\n`)
   return ExitCode.ok

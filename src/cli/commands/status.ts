@@ -50,7 +50,9 @@ function show(answer: Status, context: CommandContext): void {
   if (answer.agents.length === 0) stdout.write('no agent has reported yet\n')
   for (const agent of answer.agents) {
     const version = agent.agentVersion === undefined ? '' : `, version ${agent.agentVersion}`
-    stdout.write(`agent ${agent.host}: ${agent.live ? 'running' : `away since ${agent.lastSeenAt ?? 'ever'}`}${version}\n`)
+    stdout.write(
+      `agent ${agent.host}: ${agent.live ? 'running' : `away since ${agent.lastSeenAt ?? 'ever'}`}${version}\n`,
+    )
     if (agent.health !== undefined) showHealth(agent.health, context)
     showPoints(agent.points ?? [], answer.flowLogs, context)
   }
@@ -59,7 +61,9 @@ function show(answer: Status, context: CommandContext): void {
 function showHealth(health: AgentHealth, { stdout }: CommandContext): void {
   const nowS = systemClock.nowMs() / 1000
   const left = Math.max(0, health.windowStartS + health.windowSizeS - nowS)
-  stdout.write(`  window     ${clockTime(health.windowStartS)}, ${health.windowSizeS} s, ${formatSeconds(left)} left\n`)
+  stdout.write(
+    `  window     ${clockTime(health.windowStartS)}, ${health.windowSizeS} s, ${formatSeconds(left)} left\n`,
+  )
   const skipped = health.skippedPackets > 0 ? `, ${health.skippedPackets} packets skipped` : ''
   stdout.write(`  flows      ${health.flows} of ${health.flowsMax}${skipped}\n`)
   const { segments, bytes, oldestWindowStartS } = health.spool
@@ -76,7 +80,8 @@ function showHealth(health: AgentHealth, { stdout }: CommandContext): void {
 
 function showPoints(points: Point[], flowLogs: Status['flowLogs'], context: CommandContext): void {
   if (points.length === 0) return
-  const nameOf = (point: Point): string => flowLogs.find((it) => it.id === point.flowLogId)?.name ?? point.flowLogId
+  const nameOf = (point: Point): string =>
+    flowLogs.find((it) => it.id === point.flowLogId)?.name ?? point.flowLogId
   const columns: Column<Point>[] = [
     { title: '  FLOW LOG', value: (it) => `  ${nameOf(it)}` },
     { title: 'DEVICE', value: (it) => it.device ?? '-' },

@@ -1,0 +1,46 @@
+import { parentPort } from 'node:worker_threads'
+import { readWindow } from '../capture/ebpf/kernel-meter.ts'
+import { ZlibCodec } from '../encode/gzip-codec.ts'
+import { ERRORS, type ErrorCode } from '../model/errors.ts'
+import { WindowWriter } from '../spool/window-writer.ts'
+import { assert } from '../stdx/assert.ts'
+import { WindowSealer } from './seal-window.ts'
+import type { SealAnswer, SealRequest } from './seal-worker.ts'
+
+// The thread behind SealWorker: one request, one answer, and its memory is kept for the next window.
+
+const BATCH_ROWS_MAX = 65_536
+
+const codec = new ZlibCodec()
+
+/** Returns how many rows belonged to no flow log. */
+async function seal({ window, windowKey, points, givenUp, ...options }: SealRequest): Promise<number> {
+  const { pinPath, spoolDirectory } = options
+  const writer = new WindowWriter({ directory: spoolDirectory })
+  const sealer = new WindowSealer({ points }, { codec, writer })
+  const windowSizeS = window.endS - window.startS
+  writer.begin({ windowKey, windowStartS: window.startS, windowSizeS })
+  try {
+    readWindow(pinPath, window.generation, { rowsMax: BATCH_ROWS_MAX }, (rows, pointOf, count) =>
+      sealer.take(rows, pointOf, count),
+    )
+    writer.tell(sealer.tell(givenUp))
+    await writer.commit()
+    return sealer.rowsUnassigned
+  } catch (error) {
+    writer.abort()
+    throw error
+  }
+}
+
+assert(parentPort !== null, 'seal-thread runs as a worker')
+const port = parentPort
+port.on('message', (request: SealRequest) => {
+  seal(request).then(
+    (rowsUnassigned) => port.postMessage({ kind: 'sealed', rowsUnassigned } satisfies SealAnswer),
+    (error: Error & { code?: string }) => {
+      const code = error.code !== undefined && error.code in ERRORS ? (error.code as ErrorCode) : undefined
+      port.postMessage({ kind: 'failed', message: error.message, code } satisfies SealAnswer)
+    },
+  )
+})

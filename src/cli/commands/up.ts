@@ -1,0 +1,135 @@
+import { hostname } from 'node:os'
+import path from 'node:path'
+import type { Writable } from 'node:stream'
+import { parseArgs } from 'node:util'
+import type { DeliveredObject } from '../../api/app.ts'
+import { ApiClient, type Collection, type FlowLog } from '../api-client.ts'
+import { type Command, type CommandContext, ExitCode } from '../command.ts'
+import { credentialsPath, dataDirectory, makeDataDirectory } from '../data-dir.ts'
+import { DataDirLock } from '../data-dir-lock.ts'
+import { defaultRouteDevice } from '../network.ts'
+import { parseCount, parseListen, parseWindowSize } from '../options.ts'
+import { AGENT_LIMITS, createAgent, requireMetering } from '../run-agent.ts'
+import { type RunningControlPlane, startControlPlane } from '../run-control-plane.ts'
+
+const QUICKSTART_WINDOW_S = 60
+const DEFAULT_WINDOW_S = 600
+const FINISH_DEADLINE_MS = 15_000
+
+export const up: Command = {
+  usage: 'weir up [--quickstart] [--data-dir DIR] [--listen HOST:PORT] [--window SECONDS]',
+  summary: 'Run control plane and agent on this machine',
+  help: `  --quickstart         also enable a flow log on the interface of the default route
+  --data-dir DIR       database, buckets, spool, credentials (WEIR_DATA_DIR; default /var/lib/weir as root)
+  --listen HOST:PORT   where the API listens (default 127.0.0.1:8080)
+  --window SECONDS     length of a window, any divisor of an hour from 2 (default ${DEFAULT_WINDOW_S}; ${QUICKSTART_WINDOW_S} with --quickstart)
+  --flows-max N        flows that the kernel keeps per window (default ${AGENT_LIMITS.flowsMax})
+  --flows-per-nic N    of which one interface may have this many (default ${AGENT_LIMITS.flowsPerPointMax})
+  --log-level LEVEL    agent's log on stderr: error, warn, info, debug (default warn)`,
+  async run(args, context) {
+    const { values } = parseArgs({
+      args,
+      options: {
+        quickstart: { type: 'boolean', default: false },
+        'data-dir': { type: 'string' },
+        listen: { type: 'string', default: '127.0.0.1:8080' },
+        window: { type: 'string' },
+        'flows-max': { type: 'string', default: String(AGENT_LIMITS.flowsMax) },
+        'flows-per-nic': { type: 'string', default: String(AGENT_LIMITS.flowsPerPointMax) },
+        'log-level': { type: 'string', default: 'warn' },
+      },
+    })
+    const defaultWindowS = values.quickstart ? QUICKSTART_WINDOW_S : DEFAULT_WINDOW_S
+    const windowSizeS = values.window === undefined ? defaultWindowS : parseWindowSize(values.window)
+    const listen = parseListen(values.listen)
+    const flows = { min: 1, max: 16_777_216 }
+    const limits = {
+      ...AGENT_LIMITS,
+      flowsMax: parseCount('flows-max', values['flows-max'], flows),
+      flowsPerPointMax: parseCount('flows-per-nic', values['flows-per-nic'], flows),
+    }
+    requireMetering()
+    const dataDir = dataDirectory(values['data-dir'], context.env)
+    makeDataDirectory(dataDir)
+    using _lock = new DataDirLock(dataDir, 'up')
+    await using controlPlane = await startControlPlane({
+      dataDir,
+      hostname: hostname(),
+      listen,
+      windowSizeS,
+      withMachine: true,
+      onDelivered: (object) => printDelivered(context.stdout, object),
+    })
+    const agent = createAgent({
+      dataDir,
+      serverUrl: controlPlane.origin,
+      agentToken: controlPlane.agentToken,
+      windowSizeS,
+      limits,
+      logLevel: values['log-level'],
+    })
+    agent.start()
+    try {
+      printPlaces(context.stdout, controlPlane, dataDir, windowSizeS)
+      if (values.quickstart) await enableFirstFlowLog(controlPlane, context)
+      context.stdout.write('ready\n')
+      await aborted(context.signal)
+    } finally {
+      await finish(agent, context)
+    }
+    return ExitCode.ok
+  },
+}
+
+function printPlaces(
+  out: Writable,
+  controlPlane: RunningControlPlane,
+  dataDir: string,
+  windowSizeS: number,
+): void {
+  out.write(`API          ${controlPlane.url}\n`)
+  out.write(`credentials  ${credentialsPath(dataDir)}\n`)
+  out.write(`objects      ${path.join(dataDir, 'buckets')}/<bucket>/, one per window of ${windowSizeS} s\n`)
+}
+
+/** ALL and BIDIRECTIONAL on the interface of the default route, unless it has a flow log already. */
+async function enableFirstFlowLog(controlPlane: RunningControlPlane, context: CommandContext): Promise<void> {
+  const device = defaultRouteDevice()
+  const nic = controlPlane.nics.find((it) => it.device === device)
+  if (nic === undefined) {
+    const reason =
+      device === undefined ? 'this machine has no default route' : `${device} is not in the inventory`
+    context.stdout.write(`flow log     none: ${reason}; choose an interface with 'weir flowlog create'\n`)
+    return
+  }
+  const api = new ApiClient({
+    origin: controlPlane.origin,
+    token: controlPlane.token,
+    signal: context.signal,
+  })
+  const { items = [] } = await api.get<Collection<FlowLog>>(`${nic.path}/flowlogs?depth=1`)
+  let flowLog = items[0]
+  if (flowLog === undefined) {
+    const bucket = `${controlPlane.bucket}/${nic.name}`
+    const properties = { name: nic.name, action: 'ALL', direction: 'BIDIRECTIONAL', bucket }
+    flowLog = (await api.mutate<FlowLog>('POST', `${nic.path}/flowlogs`, { properties }))!
+  }
+  const { bucket, action, direction } = flowLog.properties
+  context.stdout.write(`flow log     ${nic.device} → ${bucket} (${action}, ${direction})\n`)
+}
+
+function printDelivered(out: Writable, { bucket, objectName, records, bytes }: DeliveredObject): void {
+  out.write(`delivered    ${bucket}/${objectName}  ${records} records  ${bytes} bytes\n`)
+}
+
+async function finish(agent: ReturnType<typeof createAgent>, context: CommandContext): Promise<void> {
+  context.stderr.write('draining what was captured …\n')
+  const { left } = await agent.finish({ deadlineMs: FINISH_DEADLINE_MS })
+  if (left === 0) return
+  context.stderr.write(`${left} objects could not be delivered yet; the next start delivers them\n`)
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return Promise.resolve()
+  return new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }))
+}

@@ -1,0 +1,126 @@
+import { createHash } from 'node:crypto'
+import { mkdirSync, readFileSync } from 'node:fs'
+import path from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { Agent } from '../agent/agent.ts'
+import { PointTable, replaceFile } from '../agent/point-table.ts'
+import { SealWorker } from '../agent/seal-worker.ts'
+import { bpffsRoot } from '../capture/ebpf/bpffs.ts'
+import { KernelMeter, missingForMetering } from '../capture/ebpf/kernel-meter.ts'
+import { LinkWatcher } from '../capture/ebpf/link-watcher.ts'
+import { ControlPlaneClient } from '../deliver/control-plane-client.ts'
+import { Deliverer } from '../deliver/deliverer.ts'
+import type { Assignments } from '../model/agent-protocol.ts'
+import { WeirError } from '../model/errors.ts'
+import { Spool } from '../spool/spool.ts'
+import { systemClock } from '../stdx/clock.ts'
+import { createLogger } from '../telemetry/logger.ts'
+import { packageVersion } from './main.ts'
+
+export interface AgentLimits {
+  flowsMax: number
+  flowsPerPointMax: number
+  spoolBytesMax: number
+  spoolAgeMsMax: number
+}
+
+export const AGENT_LIMITS: AgentLimits = {
+  flowsMax: 1_000_000,
+  flowsPerPointMax: 65_536,
+  spoolBytesMax: 10 * 2 ** 30,
+  spoolAgeMsMax: 24 * 3600 * 1000,
+}
+
+export interface AgentSetup {
+  dataDir: string
+  serverUrl: string
+  agentToken: string
+  windowSizeS: number
+  limits: AgentLimits
+  logLevel: string
+}
+
+/** An agent over a data directory, wired but not started. */
+export function createAgent(setup: AgentSetup): Agent {
+  const log = createLogger({ level: setup.logLevel, destination: process.stderr })
+  const directory = path.join(setup.dataDir, 'agent')
+  mkdirSync(directory, { recursive: true, mode: 0o750 })
+  const spool = new Spool(
+    {
+      directory: path.join(directory, 'spool'),
+      bytesMax: setup.limits.spoolBytesMax,
+      ageMsMax: setup.limits.spoolAgeMsMax,
+    },
+    { clock: systemClock, log },
+  )
+  const client = new ControlPlaneClient({ serverUrl: setup.serverUrl, agentToken: setup.agentToken })
+  const assignmentsFile = path.join(directory, 'assignments.json')
+  return new Agent(
+    { version: packageVersion(), windowSizeS: setup.windowSizeS },
+    {
+      meter: createMeter(setup.dataDir, setup.windowSizeS, setup.limits),
+      devices: new LinkWatcher({ log }),
+      points: new PointTable({ file: path.join(directory, 'points.json') }),
+      controlPlane: client,
+      sealer: new SealWorker({
+        pinPath: pinPath(setup.dataDir),
+        spoolDirectory: path.join(directory, 'spool'),
+      }),
+      spool,
+      delivery: new Deliverer({}, { spool, api: client, clock: systemClock, log }),
+      savedAssignments: () => readAssignments(assignmentsFile),
+      saveAssignments: (assignments) => replaceFile(assignmentsFile, JSON.stringify(assignments)),
+      clock: systemClock,
+      log,
+    },
+  )
+}
+
+export function createMeter(dataDir: string, windowSizeS: number, limits: AgentLimits): KernelMeter {
+  const log = createLogger({ level: 'warn', destination: process.stderr })
+  return new KernelMeter(
+    {
+      objectPath: fileURLToPath(new URL('../../build/bpf/flow.bpf.o', import.meta.url)),
+      pinPath: pinPath(dataDir),
+      windowSizeS,
+      flowsMax: limits.flowsMax,
+      flowsPerPointMax: limits.flowsPerPointMax,
+    },
+    { clock: systemClock, log },
+  )
+}
+
+/** Agents of different data directories on one machine keep out of each other's way. */
+export function pinPath(dataDir: string): string {
+  const instance = createHash('sha256').update(path.resolve(dataDir)).digest('hex').slice(0, 12)
+  return path.join(bpffsRoot(), 'weir', instance)
+}
+
+/** Says what is missing for metering, and what works without it. */
+export function requireMetering(): void {
+  const missing = missingForMetering()
+  if (missing.length === 0) return
+  throw new WeirError(
+    'WEIR_UNSUPPORTED',
+    [
+      'this machine cannot meter packets in the kernel:',
+      ...missing.map((sentence) => `  - ${sentence}`),
+      "What works without: 'weir convert FILE' makes flow log records from packet captures, 'weir server' runs the control plane.",
+    ].join('\n'),
+  )
+}
+
+function readAssignments(file: string): Assignments | undefined {
+  let text: string
+  try {
+    text = readFileSync(file, 'utf8')
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return undefined
+    throw cause
+  }
+  try {
+    return JSON.parse(text) as Assignments
+  } catch (cause) {
+    throw new WeirError('WEIR_CONFIG_INVALID', `${file} is not JSON`, { cause })
+  }
+}

@@ -1,0 +1,180 @@
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
+import { mkdtempSync, rmSync, statSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { type CapturedPacket, readCapture } from './capture.ts'
+
+/** Why the tests that need the kernel cannot run here; undefined as root. `npm test` with CI=true refuses to start then. */
+export const withoutRoot = process.getuid?.() === 0 ? false : 'needs root'
+
+let count = 0
+
+/**
+ * Network namespaces, veth pairs, captures and listeners of one test. All names are its own, so that tests can run
+ * side by side, and everything is gone when it is disposed of, also after a failure.
+ */
+export class TestNetwork implements AsyncDisposable {
+  /** Distinguishes this network's names from those of any other test on the machine. */
+  readonly id = `${process.pid.toString(36)}${(count++).toString(36)}`
+  readonly #folder = mkdtempSync(path.join(tmpdir(), 'weir-net-'))
+  readonly #namespaces: string[] = []
+  readonly #children: ChildProcess[] = []
+  readonly #cleanups: (() => void)[] = []
+
+  /** Makes a namespace `w<id><name>`, with loopback up and without the noise of IPv6 autoconfiguration. */
+  namespace(name: string): string {
+    const namespace = `w${this.id}${name}`
+    execFileSync('ip', ['netns', 'add', namespace])
+    this.#namespaces.push(namespace)
+    this.run(namespace, 'ip', 'link', 'set', 'lo', 'up')
+    this.run(
+      namespace,
+      'sysctl',
+      '-qw',
+      'net.ipv6.conf.all.accept_dad=0',
+      'net.ipv6.conf.default.accept_dad=0',
+    )
+    return namespace
+  }
+
+  /** A veth pair between two namespaces, both ends up, without offloads so that what is captured is what is sent. */
+  veth(a: { namespace: string; device: string }, b: { namespace: string; device: string }): void {
+    const [first, second] = [`${this.id}a`, `${this.id}b`].map((end) => `v${end}${count++}`.slice(0, 15))
+    execFileSync('ip', ['link', 'add', first!, 'type', 'veth', 'peer', 'name', second!])
+    for (const [made, end] of [[first!, a] as const, [second!, b] as const]) {
+      execFileSync('ip', ['link', 'set', made, 'netns', end.namespace, 'name', end.device])
+      this.run(
+        end.namespace,
+        'ethtool',
+        '-K',
+        end.device,
+        'tx',
+        'off',
+        'tso',
+        'off',
+        'gso',
+        'off',
+        'gro',
+        'off',
+      )
+      this.run(end.namespace, 'ip', 'link', 'set', end.device, 'up')
+    }
+  }
+
+  address(namespace: string, device: string, ...addresses: string[]): void {
+    for (const address of addresses) {
+      this.run(
+        namespace,
+        'ip',
+        'address',
+        'add',
+        address,
+        'dev',
+        device,
+        ...(address.includes(':') ? ['nodad'] : []),
+      )
+    }
+  }
+
+  /** Runs a program inside a namespace and returns what it printed; throws when it fails. */
+  run(namespace: string, program: string, ...args: string[]): string {
+    return execFileSync('ip', ['netns', 'exec', namespace, program, ...args], {
+      encoding: 'utf8',
+      stdio: 'pipe',
+    })
+  }
+
+  /** Runs a program that may fail, such as a ping that must not come through. */
+  attempt(namespace: string, program: string, ...args: string[]): boolean {
+    try {
+      this.run(namespace, program, ...args)
+      return true
+    } catch {
+      return false
+    }
+  }
+
+  /** Loads nftables rules. */
+  nft(namespace: string, rules: string): void {
+    execFileSync('ip', ['netns', 'exec', namespace, 'nft', '-f', '-'], { input: rules })
+  }
+
+  /** Starts a program inside a namespace; it is ended with the network. */
+  start(namespace: string, program: string, ...args: string[]): ChildProcess {
+    const child = spawn('ip', ['netns', 'exec', namespace, program, ...args], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+    })
+    this.#children.push(child)
+    return child
+  }
+
+  /** Captures a device with tcpdump until `stop` is called, which returns the packets. */
+  async capture(namespace: string, device: string): Promise<{ stop(): Promise<CapturedPacket[]> }> {
+    const file = path.join(this.#folder, `${namespace}-${device}-${count++}.pcap`)
+    const child = this.start(
+      namespace,
+      'tcpdump',
+      ...['-i', device, '-U', '--immediate-mode', '-s', '256', '-B', '8192', '-Z', 'root', '-w', file],
+    )
+    await said(child, /listening on/)
+    return {
+      stop: async () => {
+        await quiet(file)
+        await ended(child, 'SIGINT')
+        return readCapture(file)
+      },
+    }
+  }
+
+  /** Something to be undone at the end, before the namespaces go. */
+  onEnd(cleanup: () => void): void {
+    this.#cleanups.push(cleanup)
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const cleanup of this.#cleanups.reverse()) cleanup()
+    await Promise.all(this.#children.map((child) => ended(child, 'SIGKILL')))
+    for (const namespace of this.#namespaces) execFileSync('ip', ['netns', 'delete', namespace])
+    rmSync(this.#folder, { recursive: true, force: true })
+  }
+}
+
+/** Resolves when a child has printed something. */
+export function said(child: ChildProcess, wanted: RegExp): Promise<void> {
+  return new Promise((resolve, reject) => {
+    let output = ''
+    const read = (chunk: Buffer): void => {
+      output += chunk.toString()
+      if (wanted.test(output)) resolve()
+    }
+    child.stdout?.on('data', read)
+    child.stderr?.on('data', read)
+    child.once('exit', (code) => reject(new Error(`ended with ${code} before saying ${wanted}: ${output}`)))
+  })
+}
+
+async function ended(child: ChildProcess, signal: NodeJS.Signals): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return
+  const exit = new Promise((resolve) => child.once('exit', resolve))
+  child.kill(signal)
+  await exit
+}
+
+/** Resolves when a capture file has stopped growing: tcpdump has written what the kernel had for it. */
+async function quiet(file: string): Promise<void> {
+  for (let size = -1; ; ) {
+    await new Promise((resolve) => setTimeout(resolve, 300))
+    const now = statSync(file).size
+    if (now === size) return
+    size = now
+  }
+}
+
+/** Asks until it is so, or fails with what was asked. */
+export async function eventually(what: string, isSo: () => boolean, timeoutMs = 20_000): Promise<void> {
+  const endMs = Date.now() + timeoutMs
+  while (!isSo()) {
+    if (Date.now() > endMs) throw new Error(`not within ${timeoutMs} ms: ${what}`)
+    await new Promise((resolve) => setTimeout(resolve, 50))
+  }
+}
