@@ -59,7 +59,7 @@ export class SealWorker implements Sealer {
       else this.#settle((it) => it.reject(errorFrom(answer)))
     })
     // A bug in the thread, or no memory for it: the rows are still in the kernel, the next try has a new thread.
-    worker.on('error', (error) => this.#end(worker, error))
+    worker.on('error', (error: Error) => this.#end(worker, error))
     worker.on('exit', (code) => this.#end(worker, new Error(`the seal thread ended with ${code}`)))
     return worker
   }

@@ -7,6 +7,15 @@ import { type CapturedPacket, readCapture } from './capture.ts'
 /** Why the tests that need the kernel cannot run here; undefined as root. `npm test` with CI=true refuses to start then. */
 export const withoutRoot = process.getuid?.() === 0 ? false : 'needs root'
 
+/** What the kernel would send by itself, at moments of its own: not while a test counts packets. */
+const QUIET = [
+  ...['all', 'default'].flatMap((which) => [
+    `net.ipv6.conf.${which}.accept_dad=0`,
+    `net.ipv6.conf.${which}.router_solicitations=0`,
+    `net.ipv6.conf.${which}.mldv2_unsolicited_report_interval=1`,
+  ]),
+]
+
 let count = 0
 
 /**
@@ -27,13 +36,7 @@ export class TestNetwork implements AsyncDisposable {
     execFileSync('ip', ['netns', 'add', namespace])
     this.#namespaces.push(namespace)
     this.run(namespace, 'ip', 'link', 'set', 'lo', 'up')
-    this.run(
-      namespace,
-      'sysctl',
-      '-qw',
-      'net.ipv6.conf.all.accept_dad=0',
-      'net.ipv6.conf.default.accept_dad=0',
-    )
+    this.run(namespace, 'sysctl', '-qw', ...QUIET)
     return namespace
   }
 
@@ -56,6 +59,14 @@ export class TestNetwork implements AsyncDisposable {
         'off',
         'gro',
         'off',
+      )
+      const neighbours = `net.ipv6.neigh.${end.device}`
+      this.run(
+        end.namespace,
+        'sysctl',
+        '-qw',
+        `${neighbours}.base_reachable_time_ms=3600000`,
+        `${neighbours}.delay_first_probe_time=3600`,
       )
       this.run(end.namespace, 'ip', 'link', 'set', end.device, 'up')
     }

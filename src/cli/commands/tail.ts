@@ -115,12 +115,14 @@ class NewestObjects {
     } catch (cause) {
       throw new WeirError('WEIR_INVALID', `${keyOf(object)} is not a gzip object`, { cause })
     }
-    return text
-      .split('\n')
-      .filter((line) => line !== '')
-      .map((line) => parseRecord(line))
-      .filter((record) => !isFault(record)) // 'weir validate' tells what is wrong with an object.
-      .map((record) => ({ ...record, object: keyOf(object) }))
+    return (
+      text
+        .split('\n')
+        .filter((line) => line !== '')
+        .map((line) => parseRecord(line))
+        // 'weir validate' tells what is wrong with a line that is no record.
+        .flatMap((record) => (isFault(record) ? [] : [{ ...record, object: keyOf(object) }]))
+    )
   }
 }
 
