@@ -22,6 +22,11 @@ const NEEDS = {
       found: () => existsSync('/usr/include/bpf/bpf_helpers.h'),
     },
     {
+      package: 'linux-libc-dev',
+      what: "the kernel's headers for programs",
+      found: () => existsSync('/usr/include/linux/bpf.h'),
+    },
+    {
       package: 'clang-19',
       what: 'clang 15 or newer, which compiles bpf/',
       found: () => findClang() !== undefined,
@@ -32,6 +37,10 @@ const NEEDS = {
     { package: 'nftables', what: 'nft', found: () => onPath('nft') },
     { package: 'iptables', what: 'iptables', found: () => onPath('iptables') },
     { package: 'tcpdump', what: 'tcpdump', found: () => onPath('tcpdump') },
+    { package: 'bpftool', what: 'bpftool', found: () => onPath('bpftool') },
+    { package: 'ethtool', what: 'ethtool', found: () => onPath('ethtool') },
+    { package: 'iputils-ping', what: 'ping', found: () => onPath('ping') },
+    { package: 'procps', what: 'sysctl', found: () => onPath('sysctl') },
   ],
 }
 
