@@ -1,0 +1,333 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Weir's metering process: every packet of an observed device, counted where it passes, with the firewall's verdict.
+ *
+ *   tc_ingress, tc_egress   on each observed device; always go on to the next program
+ *   verdict                 on the tracepoint kfree_skb
+ *   control                 run by the agent: opens, cuts and clears windows, follows the wall clock
+ */
+#include "account.h"
+#include "parse.h"
+#include "verdict.h"
+
+char LICENSE[] SEC("license") = "GPL";
+
+/* Scalars of addresses: the difference of two pointers is the only arithmetic the verifier lets pass. */
+#define ADDRESS(pointer) ((__u64)((const char *)(pointer) - (const char *)&state))
+
+static __always_inline struct stash *stash_of(__u64 address)
+{
+	__u32 index = (address >> 8) & (STASH_SIZE - 1); /* skbs lie 256 bytes apart */
+
+	return bpf_map_lookup_elem(&stashes, &index);
+}
+
+static __always_inline void stash_put(struct __sk_buff *skb, __u64 now, __u32 tail, __u32 slot, __u64 fingerprint)
+{
+	__u64 address = ADDRESS(skb);
+	struct stash *stash = stash_of(address);
+
+	if (!stash)
+		return;
+	stash->skb = address;
+	stash->now = now;
+	stash->tail = tail;
+	stash->slot = slot;
+	stash->fingerprint = fingerprint;
+}
+
+/* In a namespace of its own, an ifindex may be another device's here: the rare case, so read through BTF. */
+static __noinline __u64 point_by_netns(struct __sk_buff *context)
+{
+	struct sk_buff *skb = (void *)context;
+	struct netns_ifindex key = { .ifindex = context->ifindex };
+
+	key.netns = BPF_CORE_READ(skb, dev, nd_net.net, net_cookie);
+	__u64 *found = bpf_map_lookup_elem(&by_netns, &key);
+
+	return found ? *found : 0;
+}
+
+static __always_inline __u64 point_of_context(struct __sk_buff *skb)
+{
+	__u32 ifindex = skb->ifindex;
+	__u32 index = ifindex & (POINTS_BY_IFINDEX - 1);
+	__u64 *found = bpf_map_lookup_elem(&by_ifindex, &index);
+
+	if (unlikely(!found))
+		return 0;
+	__u64 point = *found;
+
+	if (likely((__u32)point == ifindex && !(point & POINT_AMBIGUOUS)))
+		return point;
+	return point ? point_by_netns(skb) : 0;
+}
+
+static __noinline void segmentation_read(struct __sk_buff *context, struct segmentation *segmentation)
+{
+	struct sk_buff *skb = (void *)context;
+	unsigned char *head = BPF_CORE_READ(skb, head);
+	struct skb_shared_info *shared = (void *)(head + BPF_CORE_READ(skb, end));
+
+	segmentation->size = context->gso_size;
+	segmentation->segments = context->gso_segs;
+	segmentation->type = BPF_CORE_READ(shared, gso_type);
+	if (!BPF_CORE_READ_BITFIELD_PROBED(skb, encapsulation))
+		return;
+	segmentation->inner_header_size =
+		inner_header_size(head, segmentation->type, BPF_CORE_READ(skb, inner_transport_header),
+				  BPF_CORE_READ(skb, network_header));
+}
+
+/* Everything that the fast path leaves: options, extensions, fragments, tags, segmentation, headers in pages. */
+static __noinline int meter_any(struct __sk_buff *skb, __u64 point, bool is_egress)
+{
+	__u64 now = clock_now();
+	__u64 current = window_at(now);
+	__u32 slot = current & SLOT_MASK;
+	struct source source = { .context = skb, .now = now };
+	struct segmentation segmentation = {};
+	struct packet packet = {};
+	__u32 network = 0;
+	__u32 protocol = bpf_ntohs(skb->protocol);
+
+	if (point & POINT_ETHERNET) {
+		__be16 type;
+
+		network = 14;
+		if (bpf_skb_load_bytes(skb, 12, &type, sizeof(type)))
+			return TC_ACT_UNSPEC;
+		protocol = bpf_ntohs(type);
+	}
+	if (skb->len < network)
+		return TC_ACT_UNSPEC;
+	if (skb->gso_size)
+		segmentation_read(skb, &segmentation);
+	packet.key.tail = tail_of(point, is_egress);
+	if (!parse(&source, network, skb->len - network, protocol, &segmentation, &packet))
+		return TC_ACT_UNSPEC;
+
+	struct flow *flow = flow_find(&packet, slot);
+
+	if (flow)
+		flow_add(flow, packet.packets, packet.octets, tick_of(now), packet.tcp_flags);
+	else
+		flow_create(&packet, slot, tick_of(now));
+	if (!is_egress) {
+		__u64 fingerprint = packet.is_ipv6 ?
+			fingerprint6(packet.key.source, packet.key.destination, packet.key.ports) :
+			fingerprint4(packet.key.source[0], packet.key.destination[0], packet.key.ports);
+
+		stash_put(skb, now, packet.key.tail, slot, fingerprint);
+	}
+	return TC_ACT_UNSPEC;
+}
+
+/* What the first bytes of a frame look like when there is nothing special about it. */
+struct frame4 {
+	__u8 ethernet[12];
+	__be16 type;
+	__u8 version_size;
+	__u8 tos;
+	__be16 total_size;
+	__be16 id;
+	__be16 fragment;
+	__u8 ttl;
+	__u8 protocol;
+	__be16 checksum;
+	__u32 source;
+	__u32 destination;
+	__u32 ports;
+	__u32 sequence;
+	__u32 acknowledgement;
+	__u8 size;
+	__u8 flags;
+} __attribute__((packed));
+
+struct frame6 {
+	__u8 ethernet[12];
+	__be16 type;
+	__u32 version_flow;
+	__be16 payload_size;
+	__u8 next_header;
+	__u8 hop_limit;
+	__u32 source[4];
+	__u32 destination[4];
+	__u32 ports;
+	__u32 sequence;
+} __attribute__((packed));
+
+#define TCP_FLAGS_AT 13
+
+static __always_inline int meter(struct __sk_buff *skb, bool is_egress)
+{
+	__u64 point = point_of_context(skb);
+
+	if (unlikely(!point))
+		return TC_ACT_UNSPEC;
+
+	void *data = (void *)(long)skb->data;
+	void *data_end = (void *)(long)skb->data_end;
+	struct frame4 *frame4 = data;
+	struct frame6 *frame6 = data;
+	__u32 size = skb->len - 14;
+
+	if (unlikely((void *)(frame4 + 1) > data_end || !(point & POINT_ETHERNET) || skb->gso_size))
+		return meter_any(skb, point, is_egress);
+	if (frame4->type == bpf_htons(ETH_P_IP)) {
+		__u32 octets = bpf_ntohs(frame4->total_size);
+		__u32 protocol = frame4->protocol;
+		bool is_tcp = protocol == IPPROTO_TCP;
+
+		if (unlikely(frame4->version_size != 0x45 || frame4->fragment & bpf_htons(0x3fff) ||
+			     (!is_tcp && protocol != IPPROTO_UDP) || octets > size || octets < (is_tcp ? 34 : 24)))
+			return meter_any(skb, point, is_egress);
+		__u64 now = clock_now();
+		__u32 slot = window_at(now) & SLOT_MASK;
+		struct key4 key = { frame4->source, frame4->destination, frame4->ports,
+				    tail_of(point, is_egress) | protocol << 24 };
+		__u32 flags = is_tcp ? frame4->flags : 0;
+		void *flows = bpf_map_lookup_elem(&windows4, &slot);
+
+		if (!flows)
+			return TC_ACT_UNSPEC;
+		struct flow *flow = bpf_map_lookup_elem(flows, &key);
+
+		if (unlikely(!flow))
+			return meter_any(skb, point, is_egress);
+		flow_add(flow, 1, octets, tick_of(now), flags);
+		if (!is_egress)
+			stash_put(skb, now, key.tail, slot, fingerprint4(key.source, key.destination, key.ports));
+		return TC_ACT_UNSPEC;
+	}
+	if (frame6->type == bpf_htons(ETH_P_IPV6) && (void *)(frame6 + 1) <= data_end) {
+		__u32 octets = bpf_ntohs(frame6->payload_size) + 40;
+		__u32 protocol = frame6->next_header;
+		bool is_tcp = protocol == IPPROTO_TCP;
+
+		if (unlikely((frame6->version_flow & 0xf0) != 0x60 || (!is_tcp && protocol != IPPROTO_UDP) ||
+			     octets > size || octets < (is_tcp ? 54 : 44)))
+			return meter_any(skb, point, is_egress);
+		__u8 *flags = data + 14 + 40 + TCP_FLAGS_AT;
+		__u32 flags_seen = 0;
+
+		if (is_tcp) {
+			if ((void *)(flags + 1) > data_end)
+				return meter_any(skb, point, is_egress);
+			flags_seen = *flags;
+		}
+		__u64 now = clock_now();
+		__u32 slot = window_at(now) & SLOT_MASK;
+		struct key6 key;
+		void *flows = bpf_map_lookup_elem(&windows6, &slot);
+
+		__builtin_memcpy(&key, frame6->source, 36);
+		key.tail = tail_of(point, is_egress) | protocol << 24;
+		if (!flows)
+			return TC_ACT_UNSPEC;
+		struct flow *flow = bpf_map_lookup_elem(flows, &key);
+
+		if (unlikely(!flow))
+			return meter_any(skb, point, is_egress);
+		flow_add(flow, 1, octets, tick_of(now), flags_seen);
+		if (!is_egress)
+			stash_put(skb, now, key.tail, slot, fingerprint6(key.source, key.destination, key.ports));
+		return TC_ACT_UNSPEC;
+	}
+	return meter_any(skb, point, is_egress);
+}
+
+SEC("tc")
+int tc_ingress(struct __sk_buff *skb)
+{
+	return meter(skb, false);
+}
+
+SEC("tc")
+int tc_egress(struct __sk_buff *skb)
+{
+	return meter(skb, true);
+}
+
+SEC("tp_btf/kfree_skb")
+int verdict(__u64 *context)
+{
+	bool is_egress;
+	__u32 reason = reason_of(context[2], &is_egress);
+
+	if (likely(reason == REASON_NONE))
+		return 0;
+	struct sk_buff *skb = (void *)context[0];
+
+	judge(skb, reason, is_egress, ADDRESS(skb));
+	return 0;
+}
+
+/*
+ * Follows the wall clock. Forward (or after a suspend), the open window ends at once if its end has passed. Back by
+ * up to a window, it goes on until its end comes round again; further back, it ends now.
+ */
+static __always_inline void clock_follow(__s64 wall_offset_ns, __u64 size_s, __u64 now)
+{
+	__u64 current = READ_ONCE(state.current);
+	struct slot *slot = slot_at(current);
+	__u64 wall_s = (now + wall_offset_ns) / NS_PER_S;
+
+	if (!size_s)
+		return;
+	/* Smaller windows begin at the next edge of the new grid, larger ones when the open window ends. */
+	if (size_s < state.window_size_s && wall_s - wall_s % size_s + size_s < slot->end_s)
+		slot->end_s = wall_s - wall_s % size_s + size_s;
+	state.window_size_s = size_s;
+	__u64 end_ns = end_ns_of(slot->end_s, wall_offset_ns);
+
+	state.wall_offset_ns = wall_offset_ns;
+	if (wall_s + state.window_size_s < slot->start_s)
+		end_ns = now & ~SLOT_MASK;
+	if ((current & ~SLOT_MASK) == end_ns)
+		return;
+	if (__sync_val_compare_and_swap(&state.current, current, end_ns | (current & SLOT_MASK)) == current)
+		slot->end_ns = end_ns;
+}
+
+SEC("syscall")
+int control(struct command *command)
+{
+	__u64 now = bpf_ktime_get_ns();
+
+	switch (command->operation) {
+	case CONTROL_OPEN:
+		if (state.current)
+			return 0;
+		state.wall_offset_ns = command->wall_offset_ns;
+		state.instance = command->instance;
+		state.window_size_s = command->window_size_s;
+		if (!command->window_size_s)
+			return 0;
+		__u64 wall_s = (now + command->wall_offset_ns) / NS_PER_S;
+		__u64 start_s = wall_s - wall_s % command->window_size_s;
+
+		slot_use(slot_at(0), command->generation, now, start_s, start_s + command->window_size_s);
+		WRITE_ONCE(state.current, state.slots[0].end_ns);
+		return 0;
+	case CONTROL_SYNC:
+		if (!state.current)
+			return 0;
+		clock_follow(command->wall_offset_ns, command->window_size_s, now);
+		window_at(now);
+		return 0;
+	case CONTROL_CUT:
+		window_advance(now, true);
+		return 0;
+	case CONTROL_CLEAR:
+		if (command->slot != (state.current & SLOT_MASK) &&
+		    slot_at(command->slot)->generation == command->generation)
+			WRITE_ONCE(slot_at(command->slot)->state, SLOT_FREE);
+		return 0;
+	case CONTROL_LIMITS:
+		state.flows_max = command->flows_max;
+		state.flows_per_point_max = command->flows_per_point_max;
+		return 0;
+	}
+	return 0;
+}

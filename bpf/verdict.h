@@ -1,0 +1,329 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * The firewall's word. The kernel frees what it refuses through kfree_skb and says why; a reason that is a firewall's
+ * turns the packet's flow to REJECT at
+ *   the input point, where the traffic hook has counted the packet already, and at
+ *   the output point, if it was chosen already: there the packet was never seen, and is counted here.
+ */
+#ifndef WEIR_VERDICT_H
+#define WEIR_VERDICT_H
+
+#include "account.h"
+#include "parse.h"
+
+static __always_inline __u32 reason_of(__u32 reason, bool *is_egress)
+{
+	*is_egress = false;
+	if (reason == bpf_core_enum_value(enum skb_drop_reason___netfilter, SKB_DROP_REASON_NETFILTER_DROP))
+		return REASON_NETFILTER;
+	if (bpf_core_enum_value_exists(enum skb_drop_reason___tc_ingress, SKB_DROP_REASON_TC_INGRESS) &&
+	    reason == bpf_core_enum_value(enum skb_drop_reason___tc_ingress, SKB_DROP_REASON_TC_INGRESS))
+		return REASON_TC;
+	if (bpf_core_enum_value_exists(enum skb_drop_reason___tc_egress, SKB_DROP_REASON_TC_EGRESS) &&
+	    reason == bpf_core_enum_value(enum skb_drop_reason___tc_egress, SKB_DROP_REASON_TC_EGRESS)) {
+		*is_egress = true;
+		return REASON_TC;
+	}
+	if (bpf_core_enum_value_exists(enum skb_drop_reason_subsys, SKB_DROP_REASON_SUBSYS_OPENVSWITCH)) {
+		__u32 subsys = bpf_core_enum_value(enum skb_drop_reason_subsys, SKB_DROP_REASON_SUBSYS_OPENVSWITCH);
+		__u32 ovs = subsys << DROP_REASON_SUBSYS_SHIFT;
+
+		if (reason == (ovs | OVS_DROP_EXPLICIT) || reason == (ovs | OVS_DROP_EXPLICIT_WITH_ERROR))
+			return REASON_OVS;
+	}
+	return REASON_NONE;
+}
+
+/* The entry of by_ifindex for a device of a namespace; 0: not observed. */
+static __always_inline __u64 point_of(__u64 netns, __u32 ifindex)
+{
+	__u32 index = ifindex & (POINTS_BY_IFINDEX - 1);
+	__u64 *found = bpf_map_lookup_elem(&by_ifindex, &index);
+
+	if (!found || !*found)
+		return 0;
+	struct netns_ifindex key = { .netns = netns, .ifindex = ifindex };
+
+	found = bpf_map_lookup_elem(&by_netns, &key);
+	return found ? *found : 0;
+}
+
+static __always_inline __u32 tail_of(__u64 point, __u32 direction)
+{
+	return ((__u32)(point >> 32) & 0xffff) | (direction ^ !!(point & POINT_MIRRORED)) << 16;
+}
+
+/*
+ * Moves packets of a flow from accepted to refused. The times of the first and last accepted packet stay exact as long
+ * as a verdict comes before the flow's next packet, which it does unless a queue lies in between.
+ */
+static __always_inline void refuse(struct flow *flow, const struct packet *packet, __u32 tick, __u32 reason)
+{
+	__u64 refused = __sync_fetch_and_add(&flow->packets_refused, packet->packets) + packet->packets;
+	__u64 seen = READ_ONCE(flow->packets) + READ_ONCE(flow->packets_shared);
+
+	__sync_fetch_and_add(&flow->octets_refused, packet->octets);
+	if (refused == packet->packets)
+		flow->refused_first = tick;
+	flow->refused_last = tick;
+	if (seen <= refused)
+		flow->first = NO_TICK;
+	else if ((__u32)seen - flow->packets_at_refusal != packet->packets)
+		flow->accepted_last = flow->last_before;
+	flow->packets_at_refusal = (__u32)seen;
+	flow_note_flags(flow, reason << 8);
+}
+
+/* A packet on its way to being freed, and where it was. */
+struct refusal {
+	struct packet packet;
+	struct source source;
+	struct segmentation segmentation;
+	__u64 address; /* as in a stash */
+	__u64 now;
+	__u64 netns;
+	__u64 conntrack; /* skb->_nfct */
+	__u32 iif; /* 0: not received, but made here */
+	__u32 reason;
+	__u32 network;
+	__u32 size;
+	__u32 protocol;
+	__u32 pad;
+};
+
+static __always_inline __u64 fingerprint_of(const struct packet *packet)
+{
+	return packet->is_ipv6 ? fingerprint6(packet->key.source, packet->key.destination, packet->key.ports) :
+				 fingerprint4(packet->key.source[0], packet->key.destination[0], packet->key.ports);
+}
+
+/* Whether a window still takes verdicts on what it counted at `counted`. */
+static __always_inline bool slot_takes(__u32 slot, __u64 counted, __u64 now)
+{
+	struct slot *window = slot_at(slot);
+
+	return READ_ONCE(window->state) == SLOT_USED && window->opened_ns <= counted + NS_PER_S &&
+	       now < window->end_ns + GRACE_NS;
+}
+
+/*
+ * The packet as it came in, where address translation has changed it since: conntrack's tuple in the direction of this
+ * packet. Not for what is merely related to a connection (ICMP errors).
+ */
+static __noinline bool packet_untranslate(struct packet *packet, __u64 conntrack)
+{
+	struct nf_conn *connection = (void *)(conntrack & NFCT_PTRMASK);
+	__u32 state_of_packet = conntrack & ~NFCT_PTRMASK;
+	struct nf_conntrack_tuple tuple;
+
+	if (!connection || !bpf_core_type_exists(struct nf_conn) || state_of_packet == 1 || state_of_packet > 3)
+		return false;
+	void *tuples = (void *)connection + bpf_core_field_offset(struct nf_conn, tuplehash);
+
+	if (state_of_packet == 3)
+		tuples += sizeof(struct nf_conntrack_tuple_hash);
+	if (bpf_probe_read_kernel(&tuple, sizeof(tuple), tuples + __builtin_offsetof(struct nf_conntrack_tuple_hash, tuple)))
+		return false;
+	if (tuple.dst.protonum != packet->key.tail >> 24)
+		return false;
+	__builtin_memcpy(packet->key.source, &tuple.src.u3, 16);
+	__builtin_memcpy(packet->key.destination, &tuple.dst.u3, 16);
+	if (has_ports(tuple.dst.protonum))
+		packet->key.ports = tuple.src.port | (__u32)tuple.dst.port << 16;
+	return true;
+}
+
+static __always_inline bool refuse_in(struct packet *packet, __u32 slot, __u32 tick, __u32 reason, bool is_last_try)
+{
+	struct flow *flow = flow_find(packet, slot);
+
+	if (!flow)
+		return false;
+	if (!is_last_try && flow->packets + flow->packets_shared < flow->packets_refused + packet->packets)
+		return false;
+	refuse(flow, packet, tick, reason);
+	return true;
+}
+
+/*
+ * Without a stash: the open window, unless all it knows of the flow was refused already; then the packet was counted
+ * in the window before, a moment ago.
+ */
+static __noinline bool refuse_counted(struct packet *packet, __u64 now, __u32 reason)
+{
+	__u32 slot = window_at(now) & SLOT_MASK;
+	__u32 before = (slot + SLOTS - 1) & SLOT_MASK;
+
+	if (refuse_in(packet, slot, tick_of(now), reason, false))
+		return true;
+	return slot_takes(before, now, now) && refuse_in(packet, before, tick_of(now), reason, true);
+}
+
+/* What the hook counted for this very skb. Its address alone proves nothing: skbs are used again and again. */
+static __noinline bool refuse_stashed(struct refusal *refusal, const struct stash *stash)
+{
+	__u32 point = stash->tail & 0xffff;
+	__u64 *netns = bpf_map_lookup_elem(&point_netns, &point);
+	struct packet *packet = &refusal->packet;
+
+	if (!netns || *netns != refusal->netns)
+		return false;
+	if (fingerprint_of(packet) != stash->fingerprint &&
+	    (!packet_untranslate(packet, refusal->conntrack) || fingerprint_of(packet) != stash->fingerprint))
+		return false;
+	packet->key.tail = stash->tail;
+	if (!slot_takes(stash->slot, stash->now, refusal->now)) {
+		__sync_fetch_and_add(&state.verdicts_late, 1);
+		return true;
+	}
+	if (!refuse_in(packet, stash->slot, tick_of(stash->now), refusal->reason, true))
+		__sync_fetch_and_add(&state.verdicts_unmatched, 1); /* It is in the skipped counter. */
+	return true;
+}
+
+static __noinline void refuse_input(struct refusal *refusal)
+{
+	struct packet packet = refusal->packet;
+	__u32 index = (refusal->address >> 8) & (STASH_SIZE - 1);
+	struct stash *stash = bpf_map_lookup_elem(&stashes, &index);
+
+	if (stash && stash->skb == refusal->address && refuse_stashed(refusal, stash))
+		return;
+	refusal->packet = packet;
+	__u64 point = point_of(refusal->netns, refusal->iif);
+
+	if (!point)
+		return;
+	packet.key.tail |= tail_of(point, DIRECTION_INGRESS);
+	if (refuse_counted(&packet, refusal->now, refusal->reason))
+		return;
+	if (packet_untranslate(&packet, refusal->conntrack) &&
+	    refuse_counted(&packet, refusal->now, refusal->reason))
+		return;
+	__sync_fetch_and_add(&state.verdicts_unmatched, 1);
+}
+
+/* Refused before the hook of its output device: counted and refused in one. */
+static __noinline void refuse_output(struct refusal *refusal, __u32 ifindex)
+{
+	__u64 point = point_of(refusal->netns, ifindex);
+	struct packet *packet = &refusal->packet;
+	__u32 tail = packet->key.tail;
+
+	if (!point)
+		return;
+	__u32 slot = window_at(refusal->now) & SLOT_MASK;
+	__u32 tick = tick_of(refusal->now);
+
+	packet->key.tail = tail | tail_of(point, DIRECTION_EGRESS);
+	struct flow *flow = flow_find(packet, slot);
+
+	if (flow) {
+		flow_add_shared(flow, packet->packets, packet->octets, tick);
+		flow_note_flags(flow, packet->tcp_flags);
+	} else {
+		flow = flow_create(packet, slot, tick);
+	}
+	if (flow)
+		refuse(flow, packet, tick, refusal->reason);
+	packet->key.tail = tail;
+}
+
+/* Refused by a classifier behind our own egress hook, which has counted it. */
+static __noinline void refuse_egress(struct refusal *refusal, __u32 ifindex)
+{
+	__u64 point = point_of(refusal->netns, ifindex);
+	__u32 tail = refusal->packet.key.tail;
+
+	if (!point)
+		return;
+	refusal->packet.key.tail = tail | tail_of(point, DIRECTION_EGRESS);
+	if (!refuse_counted(&refusal->packet, refusal->now, refusal->reason))
+		__sync_fetch_and_add(&state.verdicts_unmatched, 1);
+	refusal->packet.key.tail = tail;
+}
+
+/* The device that a routed packet is to leave by; NULL: not decided, or this host itself. */
+static __always_inline struct net_device *route_device(struct sk_buff *skb)
+{
+	struct dst_entry *route = (void *)(skb->_skb_refdst & ~SKB_DST_NOREF);
+
+	if (!route || BPF_CORE_READ(route, flags) & (DST_FAKE_RTABLE | DST_METADATA))
+		return NULL;
+	return BPF_CORE_READ(route, dev);
+}
+
+/* Reads what is needed of a packet that is being freed. False: not IP. */
+static __always_inline bool refusal_read(struct sk_buff *skb, struct refusal *refusal)
+{
+	unsigned char *head = skb->head;
+	__u32 data = skb->data - head;
+	struct skb_shared_info *shared = (void *)(head + skb->end);
+
+	refusal->network = skb->network_header;
+	refusal->size = skb->len + data - refusal->network;
+	refusal->source.head = head;
+	refusal->source.limit = data + skb->len - skb->data_len;
+	refusal->protocol = bpf_ntohs(skb->protocol);
+	refusal->segmentation.size = BPF_CORE_READ(shared, gso_size);
+	if (refusal->segmentation.size) {
+		refusal->segmentation.segments = BPF_CORE_READ(shared, gso_segs);
+		refusal->segmentation.type = BPF_CORE_READ(shared, gso_type);
+		if (BPF_CORE_READ_BITFIELD(skb, encapsulation))
+			refusal->segmentation.inner_header_size = inner_header_size(
+				head, refusal->segmentation.type, skb->inner_transport_header, refusal->network);
+	}
+	refusal->conntrack = skb->_nfct;
+	refusal->iif = skb->skb_iif;
+	return parse(&refusal->source, refusal->network, refusal->size, refusal->protocol, &refusal->segmentation,
+		     &refusal->packet);
+}
+
+static __always_inline void judge(struct sk_buff *skb, __u32 reason, bool is_egress, __u64 address)
+{
+	struct refusal refusal = { .reason = reason, .address = address };
+	struct net_device *device = skb->dev;
+	struct net_device *leaving = reason == REASON_NETFILTER ? route_device(skb) : NULL;
+	__u32 type = BPF_CORE_READ_BITFIELD(skb, pkt_type);
+	bool is_copy = type == PACKET_BROADCAST || type == PACKET_MULTICAST;
+	bool is_bridge = false;
+	__u32 out = 0, ifindex = 0;
+	__u32 iif = skb->skb_iif;
+
+	if (device) {
+		__u32 flags = BPF_CORE_READ_BITFIELD_PROBED(device, priv_flags);
+
+		ifindex = BPF_CORE_READ(device, ifindex);
+		refusal.netns = BPF_CORE_READ(device, nd_net.net, net_cookie);
+		is_bridge = flags & IFF_EBRIDGE;
+		/* A port of a bridge, or a device about to send: not where the packet came from. */
+		if (ifindex != iif && (flags & IFF_BRIDGE_PORT || !iif))
+			out = ifindex;
+	} else if (leaving) {
+		refusal.netns = BPF_CORE_READ(leaving, nd_net.net, net_cookie);
+	} else {
+		return;
+	}
+	if (leaving && !out) {
+		__u32 route_ifindex = BPF_CORE_READ(leaving, ifindex);
+		bool is_loopback = BPF_CORE_READ(leaving, flags) & IFF_LOOPBACK;
+
+		/* The route of what is for this host is its loopback, or, for multicast, where it came in. */
+		if (!(is_loopback && iif) && !(is_copy && route_ifindex == iif))
+			out = route_ifindex;
+	}
+	refusal.now = refusal.source.now = bpf_ktime_get_ns(); /* Tracing programs have no coarse clock. */
+	if (!refusal_read(skb, &refusal))
+		return;
+	if (is_egress)
+		refuse_egress(&refusal, ifindex);
+	else if (out && reason == REASON_NETFILTER)
+		refuse_output(&refusal, out);
+	/* One copy of a broadcast was refused; others may have gone where they should. */
+	if (is_copy && (out || is_bridge))
+		return;
+	if (iif)
+		refuse_input(&refusal);
+}
+
+#endif
