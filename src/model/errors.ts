@@ -21,6 +21,16 @@ export const ERRORS = {
   WEIR_BUCKET_FOREIGN: { status: 422, retryable: false },
   WEIR_BUCKET_NOT_WRITABLE: { status: 422, retryable: false },
   WEIR_OBJECT_EXISTS: { status: 412, retryable: false },
+  WEIR_RESOURCE_DELETING: { status: 422, retryable: false },
+  WEIR_RESOURCE_EXISTS: { status: 422, retryable: false },
+  WEIR_OBJECT_MISSING: { status: 409, retryable: true },
+  WEIR_SIGNATURE_INVALID: { status: 403, retryable: true },
+  WEIR_ETAG_MISMATCH: { status: 412, retryable: false },
+  WEIR_METHOD_NOT_ALLOWED: { status: 405, retryable: false },
+  WEIR_MEDIA_TYPE: { status: 415, retryable: false },
+  WEIR_TOO_LARGE: { status: 413, retryable: false },
+  WEIR_RATE_LIMITED: { status: 429, retryable: true },
+  WEIR_STORE_UNAVAILABLE: { status: 503, retryable: true },
 } as const satisfies Record<string, { status: number; retryable: boolean }>
 export type ErrorCode = keyof typeof ERRORS
 

@@ -1,0 +1,261 @@
+import fastify, {
+  type FastifyBaseLogger,
+  type FastifyError,
+  type FastifyInstance,
+  type FastifyReply,
+  type FastifyRequest,
+  LogController,
+} from 'fastify'
+import { WeirError } from '../model/errors.ts'
+import type { Store } from '../store/store.ts'
+import { type Logger, silentLogger } from '../telemetry/logger.ts'
+import { Metrics } from '../telemetry/metrics.ts'
+import { AssignmentFeed } from './assignment-feed.ts'
+import { Authentication } from './authentication.ts'
+import type { BucketStore } from './bucket-store.ts'
+import './caller.ts'
+import { invalidInput, sendError } from './errors.ts'
+import { Inventory } from './inventory.ts'
+import { isPretty } from './query.ts'
+import { RateLimit } from './rate-limit.ts'
+import { agentRoutes } from './routes/agent.ts'
+import { authRoutes } from './routes/auth.ts'
+import { bucketRoutes } from './routes/buckets.ts'
+import { contractRoutes } from './routes/contracts.ts'
+import { inventoryRoutes } from './routes/inventory.ts'
+import { requestRoutes } from './routes/requests.ts'
+import { weirRoutes } from './routes/weir.ts'
+import { Settler } from './settler.ts'
+import { type DeliveredObject, Uploads } from './uploads.ts'
+
+export type { DeliveredObject } from './uploads.ts'
+
+export interface AppOptions {
+  /** Length of the windows that agents cut, in seconds. */
+  windowSizeS: number
+  /** Where clients reach this server, such as `https://weir.example.org`; else it is taken from their requests. */
+  publicUrl?: string
+  /** How long a new flow log waits for word from an agent before it is AVAILABLE all the same. */
+  attachGraceMs?: number
+  /** Per contract. */
+  rateLimit?: { perMinute: number; burst: number }
+  /** Takes client addresses and the protocol from the headers of a reverse proxy. */
+  trustProxy?: boolean | string
+}
+
+export interface AppDependencies {
+  store: Store
+  buckets: BucketStore
+  log?: Logger
+  metrics?: Metrics
+  /** Told of every object, after the agent has acknowledged it. */
+  onDelivered?: (object: DeliveredObject) => void
+}
+
+/** Everything that routes share. */
+export interface Services {
+  options: { windowSizeS: number }
+  store: Store
+  buckets: BucketStore
+  metrics: Metrics
+  inventory: Inventory
+  feed: AssignmentFeed
+  uploads: Uploads
+  /** Where this server is for whoever sent the request; without a slash at its end. */
+  origin(request: FastifyRequest): string
+  /** The base of the Cloud API. */
+  base(request: FastifyRequest): string
+}
+
+export const API_BASE = '/cloudapi/v6'
+const BODY_SIZE_MAX = 4 << 20
+const RATE_LIMIT_DEFAULT = { perMinute: 600_000, burst: 100_000 }
+const ATTACH_GRACE_MS = 2_000
+
+/** The control plane. Never listens: whoever makes it decides where. Close it before the store. */
+export async function createApp(
+  options: AppOptions,
+  dependencies: AppDependencies,
+): Promise<FastifyInstance> {
+  const log = dependencies.log ?? silentLogger
+  const metrics = dependencies.metrics ?? new Metrics()
+  const { store, buckets } = dependencies
+  const services: Services = {
+    options: { windowSizeS: options.windowSizeS },
+    store,
+    buckets,
+    metrics,
+    inventory: new Inventory({ attachGraceMs: options.attachGraceMs ?? ATTACH_GRACE_MS }, { store, buckets }),
+    feed: new AssignmentFeed({ windowSizeS: options.windowSizeS }, { store }),
+    uploads: new Uploads({ store, buckets, metrics, onDelivered: dependencies.onDelivered }),
+    origin: (request) => originOf(options.publicUrl, request),
+    base: (request) => `${originOf(options.publicUrl, request)}${API_BASE}`,
+  }
+  const authentication = new Authentication(store)
+  const authenticate = (request: FastifyRequest) => authenticateByPath(authentication, request)
+  const app = newFastify(options, { log, metrics, authenticate })
+  addHooks(app, {
+    services,
+    authenticate,
+    limit: new RateLimit(options.rateLimit ?? RATE_LIMIT_DEFAULT, store.clock),
+  })
+  addErrorAnswers(app, log)
+  const settler = new Settler({ store, log, metrics })
+  app.addHook('onReady', async () => settler.start())
+  app.addHook('preClose', async () => {
+    services.feed.stop()
+    await settler.stop()
+  })
+  for (const routes of [
+    authRoutes,
+    contractRoutes,
+    inventoryRoutes,
+    requestRoutes,
+    agentRoutes,
+    weirRoutes,
+  ]) {
+    await app.register(routes, services)
+  }
+  if (buckets.embedded !== undefined) await app.register(bucketRoutes, services)
+  return app
+}
+
+type Authenticate = (request: FastifyRequest) => Promise<void>
+
+function newFastify(
+  options: AppOptions,
+  { log, authenticate }: { log: Logger; metrics: Metrics; authenticate: Authenticate },
+): FastifyInstance {
+  const app = fastify({
+    loggerInstance: log as FastifyBaseLogger,
+    logController: new LogController({ disableRequestLogging: true }),
+    bodyLimit: BODY_SIZE_MAX,
+    trustProxy: options.trustProxy ?? false,
+    forceCloseConnections: 'idle',
+    requestTimeout: 120_000,
+    routerOptions: { ignoreTrailingSlash: true, maxParamLength: 512 },
+    ajv: {
+      customOptions: {
+        removeAdditional: false,
+        coerceTypes: false,
+        useDefaults: false,
+        allErrors: true,
+        verbose: true,
+        allowUnionTypes: true,
+      },
+    },
+    // Paths that the router cannot even read get here without passing the hooks.
+    frameworkErrors: (error, request, reply) => {
+      authenticate(request as FastifyRequest).then(
+        () => sendError(reply as FastifyReply, new WeirError('WEIR_BAD_REQUEST', error.message)),
+        (cause) => sendError(reply as FastifyReply, cause),
+      )
+    },
+  })
+  app.decorateRequest('account', undefined)
+  app.decorateRequest('agentHost', undefined)
+  app.decorateRequest('rawBody', '')
+  addJsonParser(app)
+  return app
+}
+
+/** JSON whatever the case; a missing body is one, since clients send the content type with every request. */
+function addJsonParser(app: FastifyInstance): void {
+  const parseJson = app.getDefaultJsonParser('error', 'error')
+  app.removeAllContentTypeParsers()
+  app.addContentTypeParser('application/json', { parseAs: 'string' }, (request, body, done) => {
+    request.rawBody = String(body)
+    if (request.rawBody.trim() === '') return done(null, undefined)
+    parseJson(request, request.rawBody, (error, value) => {
+      if (error === null) return done(null, value)
+      done(new WeirError('WEIR_BAD_REQUEST', `the body is not JSON: ${error.message}`, { cause: error }))
+    })
+  })
+}
+
+function addHooks(
+  app: FastifyInstance,
+  { services, authenticate, limit }: { services: Services; authenticate: Authenticate; limit: RateLimit },
+): void {
+  const { metrics } = services
+  app.addHook('onRequest', async (request, reply) => {
+    if (isPretty(request.query)) reply.serializer(toPrettyJson)
+    reply.header('x-ratelimit-limit', limit.perMinute)
+    reply.header('x-ratelimit-burst', limit.burst)
+    reply.header('x-ratelimit-remaining', limit.burst)
+    await authenticate(request)
+    if (request.account !== undefined) takeFromLimit(limit, request.account.contractNumber, reply, metrics)
+    // Some generated clients name any type at all for a PATCH.
+    if (request.headers['content-type'] === '*/*') request.headers['content-type'] = 'application/json'
+  })
+  app.addHook('onResponse', async (request, reply) => {
+    const { method } = request
+    metrics.add('weir_api_requests_total', 1, { method, status: reply.statusCode })
+    metrics.observe('weir_api_request_seconds', reply.elapsedTime / 1000, { method })
+    if (reply.statusCode === 401) metrics.add('weir_api_unauthorized_total')
+  })
+}
+
+/** Metrics and the like are text already. */
+function toPrettyJson(payload: unknown): string {
+  return typeof payload === 'string' ? payload : JSON.stringify(payload, null, 2)
+}
+
+function takeFromLimit(
+  limit: RateLimit,
+  contractNumber: number,
+  reply: FastifyReply,
+  metrics: Metrics,
+): void {
+  const { allowed, remaining, retryAfterS } = limit.take(contractNumber)
+  reply.header('x-ratelimit-remaining', remaining)
+  if (allowed) return
+  metrics.add('weir_api_rate_limited_total')
+  reply.header('retry-after', retryAfterS)
+  throw new WeirError('WEIR_RATE_LIMITED', `more than ${limit.perMinute} requests per minute`)
+}
+
+/** Everything needs a user, but for what has credentials of its own kind. */
+async function authenticateByPath(authentication: Authentication, request: FastifyRequest): Promise<void> {
+  const path = request.url.split('?', 1)[0]!
+  if (path === '/healthz' || path === '/agent/v1/enroll') return
+  if (path.startsWith('/buckets/') && request.method === 'PUT') return // By signature.
+  if (path.startsWith('/agent/')) request.agentHost = await authentication.agent(request)
+  else request.account = await authentication.user(request)
+}
+
+function addErrorAnswers(app: FastifyInstance, log: Logger): void {
+  app.setErrorHandler((error: FastifyError, request, reply) => {
+    const { validation } = error
+    if (validation !== undefined && validation.length > 0) return sendError(reply, invalidInput(error))
+    if (error.code === 'FST_ERR_CTP_INVALID_MEDIA_TYPE') {
+      const given = String(request.headers['content-type'])
+      return sendError(reply, new WeirError('WEIR_MEDIA_TYPE', `'${given}' is not application/json`))
+    }
+    sendError(reply, error)
+    if (reply.statusCode >= 500)
+      log.error({ err: error, method: request.method, url: request.url }, 'request failed')
+    return reply
+  })
+  const patterns: { method: string; pattern: RegExp }[] = []
+  app.addHook('onRoute', ({ method, url }) => {
+    const pattern = new RegExp(`^${url.replace(/:[A-Za-z]+/g, '[^/]+').replace('*', '.+')}/?$`)
+    for (const it of [method].flat()) patterns.push({ method: it, pattern })
+  })
+  app.setNotFoundHandler((request, reply) => {
+    const path = request.url.split('?', 1)[0]!
+    const allowed = patterns.filter(({ pattern }) => pattern.test(path)).map(({ method }) => method)
+    if (allowed.length === 0)
+      return sendError(reply, new WeirError('WEIR_NOT_FOUND', 'Resource does not exist'))
+    reply.header('allow', [...new Set(allowed)].join(', '))
+    return sendError(
+      reply,
+      new WeirError('WEIR_METHOD_NOT_ALLOWED', `${request.method} is not possible here`),
+    )
+  })
+  app.get('/healthz', async () => ({ status: 'ok' }))
+}
+
+function originOf(publicUrl: string | undefined, request: FastifyRequest): string {
+  return publicUrl?.replace(/\/+$/, '') ?? `${request.protocol}://${request.host}`
+}

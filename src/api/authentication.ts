@@ -1,0 +1,119 @@
+import { createHmac, randomBytes } from 'node:crypto'
+import type { FastifyRequest } from 'fastify'
+import { WeirError } from '../model/errors.ts'
+import {
+  type Account,
+  findToken,
+  findUserByEmail,
+  type Membership,
+  membershipsOf,
+} from '../store/accounts.ts'
+import { findAgentToken } from '../store/agents.ts'
+import type { UserRow } from '../store/schema.ts'
+import { hashPassword, passwordMatches } from '../store/secrets.ts'
+import type { Store } from '../store/store.ts'
+import { InvalidInputError } from './errors.ts'
+
+const VERIFIED_MAX = 10_000
+const DERIVATIONS_MAX = 32
+
+/** Finds out who asks. Runs before routing, so that a stranger does not even learn which paths exist. */
+export class Authentication {
+  readonly #store: Store
+  // scrypt takes tens of milliseconds: a password that matched once is remembered, keyed so that it cannot be read.
+  readonly #verified = new Set<string>()
+  readonly #key = randomBytes(32)
+  #decoyHash: Promise<string> | undefined
+  #derivations = 0
+
+  constructor(store: Store) {
+    this.#store = store
+  }
+
+  async user(request: FastifyRequest): Promise<Account> {
+    const [scheme, credentials] = authorizationOf(request)
+    if (scheme === 'bearer') return this.#byToken(credentials, request)
+    if (scheme === 'basic') return this.#byPassword(credentials, request)
+    throw unauthorized()
+  }
+
+  /** Agent tokens open the agent protocol and nothing else. */
+  async agent(request: FastifyRequest): Promise<string> {
+    const [scheme, credentials] = authorizationOf(request)
+    const host = scheme === 'bearer' ? await findAgentToken(this.#store.db, credentials) : undefined
+    if (host === undefined) throw unauthorized()
+    return host
+  }
+
+  async #byToken(token: string, request: FastifyRequest): Promise<Account> {
+    const row = await findToken(this.#store.db, token, this.#store.clock.nowMs())
+    if (row === undefined || row.active === 0) throw unauthorized()
+    if (row.role === null && row.operator === 0) throw unauthorized() // No longer a member of its contract.
+    const own: Membership = { contractNumber: row.contract_number, role: row.role ?? 'admin' }
+    const wanted = wantedContract(request)
+    if (wanted === undefined || wanted === own.contractNumber) return accountOf(row, own)
+    if (row.operator === 1) return accountOf(row, { contractNumber: wanted, role: 'admin' })
+    throw foreignContract(wanted) // A token is for one contract.
+  }
+
+  async #byPassword(credentials: string, request: FastifyRequest): Promise<Account> {
+    const text = Buffer.from(credentials, 'base64').toString('utf8')
+    const colon = text.indexOf(':')
+    if (colon < 0) throw unauthorized()
+    const user = await findUserByEmail(this.#store.db, text.slice(0, colon))
+    const isRight = await this.#isPassword(text.slice(colon + 1), user?.password_hash ?? undefined)
+    if (user === undefined || user.active === 0 || !isRight) throw unauthorized()
+    const memberships = await membershipsOf(this.#store.db, user.id)
+    const wanted = wantedContract(request)
+    const chosen =
+      wanted === undefined ? memberships[0] : memberships.find((it) => it.contractNumber === wanted)
+    if (chosen !== undefined) return accountOf(user, chosen)
+    if (wanted === undefined) throw unauthorized()
+    if (user.operator === 1) return accountOf(user, { contractNumber: wanted, role: 'admin' })
+    throw foreignContract(wanted)
+  }
+
+  /** Takes as long for unknown users as for known ones. */
+  async #isPassword(password: string, hash: string | undefined): Promise<boolean> {
+    this.#decoyHash ??= hashPassword(randomBytes(16).toString('hex'))
+    const against = hash ?? (await this.#decoyHash)
+    const key = createHmac('sha256', this.#key).update(`${against}\0${password}`).digest('base64')
+    if (this.#verified.has(key)) return true
+    if (this.#derivations >= DERIVATIONS_MAX) {
+      throw new WeirError('WEIR_STORE_UNAVAILABLE', 'too many passwords are being checked')
+    }
+    this.#derivations++
+    try {
+      if (!(await passwordMatches(password, against)) || hash === undefined) return false
+    } finally {
+      this.#derivations--
+    }
+    if (this.#verified.size >= VERIFIED_MAX) this.#verified.clear()
+    this.#verified.add(key)
+    return true
+  }
+}
+
+function accountOf(user: UserRow, { contractNumber, role }: Membership): Account {
+  return { userId: user.id, email: user.email, operator: user.operator === 1, contractNumber, role }
+}
+
+function authorizationOf(request: FastifyRequest): [scheme: string, credentials: string] {
+  const [scheme = '', credentials = ''] = (request.headers.authorization ?? '').split(/ +/, 2)
+  return [scheme.toLowerCase(), credentials]
+}
+
+function wantedContract(request: FastifyRequest): number | undefined {
+  const value = request.headers['x-contract-number']
+  if (value === undefined || value === '') return undefined
+  if (typeof value === 'string' && /^\d{1,15}$/.test(value)) return Number(value)
+  throw new InvalidInputError(['[X-Contract-Number] Header value is not a contract number'])
+}
+
+function unauthorized(): WeirError {
+  return new WeirError('WEIR_UNAUTHORIZED', 'Unauthorized')
+}
+
+function foreignContract(contractNumber: number): WeirError {
+  return new WeirError('WEIR_FORBIDDEN', `no access to contract ${contractNumber}`)
+}

@@ -1,0 +1,46 @@
+import { WeirError } from '../model/errors.ts'
+import { type Destination, objectName, parseDestination } from '../model/flow-log.ts'
+import { contractNumbers } from '../store/accounts.ts'
+import { findRegistration } from '../store/buckets.ts'
+import type { Db } from '../store/store.ts'
+import type { BucketStore } from './bucket-store.ts'
+import { InvalidInputError } from './errors.ts'
+
+/** Reads a flow log's `bucket` value; `at` names the attribute in messages. */
+export function destinationOf(value: string, at: string, buckets: BucketStore): Destination {
+  const destination = parseDestination(value)
+  if ('reason' in destination) throw new InvalidInputError([`[${at}] ${destination.reason}`])
+  const fault = destination.prefix === '' ? undefined : buckets.nameFault(objectName(destination.prefix, 1e9))
+  if (fault !== undefined) throw new InvalidInputError([`[${at}] ${fault}`])
+  return destination
+}
+
+/**
+ * The bucket must be there, belong to the contract and take our objects. The technical user may be let into the
+ * buckets of many tenants, so naming a bucket proves nothing.
+ */
+export async function assertBucketUsable(
+  db: Db,
+  buckets: BucketStore,
+  contractNumber: number,
+  bucket: string,
+): Promise<void> {
+  const found = await buckets.findBucket(bucket)
+  if (found === undefined) throw new WeirError('WEIR_BUCKET_MISSING', `bucket '${bucket}' does not exist`)
+  const owner = found.contractNumber ?? (await registeredOwner(db, bucket))
+  if (owner !== contractNumber) {
+    const message = `bucket '${bucket}' does not belong to contract ${contractNumber}`
+    throw new WeirError('WEIR_BUCKET_FOREIGN', message)
+  }
+  if (found.writeFault !== undefined) {
+    throw new WeirError('WEIR_BUCKET_NOT_WRITABLE', `bucket '${bucket}': ${found.writeFault}`)
+  }
+}
+
+/** The contract of a bucket. One that was made by hand belongs to the only contract, when there is but one. */
+export async function registeredOwner(db: Db, bucket: string): Promise<number | undefined> {
+  const registration = await findRegistration(db, bucket)
+  if (registration !== undefined) return registration.contractNumber
+  const contracts = await contractNumbers(db, 2)
+  return contracts.length === 1 ? contracts[0] : undefined
+}

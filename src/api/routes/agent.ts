@@ -1,0 +1,93 @@
+import type { FastifyInstance } from 'fastify'
+import { type TSchema, Type } from 'typebox'
+import { AGENT_PROTOCOL_VERSION, type AgentReport, type UploadRequest } from '../../model/agent-protocol.ts'
+import { WeirError } from '../../model/errors.ts'
+import { recordHeartbeat } from '../../store/agents.ts'
+import { recordPoints } from '../../store/flow-logs.ts'
+import { settleRequests } from '../../store/settle.ts'
+import type { Services } from '../app.ts'
+import { versionNumber } from '../assignment-feed.ts'
+
+const WAIT_S_MAX = 60
+
+const Segment = Type.Unsafe<string>({ type: 'string', pattern: '^[A-Za-z0-9._-]{1,200}$' })
+const SegmentPath = Type.Object({ segmentId: Segment })
+const count = Type.Integer({ minimum: 0 })
+const text = Type.String({ maxLength: 4000 })
+
+const Upload = Type.Object({
+  segmentId: Segment,
+  flowLogIds: Type.Array(Type.String({ maxLength: 64 }), { minItems: 1, maxItems: 10_000 }),
+  windowStartS: Type.Integer({ minimum: 0, maximum: 2 ** 32 }),
+  size: Type.Integer({ minimum: 1, maximum: 2 ** 40 }),
+  sha256: Type.Unsafe<string>({ type: 'string', pattern: '^[0-9a-f]{64}$' }),
+  records: count,
+})
+
+const Point = Type.Object({
+  flowLogId: Type.String({ maxLength: 64 }),
+  state: Type.Unsafe<string>({ type: 'string', enum: ['attached', 'waiting', 'failed'] }),
+  device: Type.Optional(text),
+  message: Type.Optional(text),
+})
+
+// Newer agents may say more than we know: only what is used is checked.
+const Report: TSchema = Type.Object({
+  protocol: Type.Integer(),
+  agentVersion: text,
+  startedAt: text,
+  assignmentsVersion: text,
+  points: Type.Array(Point, { maxItems: 100_000 }),
+  health: Type.Object({}),
+})
+
+const WaitQuery = Type.Object({
+  version: Type.Optional(text),
+  waitS: Type.Optional(Type.Unsafe<string>({ type: 'string', pattern: '^\\d{1,4}$' })),
+})
+
+/** The agent protocol: docs/reference/agent-protocol.md. Every route is for one host, the token's. */
+export async function agentRoutes(app: FastifyInstance, services: Services): Promise<void> {
+  const { store, feed, uploads, metrics } = services
+
+  app.get('/agent/v1/assignments', { schema: { querystring: WaitQuery } }, async (request, reply) => {
+    const { version, waitS = '0' } = request.query as { version?: string; waitS?: string }
+    const gone = new AbortController()
+    reply.raw.once('close', () => gone.abort())
+    metrics.add('weir_api_long_polls', 1)
+    try {
+      const waitMs = Math.min(Number(waitS), WAIT_S_MAX) * 1000
+      return await feed.next(request.agentHost!, version, waitMs, gone.signal)
+    } finally {
+      metrics.add('weir_api_long_polls', -1)
+    }
+  })
+
+  app.post('/agent/v1/report', { schema: { body: Report } }, async (request, reply) => {
+    const report = request.body as AgentReport
+    const host = request.agentHost!
+    if (report.protocol !== AGENT_PROTOCOL_VERSION) {
+      const message = `protocol ${report.protocol} is not spoken here, only ${AGENT_PROTOCOL_VERSION}: upgrade the agent`
+      throw new WeirError('WEIR_BAD_REQUEST', message)
+    }
+    const version = versionNumber(report.assignmentsVersion)
+    await store.change(async (change) => {
+      const { agentVersion, startedAt, health } = report
+      await recordHeartbeat(change, { host, agentVersion, startedAt, health })
+      const changed = await recordPoints(change, host, { version, points: report.points })
+      await settleRequests(change, { resourceIds: changed })
+    })
+    return reply.code(204).send()
+  })
+
+  app.post('/agent/v1/uploads', { schema: { body: Upload } }, async (request) => {
+    return uploads.grant(request.agentHost!, request.body as UploadRequest, services.origin(request))
+  })
+
+  const acknowledgement = { schema: { params: SegmentPath } }
+  app.post('/agent/v1/uploads/:segmentId/acknowledge', acknowledgement, async (request, reply) => {
+    const { segmentId } = request.params as { segmentId: string }
+    await uploads.acknowledge(request.agentHost!, segmentId)
+    return reply.code(204).send()
+  })
+}

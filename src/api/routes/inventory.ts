@@ -1,0 +1,180 @@
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { type TSchema, Type } from 'typebox'
+import { countResources, findByPath, listResources } from '../../store/resources.ts'
+import type { ResourceRow } from '../../store/schema.ts'
+import { API_BASE, type Services } from '../app.ts'
+import { assertVisible, visibleDatacenters } from '../caller.ts'
+import type { Mutation } from '../inventory.ts'
+import { isPlain, refine, renderCollection } from '../listing.ts'
+import { raiseEnums, wrapPatch } from '../normalise.ts'
+import { parseQuery, type Query } from '../query.ts'
+import { loadTree, renderItems, renderOne, renderReference, renderWithoutEntities } from '../render.ts'
+import { RESOURCE_TYPES, type ResourceType } from '../resource-types.ts'
+import { createBody, patchBody, putBody } from '../schemas/bodies.ts'
+
+type Body = { properties: Record<string, unknown> } & Record<string, unknown>
+type Params = Record<string, string>
+
+/** The same six methods for every type of resource, wherever it hangs in the inventory. */
+export async function inventoryRoutes(app: FastifyInstance, services: Services): Promise<void> {
+  addRoutes(app, services, RESOURCE_TYPES.datacenter, '', [])
+}
+
+function addRoutes(
+  app: FastifyInstance,
+  services: Services,
+  type: ResourceType,
+  parent: string,
+  parameters: readonly string[],
+): void {
+  const collection = `${parent}/${type.collection}`
+  const item = `${collection}/:${type.parameter}`
+  addReads(app, services, type, { collection, item, parameters })
+  addWrites(app, services, type, { collection, item, parameters })
+  for (const child of type.children) {
+    addRoutes(app, services, RESOURCE_TYPES[child], item, [...parameters, type.parameter])
+  }
+}
+
+interface Place {
+  collection: string
+  item: string
+  /** Of the parent. */
+  parameters: readonly string[]
+}
+
+function addReads(app: FastifyInstance, services: Services, type: ResourceType, place: Place): void {
+  const ofCollection = paramsSchema(place.parameters)
+  const ofItem = paramsSchema([...place.parameters, type.parameter])
+  app.get(API_BASE + place.collection, { schema: { params: ofCollection } }, async (request) => {
+    const parentPath = parentPathOf(request)
+    return listCollection(services, type, request, parentPath, parseQuery(request.query))
+  })
+  app.get(API_BASE + place.item, { schema: { params: ofItem } }, async (request, reply) => {
+    const { store } = services
+    const query = parseQuery(request.query)
+    const row = await assertVisible(store.db, request.account!, await findByPath(store.db, pathOf(request)))
+    if (!query.depthGiven) reply.header('etag', `"${row.etag}"`)
+    const tree = await loadTree(store.db, [row], query.depth)
+    return renderOne(services.base(request), tree, row, query.depth)
+  })
+}
+
+async function listCollection(
+  services: Services,
+  type: ResourceType,
+  request: FastifyRequest,
+  parentPath: string,
+  query: Query,
+): Promise<Record<string, unknown>> {
+  const { db } = services.store
+  const account = request.account!
+  const parent =
+    parentPath === '' ? undefined : await assertVisible(db, account, await findByPath(db, parentPath))
+  const ids = parent === undefined ? await visibleDatacenters(db, account) : undefined
+  const listing = {
+    contractNumber: account.contractNumber,
+    type: type.type,
+    parentId: parent?.id ?? '',
+    ...(ids === undefined ? {} : { ids }),
+  }
+  const { offset, limit, depth } = query
+  let rows: ResourceRow[]
+  let total: number
+  if (isPlain(query)) {
+    rows = await listResources(db, listing, { offset, limit })
+    const isLast = rows.length < limit && (rows.length > 0 || offset === 0)
+    total = isLast ? offset + rows.length : await countResources(db, listing)
+  } else {
+    const refined = refine(type, await listResources(db, listing), query)
+    rows = refined.slice(offset, offset + limit)
+    total = refined.length
+  }
+  const base = services.base(request)
+  const tree = await loadTree(db, rows, depth - 1)
+  const items = renderItems(base, tree, rows, depth)
+  const parentId = parent === undefined ? '' : `${renderReference(base, parent).id}/`
+  const href = `${base}${parentPath}/${type.collection}`
+  const frame = { id: `${parentId}${type.collection}`, href, url: request.url }
+  return renderCollection(frame, items, { offset, limit, total })
+}
+
+function addWrites(app: FastifyInstance, services: Services, type: ResourceType, place: Place): void {
+  const { inventory } = services
+  const ofCollection = paramsSchema(place.parameters)
+  const ofItem = paramsSchema([...place.parameters, type.parameter])
+  const normalise = async (request: FastifyRequest) => raiseEnums(type, request.body)
+  const wrap = async (request: FastifyRequest) => {
+    request.body = wrapPatch(request.body)
+    raiseEnums(type, request.body)
+  }
+  const accepted = (
+    request: FastifyRequest,
+    reply: FastifyReply,
+    it: { row: ResourceRow; requestId: string },
+  ) => {
+    reply.code(202).header('location', statusUrl(services, request, it.requestId))
+    return renderWithoutEntities(services.base(request), it.row)
+  }
+
+  const creation = { schema: { params: ofCollection, body: createBody(type) }, preValidation: normalise }
+  app.post(API_BASE + place.collection, creation, async (request, reply) => {
+    const body = request.body as Body
+    const result = await inventory.create(mutationOf(services, request), type, parentPathOf(request), body)
+    return accepted(request, reply, result)
+  })
+  const patch = { schema: { params: ofItem, body: patchBody(type) }, preValidation: wrap }
+  app.patch(API_BASE + place.item, patch, async (request, reply) => {
+    const { properties } = request.body as Body
+    const mutation = mutationOf(services, request)
+    return accepted(
+      request,
+      reply,
+      await inventory.update(mutation, type, pathOf(request), properties, false),
+    )
+  })
+  const put = { schema: { params: ofItem, body: putBody(type) }, preValidation: normalise }
+  app.put(API_BASE + place.item, put, async (request, reply) => {
+    const { properties } = request.body as Body
+    const mutation = mutationOf(services, request)
+    return accepted(request, reply, await inventory.update(mutation, type, pathOf(request), properties, true))
+  })
+  app.delete(API_BASE + place.item, { schema: { params: ofItem } }, async (request, reply) => {
+    const { requestId } = await inventory.remove(mutationOf(services, request), pathOf(request))
+    return reply
+      .code(202)
+      .header('location', statusUrl(services, request, requestId))
+      .send()
+  })
+}
+
+function mutationOf(services: Services, request: FastifyRequest): Mutation {
+  const { 'content-type': contentType, 'user-agent': userAgent, 'if-match': ifMatch } = request.headers
+  const headers: Record<string, string> = {}
+  if (contentType !== undefined) headers['Content-Type'] = contentType
+  if (userAgent !== undefined) headers['User-Agent'] = userAgent
+  const url = `${services.origin(request)}${request.url}`
+  const line = { method: request.method, url, headers, body: request.rawBody }
+  return { account: request.account!, line, ifMatch }
+}
+
+export function statusUrl(services: Services, request: FastifyRequest, requestId: string): string {
+  return `${services.base(request)}/requests/${requestId}/status`
+}
+
+/** `/cloudapi/v6/datacenters/X/servers?depth=1` → `/datacenters/X`. */
+function parentPathOf(request: FastifyRequest): string {
+  const path = pathOf(request)
+  return path.slice(0, path.lastIndexOf('/'))
+}
+
+/** The resource's path as the database has it: ids in lower case, without a slash at its end. */
+function pathOf(request: FastifyRequest): string {
+  const path = request.url.split('?', 1)[0]!
+  return path.slice(API_BASE.length).replace(/\/$/, '').toLowerCase()
+}
+
+function paramsSchema(names: readonly string[]): TSchema {
+  const properties: Params = {}
+  return Type.Object({ ...Object.fromEntries(names.map((name) => [name, Type.String()])), ...properties })
+}

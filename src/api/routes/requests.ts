@@ -1,0 +1,149 @@
+import type { FastifyInstance } from 'fastify'
+import { Type } from 'typebox'
+import type { Account } from '../../store/accounts.ts'
+import {
+  countRequests,
+  findRequest,
+  listRequests,
+  type RequestFilter,
+  targetsOf,
+} from '../../store/requests.ts'
+import type { RequestRow, RequestTargetRow } from '../../store/schema.ts'
+import { API_BASE, type Services } from '../app.ts'
+import { notFound } from '../caller.ts'
+import { renderCollection } from '../listing.ts'
+import { parseQuery, type Query } from '../query.ts'
+import { wireDate } from '../render.ts'
+
+const Params = Type.Object({ requestId: Type.String() })
+
+/** What clients poll after every mutation. */
+export async function requestRoutes(app: FastifyInstance, services: Services): Promise<void> {
+  const { db } = services.store
+  const found = async (account: Account, id: string): Promise<RequestRow> => {
+    const row = await findRequest(db, account.contractNumber, id.toLowerCase())
+    if (row === undefined) throw notFound()
+    const isOthers = account.role === 'member' && !account.operator && row.created_by_id !== account.userId
+    if (isOthers) throw notFound()
+    return row
+  }
+
+  app.get(`${API_BASE}/requests`, async (request) => {
+    const query = parseQuery(request.query)
+    const filter = filterOf(request.account!, query)
+    const base = services.base(request)
+    const { rows, total } = await page(db, filter, query)
+    const items = rows.map((it) => (query.depth === 0 ? referenceTo(base, it) : rendered(base, it)))
+    const frame = { id: 'requests', href: `${base}/requests`, url: request.url }
+    return renderCollection(frame, items, { offset: query.offset, limit: query.limit, total })
+  })
+
+  app.get(`${API_BASE}/requests/:requestId`, { schema: { params: Params } }, async (request) => {
+    parseQuery(request.query)
+    const { requestId } = request.params as { requestId: string }
+    return rendered(services.base(request), await found(request.account!, requestId))
+  })
+
+  app.get(`${API_BASE}/requests/:requestId/status`, { schema: { params: Params } }, async (request) => {
+    parseQuery(request.query)
+    const { requestId } = request.params as { requestId: string }
+    const row = await found(request.account!, requestId)
+    return renderedStatus(services.base(request), row, await targetsOf(db, row.id))
+  })
+}
+
+async function page(
+  db: Services['store']['db'],
+  filter: RequestFilter,
+  query: Query,
+): Promise<{ rows: RequestRow[]; total: number }> {
+  const { offset, limit } = query
+  const texts = query.filters.filter(({ name }) => TEXT_FILTERS[name] !== undefined)
+  const isUnknown = query.filters.some(
+    ({ name }) => !SQL_FILTERS.includes(name) && TEXT_FILTERS[name] === undefined,
+  )
+  if (isUnknown) return { rows: [], total: 0 }
+  if (texts.length === 0) {
+    const rows = await listRequests(db, filter, { offset, limit })
+    return { rows, total: await countRequests(db, filter) }
+  }
+  const rows = (await listRequests(db, filter)).filter((row) =>
+    texts.every(({ name, values }) => {
+      const text = TEXT_FILTERS[name]!(row).toLowerCase()
+      return values.some((value) => text.includes(value.toLowerCase()))
+    }),
+  )
+  return { rows: rows.slice(offset, offset + limit), total: rows.length }
+}
+
+const SQL_FILTERS = ['status', 'requestStatus', 'createdAfter', 'createdBefore']
+
+const TEXT_FILTERS: Record<string, (row: RequestRow) => string> = {
+  createdDate: (row) => wireDate(row.created_at),
+  createdBy: (row) => row.created_by,
+  etag: (row) => row.etag,
+  method: (row) => row.method,
+  headers: (row) => row.headers,
+  body: (row) => row.body,
+  url: (row) => row.url,
+}
+
+/** Members without the overview see their own requests. */
+function filterOf(account: Account, query: Query): RequestFilter {
+  const values = (name: string) => query.filters.filter((it) => it.name === name).flatMap((it) => it.values)
+  const status = [...values('status'), ...values('requestStatus')].map((it) => it.toUpperCase())
+  const after = values('createdAfter').map(timeOf).at(-1)
+  const before = values('createdBefore').map(timeOf).at(-1)
+  return {
+    contractNumber: account.contractNumber,
+    ...(account.role === 'member' && !account.operator ? { onlyUserId: account.userId } : {}),
+    ...(status.length > 0 ? { status } : {}),
+    ...(after === undefined ? {} : { createdAfterMs: after }),
+    ...(before === undefined ? {} : { createdBeforeMs: before }),
+  }
+}
+
+/** `yyyy-MM-dd HH:mm:ss`, in UTC; what cannot be read matches nothing. */
+function timeOf(value: string): number {
+  const time = Date.parse(`${value.trim().replace(' ', 'T').replace(/Z$/, '')}Z`)
+  return Number.isNaN(time) ? Number.MAX_SAFE_INTEGER : time
+}
+
+function referenceTo(base: string, row: RequestRow): Record<string, unknown> {
+  return { id: row.id, type: 'request', href: `${base}/requests/${row.id}` }
+}
+
+function rendered(base: string, row: RequestRow): Record<string, unknown> {
+  const reference = referenceTo(base, row)
+  const status = { id: `${row.id}/status`, type: 'request-status', href: `${reference['href']}/status` }
+  return {
+    ...reference,
+    metadata: {
+      createdDate: wireDate(row.created_at),
+      createdBy: row.created_by,
+      etag: row.etag,
+      requestStatus: { ...status, metadata: { status: row.status, message: row.message, etag: row.etag } },
+    },
+    properties: { method: row.method, headers: JSON.parse(row.headers), body: row.body, url: row.url },
+  }
+}
+
+function renderedStatus(base: string, row: RequestRow, targets: RequestTargetRow[]): Record<string, unknown> {
+  const metadata = {
+    status: row.status,
+    message: row.message,
+    etag: row.etag,
+    targets: targets
+      .filter((it) => it.role === 'target')
+      .map(({ path, type, status }) => {
+        const id = path.slice(path.lastIndexOf('/') + 1)
+        return { target: { id, type, href: `${base}${path}` }, status }
+      }),
+  }
+  return {
+    id: `${row.id}/status`,
+    type: 'request-status',
+    href: `${base}/requests/${row.id}/status`,
+    metadata,
+  }
+}

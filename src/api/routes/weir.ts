@@ -1,0 +1,230 @@
+import type { FastifyInstance } from 'fastify'
+import { Type } from 'typebox'
+import { WeirError } from '../../model/errors.ts'
+import { parseDestination } from '../../model/flow-log.ts'
+import type { Account } from '../../store/accounts.ts'
+import { listAgents } from '../../store/agents.ts'
+import { findRegistration, listRegistrations, registerBucket } from '../../store/buckets.ts'
+import { findFlowLogs, listFlowLogs, pointsOf } from '../../store/flow-logs.ts'
+import { findByIds } from '../../store/resources.ts'
+import type { FlowLogRow, PointRow } from '../../store/schema.ts'
+import { LIVE_MS } from '../../store/settle.ts'
+import type { Services } from '../app.ts'
+import { assertAdministrator, assertVisible, notFound } from '../caller.ts'
+import { registeredOwner } from '../destinations.ts'
+import { InvalidInputError } from '../errors.ts'
+
+const LISTING_MAX = 1_000
+
+const ObjectsQuery = Type.Object({
+  bucket: Type.String({ minLength: 1 }),
+  prefix: Type.Optional(Type.String()),
+  after: Type.Optional(Type.String()),
+  limit: Type.Optional(Type.Unsafe<string>({ type: 'string', pattern: '^[1-9]\\d{0,3}$' })),
+})
+const ContentQuery = Type.Object({
+  bucket: Type.String({ minLength: 1 }),
+  name: Type.String({ minLength: 1 }),
+})
+const NewBucket = Type.Object({ name: Type.String({ maxLength: 63 }) }, { additionalProperties: false })
+
+/** What the Cloud API has no words for: docs/reference/api.md lists these as Weir's own. */
+export async function weirRoutes(app: FastifyInstance, services: Services): Promise<void> {
+  addStatus(app, services)
+  addBuckets(app, services)
+  addObjects(app, services)
+
+  app.get('/metrics', async (_request, reply) => {
+    return reply.type('text/plain; version=0.0.4').send(await services.metrics.text())
+  })
+}
+
+function addStatus(app: FastifyInstance, services: Services): void {
+  const { store } = services
+
+  app.get('/weir/v1/status', async (request) => {
+    const account = request.account!
+    assertAdministrator(account)
+    const flowLogs = await listFlowLogs(store.db, account.operator ? undefined : account.contractNumber)
+    const points = await allPoints(services, flowLogs)
+    const nowMs = store.clock.nowMs()
+    const agents = (await listAgents(store.db)).map((it) => ({
+      host: it.host,
+      live: isLive(it.last_seen_at, nowMs),
+      lastSeenAt: timeText(it.last_seen_at),
+      agentVersion: it.agent_version,
+      startedAt: it.started_at,
+      points: points.filter(({ host }) => host === it.host).map(renderPoint),
+      health: it.health === null ? null : JSON.parse(it.health),
+    }))
+    const carrying = new Set(points.map(({ host }) => host))
+    return {
+      // Hosts are the operator's; others see those that carry their flow logs.
+      agents: account.operator ? agents : agents.filter(({ host }) => carrying.has(host)),
+      windowSizeS: services.options.windowSizeS,
+      flowLogs: flowLogs.map((it) => renderFlowLog(it, points, nowMs)),
+    }
+  })
+
+  const params = Type.Object({ flowLogId: Type.String() })
+  app.get('/weir/v1/flowlogs/:flowLogId', { schema: { params } }, async (request) => {
+    const { flowLogId } = request.params as { flowLogId: string }
+    const [resource] = await findByIds(store.db, [flowLogId.toLowerCase()])
+    const row = await assertVisible(store.db, request.account!, resource)
+    const [flowLog] = await findFlowLogs(store.db, [row.id])
+    if (flowLog === undefined) throw notFound()
+    return renderFlowLog(flowLog, await pointsOf(store.db, [row.id]), store.clock.nowMs())
+  })
+}
+
+async function allPoints({ store }: Services, flowLogs: FlowLogRow[]): Promise<PointRow[]> {
+  const points: PointRow[] = []
+  for (let at = 0; at < flowLogs.length; at += 500) {
+    points.push(
+      ...(await pointsOf(
+        store.db,
+        flowLogs.slice(at, at + 500).map((it) => it.id),
+      )),
+    )
+  }
+  return points
+}
+
+function renderPoint(it: PointRow): Record<string, unknown> {
+  return { flowLogId: it.flow_log_id, state: it.state, device: it.device, message: it.message }
+}
+
+/** A flow log's delivery status: Weir's own sub-resource. */
+function renderFlowLog(it: FlowLogRow, points: PointRow[], nowMs: number): Record<string, unknown> {
+  const own = points.filter((point) => point.flow_log_id === it.id)
+  return {
+    id: it.id,
+    interfaceId: it.interface_id,
+    contractNumber: it.contract_number,
+    bucket: it.bucket,
+    prefix: it.prefix,
+    host: it.host,
+    delivery: {
+      status: deliveryStatus(it, own),
+      points: own.map((point) => ({ host: point.host, ...renderPoint(point) })),
+      objects: it.objects,
+      bytes: it.octets,
+      records: it.records,
+      lastObject: it.last_object,
+      lastDeliveredAt: timeText(it.last_delivered_at),
+      lastError: it.last_error,
+      lastErrorAt: timeText(it.last_error_at),
+    },
+    checkedAt: timeText(nowMs),
+  }
+}
+
+/** One sentence for people; `points` and `lastError` say more. */
+function deliveryStatus(it: FlowLogRow, points: PointRow[]): string {
+  if (it.last_error !== null) return 'delivery fails'
+  if (points.some(({ state }) => state === 'attached')) return 'capturing'
+  if (points.some(({ state }) => state === 'failed')) return 'cannot be attached'
+  return 'waiting for an interface'
+}
+
+function addBuckets(app: FastifyInstance, services: Services): void {
+  const { store, buckets } = services
+
+  app.get('/weir/v1/buckets', async (request) => {
+    const registered = (await listRegistrations(store.db)).map(({ name }) => name)
+    const names = new Set([...registered, ...((await buckets.embedded?.listBuckets()) ?? [])])
+    const items = []
+    for (const name of [...names].sort()) {
+      if (!(await isOwn(services, request.account!, name))) continue
+      items.push({
+        name,
+        exists: (await buckets.findBucket(name)) !== undefined,
+        registered: registered.includes(name),
+      })
+    }
+    return { items }
+  })
+
+  app.post('/weir/v1/buckets', { schema: { body: NewBucket } }, async (request, reply) => {
+    const account = request.account!
+    assertAdministrator(account)
+    const { name } = request.body as { name: string }
+    const destination = parseDestination(name)
+    if ('reason' in destination) throw new InvalidInputError([`[(root).name] ${destination.reason}`])
+    if (destination.bucket !== name)
+      throw new InvalidInputError(['[(root).name] A bucket name has no prefix'])
+    await makeBucket(services, account, name)
+    return reply.code(201).send({ name, exists: true, registered: true })
+  })
+}
+
+/** Making a bucket twice is no mistake; taking somebody else's is. */
+export async function makeBucket(
+  services: Pick<Services, 'store' | 'buckets'>,
+  account: { contractNumber: number; email: string },
+  name: string,
+): Promise<void> {
+  const { store, buckets } = services
+  if (buckets.embedded === undefined) {
+    throw new WeirError(
+      'WEIR_INVALID',
+      'buckets are made in the object store itself: this server has none of its own',
+    )
+  }
+  const known = await findRegistration(store.db, name)
+  const owner =
+    (await buckets.findBucket(name)) === undefined ? undefined : await registeredOwner(store.db, name)
+  if ((known ?? owner) !== undefined && (known?.contractNumber ?? owner) !== account.contractNumber) {
+    throw new WeirError('WEIR_RESOURCE_EXISTS', `bucket '${name}' exists already`)
+  }
+  if (known === undefined) {
+    const { contractNumber, email } = account
+    await store.change((change) => registerBucket(change, { name, contractNumber, createdBy: email }))
+  }
+  await buckets.embedded.createBucket(name)
+}
+
+async function isOwn({ store }: Services, account: Account, bucket: string): Promise<boolean> {
+  return (await registeredOwner(store.db, bucket)) === account.contractNumber
+}
+
+function addObjects(app: FastifyInstance, services: Services): void {
+  const { buckets } = services
+  const assertOwn = async (account: Account, bucket: string) => {
+    assertAdministrator(account)
+    const found = 'reason' in parseDestination(bucket) ? undefined : await buckets.findBucket(bucket)
+    const isForeign = found === undefined || !(await isOwn(services, account, bucket))
+    if (isForeign) throw new WeirError('WEIR_NOT_FOUND', `bucket '${bucket}' does not exist`)
+  }
+
+  app.get('/weir/v1/objects', { schema: { querystring: ObjectsQuery } }, async (request) => {
+    const query = request.query as { bucket: string; prefix?: string; after?: string; limit?: string }
+    const { bucket, prefix = '', after = '' } = query
+    await assertOwn(request.account!, bucket)
+    const limit = Math.min(Number(query.limit ?? LISTING_MAX), LISTING_MAX)
+    const found = await buckets.listObjects(bucket, { prefix, after, limit })
+    const items = found.map(({ name, size, modifiedAtMs }) => ({
+      bucket,
+      name,
+      size,
+      modifiedAt: timeText(modifiedAtMs),
+    }))
+    return { items, ...(items.length === limit ? { next: items.at(-1)!.name } : {}) }
+  })
+
+  app.get('/weir/v1/objects/content', { schema: { querystring: ContentQuery } }, async (request, reply) => {
+    const { bucket, name } = request.query as { bucket: string; name: string }
+    await assertOwn(request.account!, bucket)
+    const content = await buckets.readObject(bucket, name)
+    if (content === undefined) throw new WeirError('WEIR_NOT_FOUND', `object '${name}' does not exist`)
+    return reply.type('application/gzip').send(content)
+  })
+}
+
+function isLive(lastSeenAtMs: number | null, nowMs: number): boolean {
+  return lastSeenAtMs !== null && nowMs - lastSeenAtMs < LIVE_MS
+}
+
+function timeText(ms: number | null): string | null {
+  return ms === null ? null : new Date(ms).toISOString()
+}

@@ -1,0 +1,42 @@
+import { settleRequests } from '../store/settle.ts'
+import type { Store } from '../store/store.ts'
+import type { Logger } from '../telemetry/logger.ts'
+import type { Metrics } from '../telemetry/metrics.ts'
+
+const INTERVAL_MS = 250
+
+/** Finishes requests whose waiting time is over. Any number of replicas may do it at the same time. */
+export class Settler {
+  readonly #dependencies: { store: Store; log: Logger; metrics: Metrics }
+  #timer: NodeJS.Timeout | undefined
+  #round: Promise<void> = Promise.resolve()
+  #stopped = false
+
+  constructor(dependencies: { store: Store; log: Logger; metrics: Metrics }) {
+    this.#dependencies = dependencies
+  }
+
+  start(): void {
+    this.#timer = setTimeout(() => {
+      this.#round = this.settle().finally(() => {
+        if (!this.#stopped) this.start()
+      })
+    }, INTERVAL_MS)
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped = true
+    clearTimeout(this.#timer)
+    await this.#round
+  }
+
+  async settle(): Promise<void> {
+    const { store, log, metrics } = this.#dependencies
+    try {
+      await store.change((change) => settleRequests(change, { dueAtMs: change.nowMs }))
+    } catch (error) {
+      metrics.add('weir_api_settle_errors_total')
+      log.error({ err: error }, 'requests could not be settled')
+    }
+  }
+}

@@ -1,0 +1,201 @@
+import { randomUUID } from 'node:crypto'
+import type { Role, UserRow } from './schema.ts'
+import { hashPassword, hashToken, newToken } from './secrets.ts'
+import type { Change, Db } from './store.ts'
+
+/** Who speaks, for which contract, and what they may do there. */
+export interface Account {
+  userId: string
+  email: string
+  operator: boolean
+  contractNumber: number
+  role: Role
+}
+
+export interface Membership {
+  contractNumber: number
+  role: Role
+}
+
+export function findUserByEmail(db: Db, email: string): Promise<UserRow | undefined> {
+  return db.selectFrom('users').selectAll().where('email', '=', email).executeTakeFirst()
+}
+
+export function findUser(db: Db, id: string): Promise<UserRow | undefined> {
+  return db.selectFrom('users').selectAll().where('id', '=', id).executeTakeFirst()
+}
+
+/** The contracts of a user, the one that is meant without `X-Contract-Number` first. */
+export async function membershipsOf(db: Db, userId: string): Promise<Membership[]> {
+  const rows = await db
+    .selectFrom('contract_users')
+    .select(['contract_number', 'role'])
+    .where('user_id', '=', userId)
+    .orderBy('contract_number')
+    .execute()
+  return rows.map((it) => ({ contractNumber: it.contract_number, role: it.role }))
+}
+
+/** The user behind a token, with the contract that it was made for. Neither expired nor revoked ones open anything. */
+export function findToken(
+  db: Db,
+  token: string,
+  nowMs: number,
+): Promise<(UserRow & { contract_number: number; role: Role | null }) | undefined> {
+  return db
+    .selectFrom('tokens')
+    .innerJoin('users', 'users.id', 'tokens.user_id')
+    .leftJoin('contract_users', (join) =>
+      join
+        .onRef('contract_users.user_id', '=', 'tokens.user_id')
+        .onRef('contract_users.contract_number', '=', 'tokens.contract_number'),
+    )
+    .selectAll('users')
+    .select(['tokens.contract_number', 'contract_users.role'])
+    .where('tokens.hash', '=', hashToken(token))
+    .where('tokens.revoked_at', 'is', null)
+    .where((it) => it.or([it('tokens.expires_at', 'is', null), it('tokens.expires_at', '>', nowMs)]))
+    .executeTakeFirst()
+}
+
+export interface TokenOptions {
+  userId: string
+  contractNumber: number
+  purpose: string
+  expiresAtMs?: number
+}
+
+/** Returns the token itself; the database keeps only its digest. */
+export async function issueToken(
+  change: Change,
+  options: TokenOptions,
+): Promise<{ id: string; token: string }> {
+  const token = newToken('user')
+  const id = randomUUID()
+  const row = {
+    id,
+    hash: hashToken(token),
+    user_id: options.userId,
+    contract_number: options.contractNumber,
+    purpose: options.purpose,
+    created_at: change.nowMs,
+    expires_at: options.expiresAtMs ?? null,
+    revoked_at: null,
+  }
+  await change.tx.insertInto('tokens').values(row).execute()
+  return { id, token }
+}
+
+export async function revokeTokens(change: Change, userId: string, purpose: string): Promise<void> {
+  await change.tx
+    .updateTable('tokens')
+    .set({ revoked_at: change.nowMs })
+    .where('user_id', '=', userId)
+    .where('purpose', '=', purpose)
+    .where('revoked_at', 'is', null)
+    .execute()
+}
+
+export interface UserOptions {
+  email: string
+  /** Already hashed: scrypt is too slow for the inside of a transaction. */
+  passwordHash: string | null
+  firstName: string
+  lastName: string
+  operator: boolean
+  contractNumber: number
+  role: Role
+}
+
+export async function createUser(change: Change, options: UserOptions): Promise<string> {
+  const id = randomUUID()
+  const user = {
+    id,
+    email: options.email,
+    password_hash: options.passwordHash,
+    first_name: options.firstName,
+    last_name: options.lastName,
+    operator: options.operator ? 1 : 0,
+    active: 1,
+    created_at: change.nowMs,
+  }
+  await change.tx.insertInto('users').values(user).execute()
+  await addMember(change, { contractNumber: options.contractNumber, userId: id, role: options.role })
+  return id
+}
+
+export async function addMember(
+  change: Change,
+  options: { contractNumber: number; userId: string; role: Role },
+): Promise<void> {
+  const row = { contract_number: options.contractNumber, user_id: options.userId, role: options.role }
+  await change.tx.insertInto('contract_users').values(row).execute()
+}
+
+export async function setPassword(change: Change, userId: string, password: string): Promise<void> {
+  const hash = await hashPassword(password)
+  await change.tx.updateTable('users').set({ password_hash: hash }).where('id', '=', userId).execute()
+}
+
+export async function createContract(
+  change: Change,
+  options: { contractNumber: number; name: string },
+): Promise<void> {
+  const row = { contract_number: options.contractNumber, name: options.name, created_at: change.nowMs }
+  await change.tx.insertInto('contracts').values(row).execute()
+}
+
+export async function contractNumbers(db: Db, limit = 1000): Promise<number[]> {
+  const rows = await db
+    .selectFrom('contracts')
+    .select('contract_number')
+    .orderBy('contract_number')
+    .limit(limit)
+    .execute()
+  return rows.map((it) => it.contract_number)
+}
+
+/** E-mail address of the contract's owner. */
+export async function ownerOf(db: Db, contractNumber: number): Promise<string | undefined> {
+  const row = await db
+    .selectFrom('contract_users')
+    .innerJoin('users', 'users.id', 'contract_users.user_id')
+    .select('users.email')
+    .where('contract_users.contract_number', '=', contractNumber)
+    .where('contract_users.role', '=', 'owner')
+    .executeTakeFirst()
+  return row?.email
+}
+
+export type Privilege = 'createDataCenter' | 'createFlowLog' | 'accessActivityLog'
+
+/** Owner and administrators have every privilege; others have what one of their groups has. */
+export async function hasPrivilege(db: Db, account: Account, privilege: Privilege): Promise<boolean> {
+  if (account.operator || account.role !== 'member') return true
+  const rows = await db
+    .selectFrom('group_users')
+    .innerJoin('user_groups', 'user_groups.id', 'group_users.group_id')
+    .select('user_groups.privileges')
+    .where('group_users.user_id', '=', account.userId)
+    .where('user_groups.contract_number', '=', account.contractNumber)
+    .execute()
+  return rows.some((it) => (JSON.parse(it.privileges) as Record<string, unknown>)[privilege] === true)
+}
+
+/** The data centers that are shared to the groups of a member, and whether they may change them. */
+export async function sharesOf(db: Db, account: Account): Promise<Map<string, { mayEdit: boolean }>> {
+  const rows = await db
+    .selectFrom('group_users')
+    .innerJoin('user_groups', 'user_groups.id', 'group_users.group_id')
+    .innerJoin('group_shares', 'group_shares.group_id', 'user_groups.id')
+    .select(['group_shares.resource_id', 'group_shares.may_edit'])
+    .where('group_users.user_id', '=', account.userId)
+    .where('user_groups.contract_number', '=', account.contractNumber)
+    .execute()
+  const shares = new Map<string, { mayEdit: boolean }>()
+  for (const it of rows) {
+    const mayEdit = it.may_edit === 1 || shares.get(it.resource_id)?.mayEdit === true
+    shares.set(it.resource_id, { mayEdit })
+  }
+  return shares
+}

@@ -1,0 +1,128 @@
+import { randomUUID } from 'node:crypto'
+import type { AgentHealth } from '../model/agent-protocol.ts'
+import type { AgentRow } from './schema.ts'
+import { hashToken, newToken } from './secrets.ts'
+import type { Change, Db } from './store.ts'
+
+/** Makes the host known, if it is not. */
+export async function ensureAgent(change: Change, host: string): Promise<void> {
+  const row = { host, version: 1, last_seen_at: null, agent_version: null, started_at: null, health: null }
+  await change.tx
+    .insertInto('agents')
+    .values(row)
+    .onConflict((it) => it.doNothing())
+    .execute()
+}
+
+/** A token that opens the agent protocol for this host and nothing else. */
+export async function issueAgentToken(
+  change: Change,
+  options: { host: string; purpose: string },
+): Promise<string> {
+  await ensureAgent(change, options.host)
+  const token = newToken('agent')
+  const row = {
+    id: randomUUID(),
+    hash: hashToken(token),
+    host: options.host,
+    purpose: options.purpose,
+    created_at: change.nowMs,
+    revoked_at: null,
+  }
+  await change.tx.insertInto('agent_tokens').values(row).execute()
+  return token
+}
+
+export async function revokeAgentTokens(
+  change: Change,
+  options: { host: string; purpose: string },
+): Promise<void> {
+  await change.tx
+    .updateTable('agent_tokens')
+    .set({ revoked_at: change.nowMs })
+    .where('host', '=', options.host)
+    .where('purpose', '=', options.purpose)
+    .where('revoked_at', 'is', null)
+    .execute()
+}
+
+export async function findAgentToken(db: Db, token: string): Promise<string | undefined> {
+  const row = await db
+    .selectFrom('agent_tokens')
+    .select('host')
+    .where('hash', '=', hashToken(token))
+    .where('revoked_at', 'is', null)
+    .executeTakeFirst()
+  return row?.host
+}
+
+/** The version of a host's assignments: the number orders them, and a restored database cannot repeat one. */
+export async function assignmentsVersion(db: Db, host: string): Promise<number> {
+  const row = await db.selectFrom('agents').select('version').where('host', '=', host).executeTakeFirst()
+  return row?.version ?? 0
+}
+
+export async function assignmentsVersions(db: Db, hosts: string[]): Promise<Map<string, number>> {
+  const rows = await db.selectFrom('agents').select(['host', 'version']).where('host', 'in', hosts).execute()
+  return new Map(rows.map((it) => [it.host, it.version]))
+}
+
+/** Marks the assignments of a host, or of all hosts, as changed. Returns the hosts with their new versions. */
+export async function touchAssignments(
+  change: Change,
+  host: string | null,
+): Promise<{ host: string; version: number }[]> {
+  let update = change.tx.updateTable('agents').set((it) => ({ version: it('version', '+', 1) }))
+  if (host !== null) update = update.where('host', '=', host)
+  const touched = await update.returning(['host', 'version']).execute()
+  for (const it of touched) change.hosts.add(it.host)
+  return touched
+}
+
+export interface Heartbeat {
+  host: string
+  agentVersion: string
+  startedAt: string
+  health: AgentHealth
+}
+
+export async function recordHeartbeat(change: Change, heartbeat: Heartbeat): Promise<void> {
+  await change.tx
+    .updateTable('agents')
+    .set({
+      last_seen_at: change.nowMs,
+      agent_version: heartbeat.agentVersion,
+      started_at: heartbeat.startedAt,
+      health: JSON.stringify(heartbeat.health),
+    })
+    .where('host', '=', heartbeat.host)
+    .execute()
+}
+
+export function listAgents(db: Db): Promise<AgentRow[]> {
+  return db.selectFrom('agents').selectAll().orderBy('host').execute()
+}
+
+/** A one-time code for `weir agent enroll`. */
+export async function issueEnrolment(
+  change: Change,
+  options: { host: string; expiresAtMs: number },
+): Promise<string> {
+  const code = newToken('enrol')
+  const row = { hash: hashToken(code), host: options.host, expires_at: options.expiresAtMs, used_at: null }
+  await change.tx.insertInto('enrolments').values(row).execute()
+  return code
+}
+
+/** Turns a code into the host that it was made for: once, and only before it expires. */
+export async function redeemEnrolment(change: Change, code: string): Promise<string | undefined> {
+  const row = await change.tx
+    .updateTable('enrolments')
+    .set({ used_at: change.nowMs })
+    .where('hash', '=', hashToken(code))
+    .where('used_at', 'is', null)
+    .where('expires_at', '>', change.nowMs)
+    .returning('host')
+    .executeTakeFirst()
+  return row?.host
+}

@@ -1,0 +1,289 @@
+import type { AgentReport, Assignment, Binding } from '../model/agent-protocol.ts'
+import { WeirError } from '../model/errors.ts'
+import type { Action, Direction } from '../model/flow-log.ts'
+import { touchAssignments } from './agents.ts'
+import type { FlowLogRow, PointRow } from './schema.ts'
+import { type Change, type Db, isUniqueViolation } from './store.ts'
+
+export interface NewFlowLog {
+  id: string
+  interfaceId: string
+  contractNumber: number
+  action: Action
+  direction: Direction
+  bucket: string
+  prefix: string
+  /** Undefined when every agent is to look for the MAC address. */
+  host: string | undefined
+  binding: Binding
+}
+
+export async function insertFlowLog(change: Change, it: NewFlowLog): Promise<void> {
+  const row: FlowLogRow = {
+    id: it.id,
+    interface_id: it.interfaceId,
+    contract_number: it.contractNumber,
+    action: it.action,
+    direction: it.direction,
+    bucket: it.bucket,
+    prefix: it.prefix,
+    host: it.host ?? null,
+    binding: JSON.stringify(it.binding),
+    created_at: change.nowMs,
+    deleted_at: null,
+    objects: 0,
+    octets: 0,
+    records: 0,
+    last_object: null,
+    last_delivered_at: null,
+    last_error: null,
+    last_error_at: null,
+  }
+  try {
+    await change.tx.insertInto('flow_logs').values(row).execute()
+  } catch (cause) {
+    if (!isUniqueViolation(cause)) throw cause
+    throw new WeirError('WEIR_FLOW_LOG_EXISTS', `${it.interfaceId} already has a flow log`, { cause })
+  }
+  await touchAssignments(change, row.host)
+}
+
+/** Withdraws the assignments. The rows stay: what was captured is still to be delivered. */
+export async function removeFlowLogs(change: Change, ids: readonly string[]): Promise<void> {
+  for (const id of ids) {
+    const row = await change.tx
+      .updateTable('flow_logs')
+      .set({ deleted_at: change.nowMs })
+      .where('id', '=', id)
+      .where('deleted_at', 'is', null)
+      .returning('host')
+      .executeTakeFirst()
+    if (row !== undefined) await withdraw(change, id, row.host)
+  }
+}
+
+/** The interface of a flow log is now another device, perhaps of another host. */
+export async function rebindFlowLog(
+  change: Change,
+  id: string,
+  bound: { host: string | undefined; binding: Binding },
+): Promise<void> {
+  const row = await change.tx
+    .selectFrom('flow_logs')
+    .select(['host', 'binding'])
+    .where('id', '=', id)
+    .where('deleted_at', 'is', null)
+    .executeTakeFirst()
+  const binding = JSON.stringify(bound.binding)
+  const host = bound.host ?? null
+  if (row === undefined || (row.host === host && row.binding === binding)) return
+  await change.tx.updateTable('flow_logs').set({ host, binding }).where('id', '=', id).execute()
+  if (row.host !== host) await withdraw(change, id, row.host)
+  let returning = change.tx.updateTable('points').set({ removed_version: null }).where('flow_log_id', '=', id)
+  if (host !== null) returning = returning.where('host', '=', host)
+  await returning.execute()
+  await touchAssignments(change, host)
+}
+
+/** Remembers from which version on a host's silence about the flow log means that nothing is captured any more. */
+async function withdraw(change: Change, id: string, host: string | null): Promise<void> {
+  const versions = new Map((await touchAssignments(change, host)).map((it) => [it.host, it.version]))
+  if (host !== null && versions.has(host)) {
+    const row = { flow_log_id: id, host }
+    await change.tx
+      .insertInto('carriers')
+      .values(row)
+      .onConflict((it) => it.doNothing())
+      .execute()
+    const point = { state: 'assigned', device: null, message: null, reported_at: null } as const
+    await change.tx
+      .insertInto('points')
+      .values({ ...row, ...point, removed_version: null })
+      .onConflict((it) => it.doNothing())
+      .execute()
+  }
+  const points = await change.tx.selectFrom('points').select('host').where('flow_log_id', '=', id).execute()
+  for (const point of points) {
+    if (host !== null && point.host !== host) continue
+    const version = versions.get(point.host) ?? 0
+    await change.tx
+      .updateTable('points')
+      .set({ removed_version: version })
+      .where('flow_log_id', '=', id)
+      .where('host', '=', point.host)
+      .execute()
+  }
+}
+
+export async function assignmentsOf(db: Db, host: string): Promise<Assignment[]> {
+  const rows = await db
+    .selectFrom('flow_logs')
+    .selectAll()
+    .where('deleted_at', 'is', null)
+    .where((it) => it.or([it('host', '=', host), it('host', 'is', null)]))
+    .orderBy('created_at')
+    .execute()
+  return rows.map((it) => ({
+    flowLogId: it.id,
+    interfaceId: it.interface_id,
+    contractNumber: it.contract_number,
+    action: it.action,
+    direction: it.direction,
+    bucket: it.bucket,
+    prefix: it.prefix,
+    binding: JSON.parse(it.binding) as Binding,
+  }))
+}
+
+/**
+ * Takes over what an agent says about its flow logs. Returns those whose state changed: requests may be waiting for
+ * them.
+ */
+export async function recordPoints(
+  change: Change,
+  host: string,
+  report: { version: number; points: AgentReport['points'] },
+): Promise<string[]> {
+  const known = new Map((await pointsOfHost(change.tx, host)).map((it) => [it.flow_log_id, it]))
+  const reported = new Map(report.points.map((it) => [it.flowLogId, it]))
+  const changed: string[] = []
+  for (const point of await concerning(change, host, [...reported.keys()])) {
+    const it = reported.get(point)!
+    const before = known.get(point)
+    const device = it.device ?? null
+    const message = it.message ?? null
+    if (before?.state === it.state && before.device === device && before.message === message) continue
+    await change.tx
+      .insertInto('points')
+      .values({
+        flow_log_id: point,
+        host,
+        state: it.state,
+        device,
+        message,
+        reported_at: change.nowMs,
+        removed_version: before?.removed_version ?? null,
+      })
+      .onConflict((on) =>
+        on
+          .columns(['flow_log_id', 'host'])
+          .doUpdateSet({ state: it.state, device, message, reported_at: change.nowMs }),
+      )
+      .execute()
+    if (it.state === 'attached') {
+      await change.tx
+        .insertInto('carriers')
+        .values({ flow_log_id: point, host })
+        .onConflict((on) => on.doNothing())
+        .execute()
+    }
+    changed.push(point)
+  }
+  for (const [id, point] of known) {
+    if (reported.has(id) || !isGone(point, report.version)) continue
+    await change.tx.deleteFrom('points').where('flow_log_id', '=', id).where('host', '=', host).execute()
+    changed.push(id)
+  }
+  return changed
+}
+
+/** Silence of an agent that does not know of a withdrawal yet says nothing. */
+function isGone(point: PointRow, reportedVersion: number): boolean {
+  return point.removed_version !== null && reportedVersion >= point.removed_version
+}
+
+/** Of these flow logs, the ones that this host may speak about. */
+async function concerning(change: Change, host: string, ids: string[]): Promise<string[]> {
+  const found: string[] = []
+  for (let at = 0; at < ids.length; at += 500) {
+    const some = ids.slice(at, at + 500)
+    const rows = await change.tx
+      .selectFrom('flow_logs')
+      .select('id')
+      .where('id', 'in', some)
+      .where((it) =>
+        it.or([
+          it('host', '=', host),
+          it('host', 'is', null),
+          it('id', 'in', it.selectFrom('carriers').select('flow_log_id').where('host', '=', host)),
+        ]),
+      )
+      .execute()
+    found.push(...rows.map((it) => it.id))
+  }
+  return found
+}
+
+function pointsOfHost(db: Db, host: string): Promise<PointRow[]> {
+  return db.selectFrom('points').selectAll().where('host', '=', host).execute()
+}
+
+export function pointsOf(db: Db, flowLogIds: readonly string[]): Promise<PointRow[]> {
+  if (flowLogIds.length === 0) return Promise.resolve([])
+  return db.selectFrom('points').selectAll().where('flow_log_id', 'in', flowLogIds).execute()
+}
+
+/** What must be known to tell whether a flow log is attached, or gone. */
+export async function attachment(
+  db: Db,
+  flowLogId: string,
+  liveSinceMs: number,
+): Promise<{ deleted: boolean; points: PointRow[]; withdrawnFromLiveHosts: number }> {
+  const row = await db
+    .selectFrom('flow_logs')
+    .select('deleted_at')
+    .where('id', '=', flowLogId)
+    .executeTakeFirst()
+  const points = await pointsOf(db, [flowLogId])
+  const withdrawn = points.filter((it) => it.removed_version !== null).map((it) => it.host)
+  let live = 0
+  if (withdrawn.length > 0) {
+    const rows = await db
+      .selectFrom('agents')
+      .select('host')
+      .where('host', 'in', withdrawn)
+      .where('last_seen_at', '>=', liveSinceMs)
+      .execute()
+    live = rows.length
+  }
+  return { deleted: row === undefined || row.deleted_at !== null, points, withdrawnFromLiveHosts: live }
+}
+
+export function findFlowLogs(db: Db, ids: readonly string[]): Promise<FlowLogRow[]> {
+  if (ids.length === 0) return Promise.resolve([])
+  return db.selectFrom('flow_logs').selectAll().where('id', 'in', ids).execute()
+}
+
+export function listFlowLogs(db: Db, contractNumber: number | undefined): Promise<FlowLogRow[]> {
+  let query = db.selectFrom('flow_logs').selectAll().where('deleted_at', 'is', null).orderBy('created_at')
+  if (contractNumber !== undefined) query = query.where('contract_number', '=', contractNumber)
+  return query.execute()
+}
+
+/** Of these flow logs, those that the host carries or carried, and may therefore deliver for. */
+export async function carriedBy(db: Db, host: string, ids: readonly string[]): Promise<FlowLogRow[]> {
+  if (ids.length === 0) return []
+  return db
+    .selectFrom('flow_logs')
+    .selectAll()
+    .where('id', 'in', ids)
+    .where((it) =>
+      it.or([
+        it('host', '=', host),
+        it('id', 'in', it.selectFrom('carriers').select('flow_log_id').where('host', '=', host)),
+      ]),
+    )
+    .execute()
+}
+
+export async function recordDeliveryError(
+  change: Change,
+  ids: readonly string[],
+  message: string,
+): Promise<void> {
+  await change.tx
+    .updateTable('flow_logs')
+    .set({ last_error: message, last_error_at: change.nowMs })
+    .where('id', 'in', ids)
+    .execute()
+}

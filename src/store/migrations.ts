@@ -1,0 +1,99 @@
+import { type Kysely, sql } from 'kysely'
+
+export type DialectName = 'sqlite' | 'postgres'
+
+/** Each is run once, in this order, all of one start in one transaction. Never change one that was released: add. */
+const MIGRATIONS: { name: string; statements: readonly string[] }[] = [
+  {
+    name: '0001-first',
+    statements: [
+      `create table settings (name text primary key, value text not null)`,
+      `create table contracts (contract_number bigint primary key, name text not null, created_at bigint not null)`,
+      `create table users (id text primary key, email text not null unique, password_hash text,
+        first_name text not null, last_name text not null, operator integer not null, active integer not null,
+        created_at bigint not null)`,
+      `create table contract_users (contract_number bigint not null references contracts,
+        user_id text not null references users on delete cascade, role text not null,
+        primary key (user_id, contract_number))`,
+      `create table tokens (id text primary key, hash text not null unique,
+        user_id text not null references users on delete cascade, contract_number bigint not null,
+        purpose text not null, created_at bigint not null, expires_at bigint, revoked_at bigint)`,
+      `create table user_groups (id text primary key, contract_number bigint not null references contracts,
+        name text not null, privileges text not null, created_at bigint not null)`,
+      `create table group_users (group_id text not null references user_groups on delete cascade,
+        user_id text not null references users on delete cascade, primary key (user_id, group_id))`,
+      `create table group_shares (group_id text not null references user_groups on delete cascade,
+        resource_id text not null, may_edit integer not null, primary key (resource_id, group_id))`,
+      `create table agents (host text primary key, version bigint not null, last_seen_at bigint,
+        agent_version text, started_at text, health text)`,
+      `create table agent_tokens (id text primary key, hash text not null unique,
+        host text not null references agents on delete cascade, purpose text not null,
+        created_at bigint not null, revoked_at bigint)`,
+      `create table enrolments (hash text primary key, host text not null, expires_at bigint not null, used_at bigint)`,
+      `create table resources ($ORDINAL, id text not null unique, type text not null,
+        contract_number bigint not null references contracts, parent_id text not null, path text not null unique,
+        properties text not null, state text not null, pending integer not null, deleting integer not null,
+        version integer not null, etag text not null, created_at bigint not null, created_by text not null,
+        created_by_id text not null, modified_at bigint not null, modified_by text not null,
+        modified_by_id text not null)`,
+      `create index resources_parent on resources (parent_id, type, ordinal)`,
+      `create index resources_contract on resources (contract_number, type, ordinal)`,
+      `create table flow_logs (id text primary key, interface_id text not null, contract_number bigint not null,
+        action text not null, direction text not null, bucket text not null, prefix text not null, host text,
+        binding text not null, created_at bigint not null, deleted_at bigint, objects bigint not null,
+        octets bigint not null, records bigint not null, last_object text, last_delivered_at bigint,
+        last_error text, last_error_at bigint)`,
+      `create unique index flow_logs_interface on flow_logs (interface_id) where deleted_at is null`,
+      `create index flow_logs_host on flow_logs (host) where deleted_at is null`,
+      `create index flow_logs_contract on flow_logs (contract_number)`,
+      `create table points (flow_log_id text not null, host text not null, state text not null, device text,
+        message text, reported_at bigint, removed_version bigint, primary key (flow_log_id, host))`,
+      `create index points_host on points (host)`,
+      `create table carriers (flow_log_id text not null, host text not null, primary key (flow_log_id, host))`,
+      `create table requests ($ORDINAL, id text not null unique, contract_number bigint not null,
+        method text not null, url text not null, headers text not null, body text not null, status text not null,
+        message text not null, etag text not null, created_at bigint not null, created_by text not null,
+        created_by_id text not null, finished_at bigint)`,
+      `create index requests_contract on requests (contract_number, ordinal)`,
+      `create index requests_unfinished on requests (ordinal) where finished_at is null`,
+      `create table request_targets (request_id text not null, resource_id text not null, type text not null,
+        path text not null, role text not null, wait text not null, deletes integer not null, status text not null,
+        due_at bigint not null, primary key (request_id, resource_id))`,
+      `create index request_targets_resource on request_targets (resource_id)`,
+      `create table objects (host text not null, segment_id text not null, bucket text not null,
+        object_name text not null, contract_number bigint not null, flow_log_ids text not null,
+        window_start_s bigint not null, size bigint not null, sha256 text not null, records bigint not null,
+        reserved_at bigint not null, delivered_at bigint, primary key (host, segment_id))`,
+      `create unique index objects_name on objects (bucket, object_name)`,
+      `create table buckets (name text primary key, contract_number bigint not null references contracts,
+        created_at bigint not null, created_by text not null)`,
+      `create table audit ($ORDINAL, contract_number bigint not null, at bigint not null, user_id text not null,
+        email text not null, address text not null, method text not null, path text not null,
+        status integer not null, request_id text)`,
+      `create index audit_contract on audit (contract_number, ordinal)`,
+    ],
+  },
+]
+
+const ORDINAL: Record<DialectName, string> = {
+  sqlite: 'ordinal integer primary key autoincrement',
+  postgres: 'ordinal bigserial primary key',
+}
+
+// Any number will do, as long as all replicas of all releases take the same.
+const MIGRATION_LOCK = 0x77656972
+
+/** Brings the schema up to date. Several replicas may start at once: they take turns. */
+export async function migrate<Db>(db: Kysely<Db>, dialect: DialectName): Promise<void> {
+  await db.transaction().execute(async (tx) => {
+    if (dialect === 'postgres') await sql`select pg_advisory_xact_lock(${MIGRATION_LOCK})`.execute(tx)
+    await sql`create table if not exists migrations (name text primary key)`.execute(tx)
+    const done = await sql<{ name: string }>`select name from migrations`.execute(tx)
+    const names = new Set(done.rows.map(({ name }) => name))
+    for (const { name, statements } of MIGRATIONS) {
+      if (names.has(name)) continue
+      for (const it of statements) await sql.raw(it.replace('$ORDINAL', ORDINAL[dialect])).execute(tx)
+      await sql`insert into migrations (name) values (${name})`.execute(tx)
+    }
+  })
+}

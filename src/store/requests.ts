@@ -1,0 +1,237 @@
+import { randomUUID } from 'node:crypto'
+import type { Author } from './resources.ts'
+import type { RequestRow, RequestTargetRow, ResourceRow } from './schema.ts'
+import { type Change, type Db, newEtag } from './store.ts'
+
+export interface NewRequest {
+  contractNumber: number
+  method: string
+  url: string
+  headers: Record<string, string>
+  body: string
+  targets: NewTarget[]
+  /** What hangs above the targets: BUSY as long as they are. */
+  parents: ResourceRow[]
+}
+
+export interface NewTarget {
+  resource: ResourceRow
+  /** What must have happened on a host before this target is done. */
+  wait: RequestTargetRow['wait']
+  deletes: boolean
+  /** When waiting ends for good. */
+  dueAtMs: number
+}
+
+export const DONE_MESSAGE = 'Request has been successfully executed'
+const QUEUED_MESSAGE = 'Request is waiting for earlier requests on the same resources'
+const RUNNING_MESSAGE = 'Request is being executed'
+
+/**
+ * Takes a mutation, whose wanted state is in the database already, as a request that clients can poll. It is finished
+ * at once when it waits for nothing, but the caller still answers BUSY.
+ */
+export async function acceptRequest(change: Change, author: Author, request: NewRequest): Promise<string> {
+  const id = randomUUID()
+  await change.tx
+    .insertInto('requests')
+    .values({
+      id,
+      contract_number: request.contractNumber,
+      method: request.method,
+      url: request.url,
+      headers: JSON.stringify(request.headers),
+      body: request.body,
+      status: 'QUEUED',
+      message: QUEUED_MESSAGE,
+      etag: newEtag(),
+      created_at: change.nowMs,
+      created_by: author.email,
+      created_by_id: author.userId,
+      finished_at: null,
+    })
+    .execute()
+  const rows = [
+    ...request.targets.map((it) => targetRow(id, it)),
+    ...request.parents.map((resource) =>
+      targetRow(id, { resource, wait: 'none', deletes: false, dueAtMs: 0 }, 'parent'),
+    ),
+  ]
+  for (let at = 0; at < rows.length; at += ROWS_MAX) {
+    const some = rows.slice(at, at + ROWS_MAX)
+    await change.tx.insertInto('request_targets').values(some).execute()
+    const touched = some.map((it) => it.resource_id)
+    await change.tx
+      .updateTable('resources')
+      .set((it) => ({ pending: it('pending', '+', 1), version: it('version', '+', 1) }))
+      .where('id', 'in', touched)
+      .execute()
+  }
+  return id
+}
+
+const ROWS_MAX = 100 // SQLite takes 32766 parameters in one statement.
+
+function targetRow(
+  requestId: string,
+  it: NewTarget,
+  role: RequestTargetRow['role'] = 'target',
+): RequestTargetRow {
+  const { resource, wait, deletes, dueAtMs } = it
+  const { id, type, path } = resource
+  const status = 'QUEUED'
+  return {
+    request_id: requestId,
+    resource_id: id,
+    type,
+    path,
+    role,
+    wait,
+    deletes: deletes ? 1 : 0,
+    status,
+    due_at: dueAtMs,
+  }
+}
+
+/** The unfinished requests that touch one of these resources, or whose time has come, oldest first. */
+export async function unfinishedRequests(
+  db: Db,
+  which: { resourceIds: readonly string[] } | { dueAtMs: number },
+): Promise<RequestRow[]> {
+  const query = db.selectFrom('requests').selectAll().where('finished_at', 'is', null).orderBy('ordinal')
+  if ('resourceIds' in which) {
+    if (which.resourceIds.length === 0) return []
+    const ids = which.resourceIds.slice(0, 10_000)
+    return query
+      .where('id', 'in', (it) =>
+        it.selectFrom('request_targets').select('request_id').where('resource_id', 'in', ids),
+      )
+      .execute()
+  }
+  return query
+    .where('id', 'in', (it) =>
+      it
+        .selectFrom('request_targets')
+        .innerJoin('requests as open', 'open.id', 'request_targets.request_id')
+        .select('request_targets.request_id')
+        .where('open.finished_at', 'is', null)
+        .where('request_targets.role', '=', 'target')
+        .where('request_targets.due_at', '<=', which.dueAtMs),
+    )
+    .execute()
+}
+
+/** Two requests must keep their order when one changes what the other touches; siblings need not wait. */
+export async function isBlocked(change: Change, request: RequestRow): Promise<boolean> {
+  const row = await change.tx
+    .selectFrom('request_targets as mine')
+    .innerJoin('request_targets as other', 'other.resource_id', 'mine.resource_id')
+    .innerJoin('requests', 'requests.id', 'other.request_id')
+    .select('requests.id')
+    .where('mine.request_id', '=', request.id)
+    .where('requests.ordinal', '<', request.ordinal)
+    .where('requests.finished_at', 'is', null)
+    .where((it) => it.or([it('mine.role', '=', 'target'), it('other.role', '=', 'target')]))
+    .limit(1)
+    .executeTakeFirst()
+  return row !== undefined
+}
+
+export function targetsOf(db: Db, requestId: string): Promise<RequestTargetRow[]> {
+  return db.selectFrom('request_targets').selectAll().where('request_id', '=', requestId).execute()
+}
+
+export async function startRequest(change: Change, request: RequestRow): Promise<void> {
+  if (request.status === 'RUNNING') return
+  await change.tx
+    .updateTable('requests')
+    .set({ status: 'RUNNING', message: RUNNING_MESSAGE, etag: newEtag() })
+    .where('id', '=', request.id)
+    .execute()
+  await change.tx
+    .updateTable('request_targets')
+    .set({ status: 'RUNNING' })
+    .where('request_id', '=', request.id)
+    .execute()
+}
+
+/** Ends a request: its resources are no longer BUSY for it, and what it deletes is gone. */
+export async function finishRequest(
+  change: Change,
+  request: RequestRow,
+  targets: RequestTargetRow[],
+  failure: string | undefined,
+): Promise<void> {
+  const status = failure === undefined ? 'DONE' : 'FAILED'
+  const message = failure ?? DONE_MESSAGE
+  await change.tx
+    .updateTable('requests')
+    .set({ status, message, etag: newEtag(), finished_at: change.nowMs })
+    .where('id', '=', request.id)
+    .execute()
+  await change.tx
+    .updateTable('request_targets')
+    .set({ status })
+    .where('request_id', '=', request.id)
+    .execute()
+  for (let at = 0; at < targets.length; at += ROWS_MAX) {
+    const ids = targets.slice(at, at + ROWS_MAX).map((it) => it.resource_id)
+    await change.tx
+      .updateTable('resources')
+      .set((it) => ({ pending: it('pending', '-', 1) }))
+      .where('id', 'in', ids)
+      .execute()
+  }
+  const gone = targets.filter((it) => it.deletes === 1).map((it) => it.resource_id)
+  for (let at = 0; at < gone.length; at += ROWS_MAX) {
+    const some = gone.slice(at, at + ROWS_MAX)
+    await change.tx.deleteFrom('resources').where('id', 'in', some).execute()
+    await change.tx.deleteFrom('group_shares').where('resource_id', 'in', some).execute()
+  }
+}
+
+export function findRequest(db: Db, contractNumber: number, id: string): Promise<RequestRow | undefined> {
+  return db
+    .selectFrom('requests')
+    .selectAll()
+    .where('id', '=', id)
+    .where('contract_number', '=', contractNumber)
+    .executeTakeFirst()
+}
+
+export interface RequestFilter {
+  contractNumber: number
+  /** Only those that touch one of these resources, or that this user made. */
+  onlyUserId?: string
+  status?: string[]
+  createdAfterMs?: number
+  createdBeforeMs?: number
+}
+
+export function listRequests(
+  db: Db,
+  filter: RequestFilter,
+  page?: { offset: number; limit: number },
+): Promise<RequestRow[]> {
+  let query = selectRequests(db, filter).selectAll().orderBy('ordinal')
+  if (page !== undefined) query = query.limit(page.limit).offset(page.offset)
+  return query.execute()
+}
+
+export async function countRequests(db: Db, filter: RequestFilter): Promise<number> {
+  const row = await selectRequests(db, filter)
+    .select((it) => it.fn.countAll<number>().as('count'))
+    .executeTakeFirstOrThrow()
+  return Number(row.count)
+}
+
+function selectRequests(db: Db, filter: RequestFilter) {
+  let query = db.selectFrom('requests').where('contract_number', '=', filter.contractNumber)
+  if (filter.onlyUserId !== undefined) query = query.where('created_by_id', '=', filter.onlyUserId)
+  if (filter.status !== undefined) {
+    query = query.where('status', 'in', filter.status as RequestRow['status'][])
+  }
+  if (filter.createdAfterMs !== undefined) query = query.where('created_at', '>', filter.createdAfterMs)
+  if (filter.createdBeforeMs !== undefined) query = query.where('created_at', '<', filter.createdBeforeMs)
+  return query
+}

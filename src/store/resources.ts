@@ -1,0 +1,169 @@
+import type { ResourceRow } from './schema.ts'
+import { type Change, type Db, newEtag } from './store.ts'
+
+export interface Author {
+  userId: string
+  email: string
+}
+
+export interface NewResource {
+  id: string
+  type: string
+  contractNumber: number
+  /** '' for a data center. */
+  parentId: string
+  path: string
+  properties: Record<string, unknown>
+}
+
+export async function insertResource(change: Change, author: Author, it: NewResource): Promise<ResourceRow> {
+  const { nowMs } = change
+  return change.tx
+    .insertInto('resources')
+    .values({
+      id: it.id,
+      type: it.type,
+      contract_number: it.contractNumber,
+      parent_id: it.parentId,
+      path: it.path,
+      properties: JSON.stringify(it.properties),
+      state: 'AVAILABLE',
+      pending: 0,
+      deleting: 0,
+      version: 1,
+      etag: newEtag(),
+      created_at: nowMs,
+      created_by: author.email,
+      created_by_id: author.userId,
+      modified_at: nowMs,
+      modified_by: author.email,
+      modified_by_id: author.userId,
+    })
+    .returningAll()
+    .executeTakeFirstOrThrow()
+}
+
+export async function updateProperties(
+  change: Change,
+  author: Author,
+  id: string,
+  properties: Record<string, unknown>,
+): Promise<void> {
+  await change.tx
+    .updateTable('resources')
+    .set({
+      properties: JSON.stringify(properties),
+      etag: newEtag(),
+      modified_at: change.nowMs,
+      modified_by: author.email,
+      modified_by_id: author.userId,
+    })
+    .where('id', '=', id)
+    .execute()
+}
+
+export async function setResourceState(
+  change: Change,
+  id: string,
+  state: ResourceRow['state'],
+): Promise<void> {
+  await change.tx.updateTable('resources').set({ state }).where('id', '=', id).execute()
+}
+
+export function findByPath(db: Db, path: string): Promise<ResourceRow | undefined> {
+  return db.selectFrom('resources').selectAll().where('path', '=', path).executeTakeFirst()
+}
+
+export function findByIds(db: Db, ids: readonly string[]): Promise<ResourceRow[]> {
+  return inChunks(ids, (some) =>
+    db.selectFrom('resources').selectAll().where('id', 'in', some).orderBy('ordinal').execute(),
+  )
+}
+
+export interface Listing {
+  contractNumber: number
+  type: string
+  parentId: string
+  /** When given, nothing else is listed. */
+  ids?: readonly string[]
+}
+
+export async function listResources(
+  db: Db,
+  listing: Listing,
+  page?: { offset: number; limit: number },
+): Promise<ResourceRow[]> {
+  let query = select(db, listing).selectAll().orderBy('ordinal')
+  if (page !== undefined) query = query.limit(page.limit).offset(page.offset)
+  return query.execute()
+}
+
+export async function countResources(db: Db, listing: Listing): Promise<number> {
+  const row = await select(db, listing)
+    .select((it) => it.fn.countAll<number>().as('count'))
+    .executeTakeFirstOrThrow()
+  return Number(row.count)
+}
+
+function select(db: Db, { contractNumber, type, parentId, ids }: Listing) {
+  const query = db
+    .selectFrom('resources')
+    .where('parent_id', '=', parentId)
+    .where('type', '=', type)
+    .where('contract_number', '=', contractNumber)
+  if (ids === undefined) return query
+  return query.where('id', 'in', ids.length === 0 ? [''] : [...ids])
+}
+
+/** The children of many parents at once, in the order of their creation. */
+export function childrenOf(db: Db, parentIds: readonly string[]): Promise<ResourceRow[]> {
+  return inChunks(parentIds, (some) =>
+    db.selectFrom('resources').selectAll().where('parent_id', 'in', some).orderBy('ordinal').execute(),
+  )
+}
+
+/** Everything below a resource, nearest first. */
+export async function descendantsOf(db: Db, id: string): Promise<ResourceRow[]> {
+  const found: ResourceRow[] = []
+  for (let level = [id]; level.length > 0; ) {
+    const children = await childrenOf(db, level)
+    found.push(...children)
+    level = children.map((it) => it.id)
+  }
+  return found
+}
+
+export async function markDeleting(change: Change, ids: readonly string[]): Promise<void> {
+  await inChunks(ids, async (some) => {
+    await change.tx.updateTable('resources').set({ deleting: 1 }).where('id', 'in', some).execute()
+    return []
+  })
+}
+
+/** `/a/1/b/2/c/3` → its ancestors' paths, the topmost first. */
+export function ancestorPaths(path: string): string[] {
+  const parts = path.split('/')
+  const paths: string[] = []
+  for (let count = 3; count < parts.length; count += 2) paths.push(parts.slice(0, count).join('/'))
+  return paths
+}
+
+export async function ancestorsOf(db: Db, path: string): Promise<ResourceRow[]> {
+  const paths = ancestorPaths(path)
+  if (paths.length === 0) return []
+  return db.selectFrom('resources').selectAll().where('path', 'in', paths).orderBy('ordinal').execute()
+}
+
+const PARAMETERS_MAX = 500
+
+async function inChunks<T>(
+  ids: readonly string[],
+  query: (some: readonly string[]) => Promise<T[]>,
+): Promise<T[]> {
+  if (ids.length <= PARAMETERS_MAX) return ids.length === 0 ? [] : query(ids)
+  const found: T[] = []
+  for (let at = 0; at < ids.length; at += PARAMETERS_MAX) {
+    found.push(...(await query(ids.slice(at, at + PARAMETERS_MAX))))
+  }
+  return found
+}

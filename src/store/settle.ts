@@ -1,0 +1,74 @@
+import { attachment } from './flow-logs.ts'
+import { finishRequest, isBlocked, startRequest, targetsOf, unfinishedRequests } from './requests.ts'
+import { setResourceState } from './resources.ts'
+import type { RequestRow, RequestTargetRow } from './schema.ts'
+import type { Change } from './store.ts'
+
+/** An agent that was silent for this long is not waited for. */
+export const LIVE_MS = 15_000
+
+/**
+ * Finishes what can be finished among the requests that touch these resources, or whose time has come. One that ends
+ * may free the next in line, so this goes on until nothing moves.
+ */
+export async function settleRequests(
+  change: Change,
+  which: { resourceIds: readonly string[] } | { dueAtMs: number },
+): Promise<void> {
+  let queue = await unfinishedRequests(change.tx, which)
+  const finished = new Set<string>()
+  while (queue.length > 0) {
+    const freed = new Set<string>()
+    for (const request of queue) {
+      if (finished.has(request.id) || (await isBlocked(change, request))) continue
+      await startRequest(change, request)
+      const targets = await targetsOf(change.tx, request.id)
+      const outcome = await outcomeOf(change, targets)
+      if (outcome === 'waiting') continue
+      await finishRequest(change, request, targets, outcome.failure)
+      finished.add(request.id)
+      for (const it of targets) freed.add(it.resource_id)
+    }
+    queue = await stillOpen(change, [...freed], finished)
+  }
+}
+
+async function stillOpen(change: Change, ids: string[], finished: Set<string>): Promise<RequestRow[]> {
+  const open = await unfinishedRequests(change.tx, { resourceIds: ids })
+  return open.filter((it) => !finished.has(it.id))
+}
+
+type Outcome = 'waiting' | { failure: string | undefined }
+
+async function outcomeOf(change: Change, targets: RequestTargetRow[]): Promise<Outcome> {
+  let failure: string | undefined
+  for (const target of targets) {
+    if (target.wait === 'none') continue
+    const outcome =
+      target.wait === 'attach' ? await attachOutcome(change, target) : await detachOutcome(change, target)
+    if (outcome === 'waiting') return outcome
+    failure ??= outcome.failure
+  }
+  return { failure }
+}
+
+/** Attached, known not to be there yet, or nobody has said anything for long enough: all of them end the waiting. */
+async function attachOutcome(change: Change, target: RequestTargetRow): Promise<Outcome> {
+  const { deleted, points } = await attachment(change.tx, target.resource_id, 0)
+  if (deleted || points.some((it) => it.state === 'attached')) return { failure: undefined }
+  const failed = points.find((it) => it.state === 'failed')
+  if (failed !== undefined) {
+    await setResourceState(change, target.resource_id, 'INACTIVE')
+    return {
+      failure: `[VDC-5-1810] host ${failed.host} cannot attach: ${failed.message ?? 'no reason given'}`,
+    }
+  }
+  if (points.some((it) => it.state === 'waiting')) return { failure: undefined }
+  return target.due_at <= change.nowMs ? { failure: undefined } : 'waiting'
+}
+
+/** Gone from every host that is alive; a dead agent's flow log is gone as soon as it asks for its assignments. */
+async function detachOutcome(change: Change, target: RequestTargetRow): Promise<Outcome> {
+  const state = await attachment(change.tx, target.resource_id, change.nowMs - LIVE_MS)
+  return state.withdrawnFromLiveHosts > 0 ? 'waiting' : { failure: undefined }
+}

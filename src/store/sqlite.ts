@@ -1,0 +1,48 @@
+import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite'
+import type { SqliteDatabase, SqliteStatement } from 'kysely'
+import { WeirError } from '../model/errors.ts'
+
+const STATEMENTS_MAX = 500
+
+/**
+ * Node's own SQLite in the shape that Kysely's dialect asks for. Every commit is fsynced: an answer that a client got
+ * survives a power cut.
+ */
+export function openSqlite(path: string): SqliteDatabase {
+  const database = open(path)
+  const statements = new Map<string, SqliteStatement>()
+  return {
+    close: () => database.close(),
+    prepare(sql) {
+      // All our transactions write. Taking the lock at once avoids the upgrade that SQLite may refuse half-way.
+      const text = sql === 'begin' ? 'begin immediate' : sql
+      const known = statements.get(text)
+      if (known !== undefined) return known
+      if (statements.size >= STATEMENTS_MAX) statements.clear()
+      const statement = adapt(database.prepare(text))
+      statements.set(text, statement)
+      return statement
+    },
+  }
+}
+
+function open(path: string): DatabaseSync {
+  try {
+    const database = new DatabaseSync(path, { enableForeignKeyConstraints: true, timeout: 5_000 })
+    database.exec('pragma journal_mode = wal; pragma synchronous = full; pragma temp_store = memory')
+    return database
+  } catch (cause) {
+    throw new WeirError('WEIR_CONFIG_INVALID', `database ${path} cannot be opened: ${String(cause)}`, {
+      cause,
+    })
+  }
+}
+
+function adapt(statement: StatementSync): SqliteStatement {
+  return {
+    reader: statement.columns().length > 0,
+    all: (parameters) => statement.all(...(parameters as SQLInputValue[])),
+    run: (parameters) => statement.run(...(parameters as SQLInputValue[])),
+    iterate: (parameters) => statement.iterate(...(parameters as SQLInputValue[])),
+  }
+}

@@ -1,0 +1,60 @@
+import { Counter, Gauge, Histogram, Registry } from 'prom-client'
+
+/** Every metric there is: docs/reference/metrics.md lists the same. Labels come from closed sets. */
+export const METRICS = {
+  weir_api_requests_total: { help: 'HTTP requests answered', kind: 'counter', labels: ['method', 'status'] },
+  weir_api_request_seconds: { help: 'Time to answer an HTTP request', kind: 'histogram', labels: ['method'] },
+  weir_api_unauthorized_total: { help: 'Requests without valid credentials', kind: 'counter', labels: [] },
+  weir_api_rate_limited_total: { help: 'Requests refused by a rate limit', kind: 'counter', labels: [] },
+  weir_api_long_polls: { help: 'Agents waiting for a change', kind: 'gauge', labels: [] },
+  weir_api_settle_errors_total: { help: 'Failed attempts to finish requests', kind: 'counter', labels: [] },
+  weir_delivery_objects_total: { help: 'Objects acknowledged', kind: 'counter', labels: [] },
+  weir_delivery_bytes_total: { help: 'Bytes of objects acknowledged', kind: 'counter', labels: [] },
+  weir_delivery_records_total: { help: 'Records in objects acknowledged', kind: 'counter', labels: [] },
+} as const satisfies Record<
+  string,
+  { help: string; kind: 'counter' | 'gauge' | 'histogram'; labels: readonly string[] }
+>
+
+export type MetricName = keyof typeof METRICS
+type Labels = Record<string, string | number>
+
+/** The metrics of one process or, in tests, of one part of it. */
+export class Metrics {
+  readonly registry = new Registry()
+  readonly #metrics = new Map<string, Counter | Gauge | Histogram>()
+
+  constructor() {
+    for (const [name, { help, kind, labels }] of Object.entries(METRICS)) {
+      const options = { name, help, labelNames: [...labels], registers: [this.registry] }
+      this.#metrics.set(
+        name,
+        kind === 'counter'
+          ? new Counter(options)
+          : kind === 'gauge'
+            ? new Gauge(options)
+            : new Histogram(options),
+      )
+    }
+  }
+
+  /** Adds to a counter or a gauge. */
+  add(name: MetricName, value = 1, labels: Labels = {}): void {
+    const metric = this.#metrics.get(name)
+    if (metric instanceof Counter || metric instanceof Gauge) metric.inc(labels, value)
+  }
+
+  set(name: MetricName, value: number, labels: Labels = {}): void {
+    const metric = this.#metrics.get(name)
+    if (metric instanceof Gauge) metric.set(labels, value)
+  }
+
+  observe(name: MetricName, value: number, labels: Labels = {}): void {
+    const metric = this.#metrics.get(name)
+    if (metric instanceof Histogram) metric.observe(labels, value)
+  }
+
+  text(): Promise<string> {
+    return this.registry.metrics()
+  }
+}

@@ -1,0 +1,123 @@
+import { createHash } from 'node:crypto'
+import type {
+  AgentReport,
+  Assignment,
+  Assignments,
+  PointState,
+  UploadGrant,
+} from '../../../src/model/agent-protocol.ts'
+
+/** The smallest agent: speaks the protocol over HTTP and attaches nothing. */
+export class TestAgent implements AsyncDisposable {
+  assignments: Assignment[] = []
+  version: string | undefined
+  /** What this agent says about a flow log; 'attached' unless a test wants otherwise. */
+  stateOf: (assignment: Assignment) => PointState = () => 'attached'
+  readonly #origin: string
+  readonly #token: string
+  readonly #stop = new AbortController()
+  #running: Promise<void> = Promise.resolve()
+
+  constructor(options: { origin: string; token: string }) {
+    this.#origin = options.origin
+    this.#token = options.token
+  }
+
+  start(): this {
+    this.#running = this.#run()
+    return this
+  }
+
+  async #run(): Promise<void> {
+    while (!this.#stop.signal.aborted) {
+      try {
+        await this.poll(20)
+        await this.report()
+      } catch (error) {
+        if (!this.#stop.signal.aborted) throw error
+      }
+    }
+  }
+
+  async poll(waitS: number): Promise<void> {
+    const query = new URLSearchParams({
+      waitS: String(waitS),
+      ...(this.version ? { version: this.version } : {}),
+    })
+    const answer = (await (await this.send('GET', `/agent/v1/assignments?${query}`)).json()) as Assignments
+    this.version = answer.version
+    this.assignments = answer.assignments
+  }
+
+  async report(points = this.#points()): Promise<void> {
+    const report: AgentReport = {
+      protocol: 1,
+      agentVersion: '0.1.0',
+      startedAt: '2026-01-01T00:00:00Z',
+      assignmentsVersion: this.version ?? '0',
+      points,
+      health: {
+        windowStartS: 0,
+        windowSizeS: 10,
+        flows: 0,
+        flowsMax: 1000,
+        skippedPackets: 0,
+        spool: { segments: 0, bytes: 0 },
+      },
+    }
+    const response = await this.send('POST', '/agent/v1/report', report)
+    if (response.status !== 204) throw new Error(`report: ${response.status} ${await response.text()}`)
+  }
+
+  #points(): AgentReport['points'] {
+    return this.assignments.map((it) => ({
+      flowLogId: it.flowLogId,
+      state: this.stateOf(it),
+      device: 'eth0',
+    }))
+  }
+
+  ask(segment: Segment): Promise<Response> {
+    const { content, ...rest } = segment
+    const sha256 = createHash('sha256').update(content).digest('hex')
+    return this.send('POST', '/agent/v1/uploads', { ...rest, size: content.length, sha256, records: 1 })
+  }
+
+  async grant(segment: Segment): Promise<UploadGrant> {
+    const response = await this.ask(segment)
+    if (!response.ok) throw new Error(`upload: ${response.status} ${await response.text()}`)
+    return (await response.json()) as UploadGrant
+  }
+
+  put(grant: UploadGrant, content: Buffer): Promise<Response> {
+    return fetch(grant.url, { method: 'PUT', headers: grant.headers, body: new Uint8Array(content) })
+  }
+
+  acknowledge(segmentId: string): Promise<Response> {
+    return this.send('POST', `/agent/v1/uploads/${segmentId}/acknowledge`)
+  }
+
+  send(method: string, path: string, body?: unknown): Promise<Response> {
+    return fetch(this.#origin + path, {
+      method,
+      signal: this.#stop.signal,
+      headers: {
+        authorization: `Bearer ${this.#token}`,
+        ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+      },
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+    })
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#stop.abort()
+    await this.#running
+  }
+}
+
+export interface Segment {
+  segmentId: string
+  flowLogIds: string[]
+  windowStartS: number
+  content: Buffer
+}

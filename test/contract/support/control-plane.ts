@@ -1,0 +1,130 @@
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import type { FastifyInstance } from 'fastify'
+import { type AppOptions, createApp, type DeliveredObject } from '../../../src/api/app.ts'
+import { type Bootstrapped, bootstrap } from '../../../src/api/bootstrap.ts'
+import { DirectoryStore } from '../../../src/buckets/directory/directory-store.ts'
+import { openStore, type Store } from '../../../src/store/store.ts'
+
+export interface Answer {
+  status: number
+  headers: Headers
+  // biome-ignore lint/suspicious/noExplicitAny: tests look into answers of many shapes.
+  body: any
+}
+
+/** A control plane on a free port: database in memory, buckets in a directory of its own, one server with two NICs. */
+export class ControlPlane implements AsyncDisposable {
+  readonly app: FastifyInstance
+  readonly store: Store
+  readonly buckets: DirectoryStore
+  readonly directory: string
+  readonly origin: string
+  readonly owner: Bootstrapped
+  readonly delivered: DeliveredObject[]
+
+  constructor(parts: Omit<ControlPlane, 'base' | 'nicPath' | typeof Symbol.asyncDispose | keyof Calls>) {
+    this.app = parts.app
+    this.store = parts.store
+    this.buckets = parts.buckets
+    this.directory = parts.directory
+    this.origin = parts.origin
+    this.owner = parts.owner
+    this.delivered = parts.delivered
+  }
+
+  get base(): string {
+    return `${this.origin}/cloudapi/v6`
+  }
+
+  /** The path of the first NIC. */
+  get nicPath(): string {
+    return this.owner.nics[0]!.path
+  }
+
+  async call(
+    method: string,
+    target: string,
+    body?: unknown,
+    headers?: Record<string, string>,
+  ): Promise<Answer> {
+    const url = target.startsWith('http') ? target : `${isOutside(target) ? this.origin : this.base}${target}`
+    const response = await fetch(url, {
+      method,
+      headers: {
+        authorization: `Bearer ${this.owner.token}`,
+        ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+        ...headers,
+      },
+      ...(body === undefined ? {} : { body: typeof body === 'string' ? body : JSON.stringify(body) }),
+    })
+    const text = await response.text()
+    return {
+      status: response.status,
+      headers: response.headers,
+      body: text === '' ? undefined : JSON.parse(text),
+    }
+  }
+
+  get(target: string): Promise<Answer> {
+    return this.call('GET', target)
+  }
+
+  post(target: string, body: unknown): Promise<Answer> {
+    return this.call('POST', target, body)
+  }
+
+  /** Polls the request of an accepted mutation to its end. Returns its status resource. */
+  // biome-ignore lint/suspicious/noExplicitAny: see Answer.
+  async finished(answer: Answer): Promise<any> {
+    const location = answer.headers.get('location')
+    if (location === null) throw new Error(`${answer.status} has no Location: ${JSON.stringify(answer.body)}`)
+    for (;;) {
+      const { body } = await this.get(location)
+      if (body.metadata.status === 'DONE' || body.metadata.status === 'FAILED') return body
+      await new Promise((resolve) => setTimeout(resolve, 20))
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.app.close()
+    await this.store.close()
+    await rm(this.directory, { recursive: true, force: true })
+  }
+}
+
+type Calls = Pick<ControlPlane, 'call' | 'get' | 'post' | 'finished'>
+
+function isOutside(target: string): boolean {
+  return /^\/(agent|weir|auth|buckets|healthz|metrics|openapi)/.test(target)
+}
+
+export const HOST = 'host-1'
+
+export async function startControlPlane(options: Partial<AppOptions> = {}): Promise<ControlPlane> {
+  const directory = await mkdtemp(path.join(tmpdir(), 'weir-control-'))
+  const store = await openStore({ sqlitePath: ':memory:' })
+  const buckets = new DirectoryStore({ directory: path.join(directory, 'buckets') })
+  await buckets.start()
+  const owner = await bootstrap(
+    {
+      hostname: HOST,
+      interfaces: [{ device: 'eth0', mac: '02:00:00:00:00:01' }, { device: 'eth1' }],
+      cores: 2,
+      ram: 4096,
+    },
+    { store, buckets },
+  )
+  const delivered: DeliveredObject[] = []
+  const app = await createApp(
+    { windowSizeS: 10, attachGraceMs: 300, ...options },
+    { store, buckets, onDelivered: (it) => delivered.push(it) },
+  )
+  const origin = await app.listen({ host: '127.0.0.1', port: 0 })
+  return new ControlPlane({ app, store, buckets, directory, origin, owner, delivered })
+}
+
+export const FLOW_LOG = {
+  properties: { name: 'a', action: 'ALL', direction: 'BIDIRECTIONAL', bucket: 'flowlogs/web' },
+}

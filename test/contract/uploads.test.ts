@@ -1,0 +1,156 @@
+import assert from 'node:assert/strict'
+import { readFile, writeFile } from 'node:fs/promises'
+import path from 'node:path'
+import { test } from 'node:test'
+import { gunzipSync, gzipSync } from 'node:zlib'
+import type { UploadGrant } from '../../src/model/agent-protocol.ts'
+import { issueAgentToken } from '../../src/store/agents.ts'
+import { TestAgent } from './support/agent.ts'
+import { type ControlPlane, FLOW_LOG, startControlPlane } from './support/control-plane.ts'
+
+const CONTENT = gzipSync('2 12345678 …\n')
+const WINDOW_START_S = 1_700_000_000
+
+async function withFlowLog(weir: ControlPlane, properties = FLOW_LOG.properties, nic = 0): Promise<string> {
+  const created = await weir.post(`${weir.owner.nics[nic]!.path}/flowlogs`, { properties })
+  assert.equal(created.status, 202)
+  return created.body.id
+}
+
+function agentOf(weir: ControlPlane): TestAgent {
+  return new TestAgent({ origin: weir.origin, token: weir.owner.agentToken })
+}
+
+function segment(segmentId: string, flowLogIds: string[], content = CONTENT) {
+  return { segmentId, flowLogIds, windowStartS: WINDOW_START_S, content }
+}
+
+test('a segment becomes an object that zcat reads, and is told once', async () => {
+  await using weir = await startControlPlane()
+  await using agent = agentOf(weir)
+  const flowLog = await withFlowLog(weir)
+
+  const grant = await agent.grant(segment('s1', [flowLog]))
+  const early = await agent.acknowledge('s1')
+  const put = await agent.put(grant, CONTENT)
+  const acknowledged = [(await agent.acknowledge('s1')).status, (await agent.acknowledge('s1')).status]
+
+  assert.equal(early.status, 409)
+  assert.equal(put.status, 201)
+  assert.deepEqual(acknowledged, [204, 204])
+  const file = path.join(weir.directory, 'buckets', 'flowlogs', `web-${WINDOW_START_S}.log.gz`)
+  assert.equal(gunzipSync(await readFile(file)).toString(), '2 12345678 …\n')
+  assert.equal(weir.delivered.length, 1)
+  assert.deepEqual(weir.delivered[0], {
+    host: 'host-1',
+    bucket: 'flowlogs',
+    objectName: `web-${WINDOW_START_S}.log.gz`,
+    windowStartS: WINDOW_START_S,
+    records: 1,
+    bytes: CONTENT.length,
+  })
+})
+
+test('without a prefix the name begins with the UUID of the interface', async () => {
+  await using weir = await startControlPlane()
+  await using agent = agentOf(weir)
+  const flowLog = await withFlowLog(weir, { ...FLOW_LOG.properties, bucket: 'flowlogs' })
+
+  const { objectName } = await agent.grant(segment('s1', [flowLog]))
+
+  assert.equal(objectName, `${weir.owner.nics[0]!.id}-${WINDOW_START_S}.log.gz`)
+})
+
+test('asking again gives the same name, before the upload, after it and after the acknowledgement', async () => {
+  await using weir = await startControlPlane()
+  await using agent = agentOf(weir)
+  const it = segment('s1', [await withFlowLog(weir)])
+
+  const first = await agent.grant(it)
+  const second = await agent.grant(it)
+  await agent.put(second, CONTENT)
+  const third = await agent.grant(it)
+  await agent.acknowledge('s1')
+  const fourth = await agent.grant(it)
+
+  const name = `web-${WINDOW_START_S}.log.gz`
+  const seen = (grant: UploadGrant) => [grant.objectName, grant.delivered]
+  assert.deepEqual([first, second, third, fourth].map(seen), [
+    [name, false],
+    [name, false],
+    [name, true],
+    [name, true],
+  ])
+})
+
+test('a name that is taken is raised by a second until it is free', async () => {
+  await using weir = await startControlPlane()
+  await using agent = agentOf(weir)
+  const flowLog = await withFlowLog(weir)
+  const byHand = path.join(weir.directory, 'buckets', 'flowlogs', `web-${WINDOW_START_S + 1}.log.gz`)
+  await writeFile(byHand, 'not ours')
+
+  const grants = await Promise.all(['s1', 's2', 's3'].map((id) => agent.grant(segment(id, [flowLog]))))
+
+  assert.deepEqual(
+    grants.map((it) => it.objectName).sort(),
+    [0, 2, 3].map((it) => `web-${WINDOW_START_S + it}.log.gz`),
+  )
+  assert.equal(await readFile(byHand, 'utf8'), 'not ours')
+})
+
+test('a host gets no upload for what it does not carry, and no other kind of token gets any', async () => {
+  await using weir = await startControlPlane()
+  const flowLog = await withFlowLog(weir)
+  const token = await weir.store.change((change) =>
+    issueAgentToken(change, { host: 'host-2', purpose: 'test' }),
+  )
+  await using stranger = new TestAgent({ origin: weir.origin, token })
+  await using user = new TestAgent({ origin: weir.origin, token: weir.owner.token })
+
+  await stranger.poll(0)
+  await stranger.report([{ flowLogId: flowLog, state: 'attached' }]) // Saying so does not make it so.
+  const answers = await Promise.all([
+    stranger.ask(segment('s1', [flowLog])),
+    stranger.ask(segment('s1', [crypto.randomUUID()])),
+    user.ask(segment('s1', [flowLog])),
+  ])
+
+  assert.deepEqual(stranger.assignments, [])
+  assert.deepEqual(
+    answers.map((it) => it.status),
+    [403, 403, 401],
+  )
+  const asUser = await weir.call('GET', '/datacenters', undefined, {
+    authorization: `Bearer ${weir.owner.agentToken}`,
+  })
+  assert.equal(asUser.status, 401)
+})
+
+test('what a deleted flow log had captured is still delivered', async () => {
+  await using weir = await startControlPlane()
+  await using agent = agentOf(weir)
+  const flowLog = await withFlowLog(weir)
+  await weir.finished(await weir.call('DELETE', `${weir.nicPath}/flowlogs/${flowLog}`))
+
+  const grant = await agent.grant(segment('s1', [flowLog]))
+  const put = await agent.put(grant, CONTENT)
+
+  assert.equal(put.status, 201)
+  assert.equal((await agent.acknowledge('s1')).status, 204)
+})
+
+test('the flow logs of one segment have one destination', async () => {
+  await using weir = await startControlPlane()
+  await using agent = agentOf(weir)
+  const first = await withFlowLog(weir)
+  const same = await withFlowLog(weir, FLOW_LOG.properties, 1)
+
+  const together = await agent.ask(segment('s1', [first, same]))
+  await weir.finished(await weir.call('DELETE', `${weir.owner.nics[1]!.path}/flowlogs/${same}`))
+  const other = await withFlowLog(weir, { ...FLOW_LOG.properties, bucket: 'flowlogs/other' }, 1)
+  const apart = await agent.ask(segment('s2', [first, other]))
+  const changed = await agent.ask(segment('s1', [first, same], Buffer.from('other bytes')))
+
+  assert.deepEqual([together.status, apart.status, changed.status], [200, 422, 422])
+})
