@@ -52,7 +52,7 @@ export class SealWorker implements Sealer {
   }
 
   #start(): Worker {
-    const worker = new Worker(new URL(THREAD), { name: 'seal' })
+    const worker = new Worker(new URL(THREAD), { name: 'seal', trackUnmanagedFds: false })
     worker.unref()
     worker.on('message', (answer: SealAnswer) => {
       if (answer.kind === 'sealed') this.#settle((it) => it.resolve(answer))

@@ -172,15 +172,17 @@ export class ApiClient {
   }
 }
 
-/** Finds the server and the token by options, environment and the local data directory, in this order. */
+/** The server: `--server`, the one of `--data-dir`, `WEIR_SERVER`, the local one. The token: `WEIR_TOKEN`, the local one. */
 export function connect(
   values: { server?: string | undefined; 'data-dir'?: string | undefined },
   context: { env: Record<string, string | undefined>; signal: AbortSignal },
 ): ApiClient {
   const directory = dataDirectory(values['data-dir'], context.env)
-  const url = values.server ?? context.env['WEIR_SERVER']
-  const credentials = url !== undefined && context.env['WEIR_TOKEN'] ? undefined : readCredentials(directory)
-  const token = context.env['WEIR_TOKEN'] ?? credentials?.token
+  const named = values['data-dir'] === undefined ? context.env['WEIR_SERVER'] : undefined
+  const url = values.server ?? (named || undefined) // An empty variable is an unset one.
+  const givenToken = context.env['WEIR_TOKEN'] || undefined
+  const credentials = url !== undefined && givenToken !== undefined ? undefined : readCredentials(directory)
+  const token = givenToken ?? credentials?.token
   const origin = url ?? credentials?.url
   if (origin === undefined) {
     throw new WeirError(

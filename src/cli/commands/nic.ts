@@ -84,6 +84,7 @@ async function add(args: string[], context: CommandContext): Promise<ExitCode> {
   const api = connect(values, context)
   const place = await findServer(api, values.host)
   const binding = {
+    host: place.server.properties.hostname ?? place.server.properties.name,
     side,
     ...(device === undefined ? {} : { device }),
     ...(netns === undefined ? {} : { netns }),

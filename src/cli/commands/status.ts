@@ -28,10 +28,10 @@ interface Point {
 interface Agent {
   host: string
   live: boolean
-  lastSeenAt?: string
-  agentVersion?: string
-  points?: Point[]
-  health?: AgentHealth
+  lastSeenAt: string | null
+  agentVersion: string | null
+  points: Point[] | null
+  health: AgentHealth | null
 }
 
 interface Status {
@@ -49,11 +49,11 @@ function show(answer: Status, context: CommandContext): void {
   const { stdout } = context
   if (answer.agents.length === 0) stdout.write('no agent has reported yet\n')
   for (const agent of answer.agents) {
-    const version = agent.agentVersion === undefined ? '' : `, version ${agent.agentVersion}`
+    const version = agent.agentVersion === null ? '' : `, version ${agent.agentVersion}`
     stdout.write(
       `agent ${agent.host}: ${agent.live ? 'running' : `away since ${agent.lastSeenAt ?? 'ever'}`}${version}\n`,
     )
-    if (agent.health !== undefined) showHealth(agent.health, context)
+    if (agent.health !== null) showHealth(agent.health, context)
     showPoints(agent.points ?? [], answer.flowLogs, context)
   }
 }
