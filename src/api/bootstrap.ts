@@ -67,6 +67,7 @@ export async function bootstrap(
     const agentToken = await issueAgentToken(change, { host, purpose: PURPOSE })
     const place = new Place(change, { userId, email: username, contractNumber })
     const datacenter = await place.ensure('datacenter', undefined, { name: 'local', location: 'local' })
+    await place.ensure('lan', datacenter, { name: 'LAN 1' }, '1')
     const server = await place.ensure('server', datacenter, {
       name: host,
       hostname: host,
@@ -114,9 +115,10 @@ class Place {
   }
 
   async ensure(
-    type: 'datacenter' | 'server' | 'nic',
+    type: 'datacenter' | 'server' | 'nic' | 'lan',
     parent: ResourceRow | undefined,
     properties: Record<string, unknown>,
+    number?: string,
   ): Promise<ResourceRow> {
     const { contractNumber } = this.#author
     const parentId = parent?.id ?? ''
@@ -129,7 +131,7 @@ class Place {
       type,
       contractNumber,
       parentId,
-      path: `${parent?.path ?? ''}/${type}s/${id}`,
+      path: `${parent?.path ?? ''}/${type}s/${number ?? id}`,
       properties: { ...DEFAULTS[type], ...properties },
     })
   }

@@ -82,7 +82,7 @@ export class Inventory {
       if (parent !== undefined) assertStaying(parent)
       const rows = new Map<Draft, ResourceRow>()
       for (const draft of drafts) rows.set(draft, await this.#insert(change, account, draft, rows, parent))
-      const created = [...rows.values()]
+      const created = [...rows.values(), ...(await missingLans(change, account, [...rows.values()]))]
       const targets = created.map((resource) => this.#target(change, resource, 'create'))
       const requestId = await accept(change, mutation, created[0]!, targets)
       return { row: busy(created[0]!), requestId }
@@ -110,7 +110,9 @@ export class Inventory {
       await updateProperties(change, account, row.id, after)
       if ('binding' in after || 'mac' in after) await rebindChildren(change, row, after)
       const fresh = await findByPath(change.tx, path)
-      const requestId = await accept(change, mutation, fresh!, [this.#target(change, fresh!, 'update')])
+      const lans = await missingLans(change, account, [fresh!])
+      const targets = [fresh!, ...lans].map((resource) => this.#target(change, resource, 'update'))
+      const requestId = await accept(change, mutation, fresh!, targets)
       return { row: busy(fresh!), requestId }
     })
   }
@@ -273,6 +275,31 @@ async function nextLanNumber(change: Change, datacenter: ResourceRow): Promise<s
   const listing = { contractNumber: datacenter.contract_number, type: 'lan', parentId: datacenter.id }
   const lans = await listResources(change.tx, listing)
   return String(Math.max(0, ...lans.map((it) => Number(it.path.split('/').at(-1)))) + 1)
+}
+
+/** A NIC may name a LAN that is not there yet: it then comes to be. */
+async function missingLans(change: Change, account: Account, rows: ResourceRow[]): Promise<ResourceRow[]> {
+  const wanted = new Map<string, string>()
+  for (const row of rows) {
+    if (row.type !== 'nic') continue
+    const datacenterPath = row.path.split('/').slice(0, 3).join('/')
+    wanted.set(`${datacenterPath}/lans/${String(propertiesOf(row)['lan'])}`, datacenterPath)
+  }
+  const made: ResourceRow[] = []
+  for (const [path, datacenterPath] of wanted) {
+    if ((await findByPath(change.tx, path)) !== undefined) continue
+    const datacenter = await findByPath(change.tx, datacenterPath)
+    const lan = {
+      id: randomUUID(),
+      type: 'lan',
+      contractNumber: account.contractNumber,
+      parentId: datacenter!.id,
+      path,
+      properties: { ...DEFAULTS.lan, name: `LAN ${path.slice(path.lastIndexOf('/') + 1)}` },
+    }
+    made.push(await insertResource(change, account, lan))
+  }
+  return made
 }
 
 /** PATCH merges; PUT replaces, but keeps what Weir set and what a client cannot know. */

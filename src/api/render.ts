@@ -1,4 +1,4 @@
-import { childrenOf } from '../store/resources.ts'
+import { childrenOf, nicsOfDatacenters } from '../store/resources.ts'
 import type { ResourceRow } from '../store/schema.ts'
 import type { Db } from '../store/store.ts'
 import { childOf, typeNamed } from './resource-types.ts'
@@ -26,15 +26,35 @@ export async function loadTree(db: Db, rows: ResourceRow[], depth: number): Prom
   for (let left = depth; left >= 1 && level.length > 0; left -= 2) {
     const ids = level.map((it) => it.id)
     const found = await childrenOf(db, ids)
-    for (const it of found) addChild(children, it)
+    for (const it of found) addChild(children, it.parent_id, it)
+    const lans = level.filter((it) => it.type === 'lan')
+    for (const { lan, nics } of await nicsOf(db, lans)) {
+      for (const it of nics) addChild(children, lan.id, it)
+      found.push(...nics)
+    }
     level = found.filter((it) => typeNamed(it.type).entities.length > 0)
   }
   return { rows, children }
 }
 
-function addChild(children: Tree['children'], row: ResourceRow): void {
-  const collections = children.get(row.parent_id) ?? new Map<string, ResourceRow[]>()
-  children.set(row.parent_id, collections)
+/** A LAN's NICs hang below their servers, and name the LAN by its number. */
+export async function nicsOf(
+  db: Db,
+  lans: ResourceRow[],
+): Promise<{ lan: ResourceRow; nics: ResourceRow[] }[]> {
+  if (lans.length === 0) return []
+  const nics = await nicsOfDatacenters(db, [...new Set(lans.map((it) => it.parent_id))])
+  const place = (row: ResourceRow) => row.path.split('/', 3)[2]
+  return lans.map((lan) => {
+    const number = Number(lan.path.split('/').at(-1))
+    const isOn = (nic: ResourceRow) => place(nic) === place(lan) && propertiesOf(nic)['lan'] === number
+    return { lan, nics: nics.filter(isOn) }
+  })
+}
+
+function addChild(children: Tree['children'], parentId: string, row: ResourceRow): void {
+  const collections = children.get(parentId) ?? new Map<string, ResourceRow[]>()
+  children.set(parentId, collections)
   const { collection } = typeNamed(row.type)
   const items = collections.get(collection) ?? []
   collections.set(collection, items)

@@ -122,6 +122,21 @@ export function childrenOf(db: Db, parentIds: readonly string[]): Promise<Resour
   )
 }
 
+/** The NICs of whole data centers: a LAN's are among them. */
+export function nicsOfDatacenters(db: Db, datacenterIds: readonly string[]): Promise<ResourceRow[]> {
+  return inChunks(datacenterIds, (some) =>
+    db
+      .selectFrom('resources')
+      .selectAll()
+      .where('type', '=', 'nic')
+      .where('parent_id', 'in', (it) =>
+        it.selectFrom('resources as servers').select('servers.id').where('servers.parent_id', 'in', some),
+      )
+      .orderBy('ordinal')
+      .execute(),
+  )
+}
+
 /** Everything below a resource, nearest first. */
 export async function descendantsOf(db: Db, id: string): Promise<ResourceRow[]> {
   const found: ResourceRow[] = []

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { test } from 'node:test'
+import { describe, test } from 'node:test'
 import { Configuration, FlowLogsApi, NetworkInterfacesApi, waitForRequest } from '@ionos-cloud/sdk-nodejs'
 import { TestAgent } from './support/agent.ts'
 import { type ControlPlane, FLOW_LOG, startControlPlane } from './support/control-plane.ts'
@@ -25,7 +25,12 @@ function clientOf(weir: ControlPlane, kind: 'basic' | 'bearer'): Client {
   }
 }
 
-for (const kind of ['basic', 'bearer'] as const) {
+// The SDK mostly sleeps, so both sleep together.
+describe('flow logs of NICs', { concurrency: true }, () => {
+  for (const kind of ['basic', 'bearer'] as const) testCredentials(kind)
+})
+
+function testCredentials(kind: 'basic' | 'bearer'): void {
   test(`sequences 1, 3, 4, 5, 6 and 7 with ${kind} credentials`, async () => {
     await using weir = await startControlPlane()
     await using _agent = new TestAgent({ origin: weir.origin, token: weir.owner.agentToken }).start()

@@ -8,7 +8,14 @@ import type { Mutation } from '../inventory.ts'
 import { isPlain, refine, renderCollection } from '../listing.ts'
 import { raiseEnums, wrapPatch } from '../normalise.ts'
 import { parseQuery, type Query } from '../query.ts'
-import { loadTree, renderItems, renderOne, renderReference, renderWithoutEntities } from '../render.ts'
+import {
+  loadTree,
+  nicsOf,
+  renderItems,
+  renderOne,
+  renderReference,
+  renderWithoutEntities,
+} from '../render.ts'
 import { RESOURCE_TYPES, type ResourceType } from '../resource-types.ts'
 import { createBody, patchBody, putBody } from '../schemas/bodies.ts'
 
@@ -18,6 +25,28 @@ type Params = Record<string, string>
 /** The same six methods for every type of resource, wherever it hangs in the inventory. */
 export async function inventoryRoutes(app: FastifyInstance, services: Services): Promise<void> {
   addRoutes(app, services, RESOURCE_TYPES.datacenter, '', [])
+  addNicsOfLan(app, services)
+}
+
+/** The one collection that shows what hangs elsewhere. */
+function addNicsOfLan(app: FastifyInstance, services: Services): void {
+  const path = `${API_BASE}/datacenters/:datacenterId/lans/:lanId/nics`
+  const params = paramsSchema(['datacenterId', 'lanId'])
+  app.get(path, { schema: { params } }, async (request) => {
+    const { db } = services.store
+    const query = parseQuery(request.query)
+    const lanPath = parentPathOf(request)
+    const lan = await assertVisible(db, request.account!, await findByPath(db, lanPath))
+    const [found] = await nicsOf(db, [lan])
+    const nics = refine(RESOURCE_TYPES.nic, found!.nics, query)
+    const rows = nics.slice(query.offset, query.offset + query.limit)
+    const base = services.base(request)
+    const tree = await loadTree(db, rows, query.depth - 1)
+    const href = `${base}${lanPath}/nics`
+    const frame = { id: `${renderReference(base, lan).id}/nics`, href, url: request.url }
+    const page = { offset: query.offset, limit: query.limit, total: nics.length }
+    return renderCollection(frame, renderItems(base, tree, rows, query.depth), page)
+  })
 }
 
 function addRoutes(

@@ -1,0 +1,251 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { TestAgent } from './support/agent.ts'
+import { FLOW_LOG, HOST, startControlPlane } from './support/control-plane.ts'
+
+// The request shapes of the other clients (CONTRACT, section 7), and what the inventory promises them.
+
+test('a server with NICs with flow logs comes to be in one request', async () => {
+  await using weir = await startControlPlane({ attachGraceMs: 1 })
+  const body = {
+    properties: { name: 'web', cores: 2, ram: 2048, type: 'enterprise' },
+    entities: {
+      nics: {
+        items: [
+          { properties: { name: 'eth0', lan: 1 }, entities: { flowlogs: { items: [FLOW_LOG] } } },
+          { properties: { name: 'eth1', lan: 7 } },
+        ],
+      },
+    },
+  }
+
+  const created = await weir.post(`/datacenters/${weir.owner.datacenterId}/servers`, body)
+  const finished = await weir.finished(created)
+  const { body: server } = await weir.get(`${created.body.href}?depth=5`)
+
+  const types = finished.metadata.targets.map((it: { target: { type: string } }) => it.target.type).sort()
+  assert.deepEqual(types, ['flow-log', 'lan', 'nic', 'nic', 'server'])
+  const [first, second] = server.entities.nics.items
+  assert.deepEqual(first.entities.flowlogs.items[0].properties, FLOW_LOG.properties)
+  assert.deepEqual([first.properties.deviceNumber, second.properties.deviceNumber], [1, 2])
+  assert.match(first.properties.mac, /^02:01:/)
+  const lan = await weir.get(`/datacenters/${weir.owner.datacenterId}/lans/7?depth=2`)
+  assert.deepEqual(
+    lan.body.entities.nics.items.map((it: { id: string }) => it.id),
+    [second.id],
+  )
+})
+
+test('when one part of a composite is refused nothing of it is there', async () => {
+  await using weir = await startControlPlane()
+  const servers = `/datacenters/${weir.owner.datacenterId}/servers`
+  const nic = { properties: { lan: 1 }, entities: { flowlogs: { items: [FLOW_LOG, FLOW_LOG] } } }
+  const body = { properties: { name: 'web', cores: 1, ram: 256 }, entities: { nics: { items: [nic] } } }
+
+  const refused = await weir.post(servers, body)
+  const invalid = await weir.post(servers, {
+    ...body,
+    entities: {
+      nics: { items: [{ ...nic, entities: { flowlogs: { items: [{ properties: { name: 'x' } }] } } }] },
+    },
+  })
+  const { body: list } = await weir.get(servers)
+
+  assert.equal(refused.status, 422)
+  assert.equal(refused.body.messages[0].errorCode, '200')
+  assert.equal(list.items.length, 1)
+  const at = '[(root).entities.nics.items[0].entities.flowlogs.items[0].properties.action]'
+  assert.ok(invalid.body.messages.some((it: { message: string }) => it.message.startsWith(at)))
+})
+
+test('every type of resource can be made, read, changed, replaced and deleted', async () => {
+  await using weir = await startControlPlane()
+  const datacenter = `/datacenters/${weir.owner.datacenterId}`
+  const cases: [collection: string, properties: Record<string, unknown>][] = [
+    ['/datacenters', { name: 'dc', location: 'de/fra', description: 'd' }],
+    [`${datacenter}/servers`, { name: 's', cores: 1, ram: 1024 }],
+    [`${datacenter}/lans`, { name: 'l', public: true }],
+    [
+      `${datacenter}/natgateways`,
+      { name: 'n', publicIps: ['192.0.2.1'], lans: [{ id: 1, gatewayIps: null }] },
+    ],
+    [`${datacenter}/networkloadbalancers`, { name: 'n', listenerLan: 1, targetLan: 2 }],
+    [`${datacenter}/applicationloadbalancers`, { name: 'a', listenerLan: 1, targetLan: 2 }],
+  ]
+
+  for (const [collection, properties] of cases) {
+    const created = await weir.post(collection, { properties })
+    assert.equal(created.status, 202, `${collection}: ${JSON.stringify(created.body)}`)
+    assert.equal((await weir.finished(created)).metadata.status, 'DONE')
+    const item = created.body.href
+    for (const [name, value] of Object.entries(properties)) {
+      assert.deepEqual(created.body.properties[name], value)
+    }
+    const patched = await weir.call('PATCH', item, { name: 'renamed' })
+    assert.equal(patched.status, 202)
+    assert.ok(patched.headers.get('location'))
+    const replaced = await weir.call('PUT', item, { properties: { ...properties, name: 'replaced' } })
+    assert.equal(replaced.status, 202)
+    const found = await weir.get(item)
+    assert.equal(found.body.properties.name, 'replaced')
+    assert.equal(found.headers.get('etag'), `"${found.body.metadata.etag}"`)
+    const deleted = await weir.call('DELETE', item)
+    assert.equal((await weir.finished(deleted)).metadata.status, 'DONE')
+    assert.equal((await weir.get(item)).status, 404)
+  }
+})
+
+test('waiting like ionosctl: the request, then every parent up to the data center reaches AVAILABLE', async () => {
+  await using weir = await startControlPlane({ attachGraceMs: 100 })
+
+  const created = await weir.post(`${weir.nicPath}/flowlogs`, FLOW_LOG)
+  await weir.finished(created)
+  const states = []
+  for (let url = `${weir.base}${weir.nicPath}/flowlogs/${created.body.id}`; /datacenters\/./.test(url); ) {
+    states.push((await weir.get(`${url}?depth=1`)).body.metadata.state)
+    url = url.split('/').slice(0, -2).join('/')
+  }
+
+  assert.deepEqual(states, Array(4).fill('AVAILABLE'))
+})
+
+test('like Terraform: a patch that nobody waits for, followed at once by one of the NIC', async () => {
+  await using weir = await startControlPlane({ attachGraceMs: 200 })
+  const created = await weir.post(`${weir.nicPath}/flowlogs`, FLOW_LOG)
+
+  const flowLog = await weir.call('PATCH', `${weir.nicPath}/flowlogs/${created.body.id}`, {
+    ...FLOW_LOG.properties,
+    name: 'other',
+    action: 'all',
+  })
+  const nic = await weir.call('PATCH', weir.nicPath, { name: 'eth0', lan: 1, dhcp: true })
+  const finished = await weir.finished(nic)
+  const { body } = await weir.get(`${weir.nicPath}?depth=3`)
+
+  assert.deepEqual([flowLog.status, nic.status], [202, 202])
+  assert.equal(finished.metadata.status, 'DONE')
+  assert.equal(body.entities.flowlogs.items[0].properties.name, 'other')
+  assert.equal(body.metadata.state, 'AVAILABLE')
+})
+
+test('sequence 10, like Ansible: following _links.next gives every data center once', async () => {
+  await using weir = await startControlPlane()
+  for (let i = 0; i < 6; i++) {
+    await weir.post('/datacenters', { properties: { name: `dc-${i}`, location: 'de/fra' } })
+  }
+
+  const ids: string[] = []
+  const offsets: number[] = []
+  for (
+    let url: string | undefined = `${weir.base}/datacenters?depth=1&limit=3&offset=0`;
+    url !== undefined;
+  ) {
+    const { body } = await weir.get(url)
+    ids.push(...body.items.map((it: { id: string }) => it.id))
+    offsets.push(body.offset)
+    assert.equal('prev' in body._links, body.offset > 0)
+    url = body._links.next
+  }
+
+  assert.equal(ids.length, 7)
+  assert.equal(new Set(ids).size, 7)
+  assert.deepEqual(offsets, [0, 3, 6])
+})
+
+test('hrefs and Locations use the public URL, and the three rate limit headers are on every answer', async () => {
+  await using weir = await startControlPlane({ publicUrl: 'https://weir.example.org/edge/' })
+
+  const created = await weir.post(`${weir.nicPath}/flowlogs`, FLOW_LOG)
+  const refused = await fetch(`${weir.base}/datacenters`)
+
+  assert.match(created.body.href, /^https:\/\/weir\.example\.org\/edge\/cloudapi\/v6\/datacenters\//)
+  const location = /^https:\/\/weir\.example\.org\/edge\/cloudapi\/v6\/requests\/[0-9a-f-]{36}\/status$/
+  assert.match(created.headers.get('location') ?? '', location)
+  for (const headers of [created.headers, refused.headers]) {
+    for (const name of ['limit', 'burst', 'remaining']) {
+      assert.match(headers.get(`x-ratelimit-${name}`) ?? '', /^\d+$/)
+    }
+  }
+})
+
+test('past the rate limit the answer is 429 with Retry-After, for this contract only', async () => {
+  await using weir = await startControlPlane({ rateLimit: { perMinute: 60, burst: 3 } })
+
+  const answers = []
+  for (let i = 0; i < 5; i++) answers.push(await weir.get('/contracts'))
+
+  const last = answers.at(-1)!
+  assert.deepEqual(
+    answers.map((it) => it.status),
+    [200, 200, 200, 429, 429],
+  )
+  assert.match(last.headers.get('retry-after') ?? '', /^[1-9]/)
+  assert.equal(last.body.messages[0].errorCode, '429')
+})
+
+test('methods, types, bodies and etags that do not fit have their own answers', async () => {
+  await using weir = await startControlPlane()
+  const { nicPath } = weir
+
+  const method = await weir.call('DELETE', '/datacenters')
+  const type = await weir.call('POST', `${nicPath}/flowlogs`, 'x=1', { 'content-type': 'text/plain' })
+  const anyType = await weir.call('PATCH', nicPath, { name: 'x' }, { 'content-type': '*/*' })
+  const broken = await weir.call('POST', `${nicPath}/flowlogs`, '{"properties":')
+  const empty = await weir.call('POST', `${nicPath}/flowlogs`, '')
+  const stale = await weir.call(
+    'PATCH',
+    nicPath,
+    { name: 'y' },
+    { 'if-match': '"00000000000000000000000000000000"' },
+  )
+  const depth = await weir.get('/datacenters?depth=11&limit=0')
+  const deleteWithType = await weir.call('DELETE', weir.owner.nics[1]!.path, undefined, {
+    'content-type': 'application/json',
+  })
+
+  assert.deepEqual(
+    [method, type, anyType, broken, empty, stale, depth, deleteWithType].map((it) => it.status),
+    [405, 415, 202, 400, 422, 412, 422, 202],
+  )
+  assert.equal(depth.body.messages.length, 2)
+  assert.equal(method.headers.get('allow'), 'GET, HEAD, POST')
+})
+
+test('requests can be listed and filtered', async () => {
+  await using weir = await startControlPlane({ attachGraceMs: 60_000 })
+  await weir.post(`${weir.nicPath}/flowlogs`, FLOW_LOG)
+  await weir.call('PATCH', weir.owner.nics[1]!.path, { name: 'x' })
+  const methods = async (query: string) =>
+    (await weir.get(`/requests?depth=1${query}`)).body.items.map(
+      (it: { properties: { method: string } }) => it.properties.method,
+    )
+
+  assert.deepEqual(await methods(''), ['POST', 'PATCH'])
+  assert.deepEqual(await methods('&filter.status=running'), ['POST'])
+  assert.deepEqual(await methods('&filter.method=patch'), ['PATCH'])
+  assert.deepEqual(await methods('&filter.url=flowlogs'), ['POST'])
+  assert.deepEqual(await methods('&filter.createdAfter=2099-01-01 00:00:00'), [])
+  assert.deepEqual(await methods('&filter.nonsense=1'), [])
+})
+
+test('binding a NIC to another device moves its flow log to the other host', async () => {
+  await using weir = await startControlPlane({ attachGraceMs: 1 })
+  await using agent = new TestAgent({ origin: weir.origin, token: weir.owner.agentToken })
+  await weir.finished(await weir.post(`${weir.nicPath}/flowlogs`, FLOW_LOG))
+  await agent.poll(0)
+  const before = agent.assignments.map((it) => it.binding)
+
+  await weir.call('PATCH', weir.nicPath, {
+    binding: { host: HOST, device: 'tap0', netns: 'red', side: 'guest' },
+  })
+  await agent.poll(0)
+  const moved = agent.assignments.map((it) => it.binding)
+  await weir.call('PATCH', weir.nicPath, { binding: { host: 'host-9', device: 'tap0', side: 'guest' } })
+  await agent.poll(0)
+  const incomplete = await weir.call('PATCH', weir.nicPath, { binding: { side: 'guest', device: 'tap0' } })
+
+  assert.deepEqual(before, [{ device: 'eth0', side: 'own' }])
+  assert.deepEqual(moved, [{ device: 'tap0', netns: 'red', side: 'guest' }])
+  assert.deepEqual(agent.assignments, [])
+  assert.equal(incomplete.status, 422)
+})
