@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-// Sets up what Weir needs on this machine: npm packages, Debian packages, the compiled BPF object.
+// Sets up what Weir needs on this machine: npm packages, Debian packages, the compiled BPF object, the console.
 // Runs before any package is there, so it uses nothing but Node's own modules and stays readable to Node 18.
 //
 //   node scripts/setup.mjs [--for run|test]
@@ -41,6 +41,7 @@ const NEEDS = {
     { package: 'ethtool', what: 'ethtool', found: () => onPath('ethtool') },
     { package: 'iputils-ping', what: 'ping', found: () => onPath('ping') },
     { package: 'procps', what: 'sysctl', found: () => onPath('sysctl') },
+    { package: 'chromium', what: 'a browser for the console', found: () => onPath('chromium') },
   ],
 }
 
@@ -49,7 +50,7 @@ export function setUp(purpose) {
   const missing = []
   if (!packagesAreCurrent()) {
     say('installing npm packages (npm ci)')
-    run('npm', ['ci', '--no-audit', '--no-fund'])
+    run('npm', ['ci', '--no-audit', '--no-fund', '--loglevel=error'])
   }
   const needs = purpose === 'test' ? [...NEEDS.run, ...NEEDS.test] : NEEDS.run
   const absent = needs.filter((need) => !need.found())
@@ -57,6 +58,7 @@ export function setUp(purpose) {
   for (const need of needs.filter((it) => !it.found())) {
     missing.push(`${need.what} is missing: install it with 'apt-get install ${need.package}' as root`)
   }
+  run(path.join(root, 'node_modules/.bin/node'), ['scripts/build-console.mjs'])
   if (findClang() !== undefined && existsSync('/usr/include/bpf/bpf_helpers.h')) buildBpf({ say })
   return missing
 }
