@@ -18,6 +18,7 @@ function main(files) {
   if (files.length === 0) {
     if (run('node_modules/.bin/biome', ['ci', '--error-on-warnings', '.']) !== 0) return 1
     if (run('node_modules/.bin/tsc', ['-p', '.']) !== 0) return 1
+    if (run('node_modules/.bin/tsc', ['-p', 'console']) !== 0) return 1
   }
   return run('node_modules/.bin/node', [
     '--test',
