@@ -1,0 +1,167 @@
+import type { AgentReport, Assignments, UploadGrant, UploadRequest } from '../model/agent-protocol.ts'
+import { type ErrorCode, WeirError } from '../model/errors.ts'
+import type { Clock } from '../stdx/clock.ts'
+import { systemClock } from '../stdx/clock.ts'
+import { type Answer, type Exchange, ExchangeError, HttpExchange, retryAfterMs } from './http-exchange.ts'
+
+export interface ControlPlaneOptions {
+  /** Origin, for example `http://127.0.0.1:8080`. */
+  serverUrl: string
+  agentToken: string
+  requestTimeoutMs?: number
+}
+
+/** The control plane did not answer, or said no. */
+export class ControlPlaneError extends WeirError {
+  /** HTTP status; undefined when there was no answer. */
+  readonly status: number | undefined
+  readonly retryAfterMs: number | undefined
+
+  constructor(
+    code: ErrorCode,
+    message: string,
+    details: { status?: number; retryAfterMs?: number | undefined; cause?: unknown } = {},
+  ) {
+    super(code, message, { cause: details.cause })
+    this.status = details.status
+    this.retryAfterMs = details.retryAfterMs
+  }
+
+  /** True when the fault is not about what was asked: everything else will fail likewise, for now. */
+  get concernsAll(): boolean {
+    const { status } = this
+    return (
+      status === undefined ||
+      status === 401 ||
+      status === 429 ||
+      status === 502 ||
+      status === 503 ||
+      status === 504
+    )
+  }
+}
+
+export interface RequestOptions {
+  signal?: AbortSignal
+}
+
+/** The agent's side of the agent protocol (docs/reference/agent-protocol.md). */
+export class ControlPlaneClient {
+  readonly #base: string
+  readonly #agentToken: string
+  readonly #timeoutMs: number
+  readonly #http = new HttpExchange()
+  readonly #clock: Clock
+
+  constructor(options: ControlPlaneOptions, dependencies: { clock?: Clock } = {}) {
+    this.#base = `${options.serverUrl.replace(/\/+$/, '')}/agent/v1`
+    this.#agentToken = options.agentToken
+    this.#timeoutMs = options.requestTimeoutMs ?? 15_000
+    this.#clock = dependencies.clock ?? systemClock
+  }
+
+  stop(): void {
+    this.#http.stop()
+  }
+
+  /** Answers at once when `version` is not the current one, else after `waitS` at the latest. */
+  async assignments(request: {
+    version?: string
+    waitS: number
+    signal?: AbortSignal
+  }): Promise<Assignments> {
+    const query = new URLSearchParams({ waitS: `${request.waitS}` })
+    if (request.version !== undefined) query.set('version', request.version)
+    const timeoutMs = this.#timeoutMs + request.waitS * 1000
+    const answer = await this.#request('GET', `/assignments?${query}`, { timeoutMs, signal: request.signal })
+    return this.#json<Assignments>(answer, (it) => Array.isArray(it.assignments) && it.windowSizeS > 0)
+  }
+
+  async report(report: AgentReport, options: RequestOptions = {}): Promise<void> {
+    await this.#request('POST', '/report', { json: report, signal: options.signal })
+  }
+
+  async requestUpload(request: UploadRequest, options: RequestOptions = {}): Promise<UploadGrant> {
+    const answer = await this.#request('POST', '/uploads', { json: request, signal: options.signal })
+    return this.#json<UploadGrant>(answer, (it) => typeof it.objectName === 'string')
+  }
+
+  /** The object is in the store. 409 (WEIR_SERVER_REFUSED) says that it is not. */
+  async acknowledge(segmentId: string, options: RequestOptions = {}): Promise<void> {
+    const path = `/uploads/${encodeURIComponent(segmentId)}/acknowledge`
+    await this.#request('POST', path, { signal: options.signal })
+  }
+
+  async #request(
+    method: 'GET' | 'POST',
+    path: string,
+    options: { json?: object; timeoutMs?: number; signal?: AbortSignal | undefined },
+  ): Promise<Answer> {
+    const timeoutMs = options.timeoutMs ?? this.#timeoutMs
+    const exchange: Exchange = {
+      method,
+      url: `${this.#base}${path}`,
+      headers: {
+        authorization: `Bearer ${this.#agentToken}`,
+        accept: 'application/json',
+        ...(options.json === undefined ? {} : { 'content-type': 'application/json' }),
+      },
+      ...(method === 'GET'
+        ? {}
+        : { body: Buffer.from(options.json === undefined ? '' : JSON.stringify(options.json)) }),
+      idleMsMax: timeoutMs,
+      totalMsMax: timeoutMs,
+      signal: options.signal,
+    }
+    try {
+      const answer = await this.#http.exchange(exchange)
+      if (answer.status >= 200 && answer.status < 300) return answer
+      throw this.#refusal(answer)
+    } catch (error) {
+      if (!(error instanceof ExchangeError)) throw error
+      throw new ControlPlaneError(
+        'WEIR_SERVER_UNREACHABLE',
+        `control plane does not answer: ${error.message}`,
+        {
+          cause: error,
+        },
+      )
+    }
+  }
+
+  #refusal(answer: Answer): ControlPlaneError {
+    const { status } = answer
+    const details = { status, retryAfterMs: retryAfterMs(answer.headers, this.#clock.nowMs()) }
+    const message = `control plane answered ${status}: ${saidBy(answer)}`
+    if (status === 401) return new ControlPlaneError('WEIR_UNAUTHORIZED', message, details)
+    const away = status === 429 || (status >= 502 && status <= 504)
+    return new ControlPlaneError(away ? 'WEIR_SERVER_UNREACHABLE' : 'WEIR_SERVER_REFUSED', message, details)
+  }
+
+  #json<T>(answer: Answer, isWhole: (value: T) => boolean): T {
+    try {
+      const value = JSON.parse(answer.body.toString()) as T
+      if (isWhole(value)) return value
+    } catch (cause) {
+      throw new ControlPlaneError('WEIR_SERVER_REFUSED', 'control plane answered no JSON', {
+        status: answer.status,
+        cause,
+      })
+    }
+    throw new ControlPlaneError('WEIR_SERVER_REFUSED', 'control plane answered something else', {
+      status: answer.status,
+    })
+  }
+}
+
+/** The messages of an error body (CONTRACT), or the beginning of whatever came. */
+function saidBy(answer: Answer): string {
+  const text = answer.body.toString()
+  try {
+    const { messages } = JSON.parse(text) as { messages?: { errorCode?: string; message?: string }[] }
+    if (Array.isArray(messages)) return messages.map(({ message }) => message ?? '').join('; ')
+  } catch {
+    // Not ours: a proxy in between.
+  }
+  return text.slice(0, 200).trim() || 'nothing'
+}

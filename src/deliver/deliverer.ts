@@ -1,0 +1,524 @@
+import { createHash } from 'node:crypto'
+import type { UploadGrant, UploadRequest } from '../model/agent-protocol.ts'
+import type { Segment } from '../spool/segment-index.ts'
+import type { LoadedSegment, SpoolStats } from '../spool/spool.ts'
+import { Backoff } from '../stdx/backoff.ts'
+import type { Clock } from '../stdx/clock.ts'
+import { ControlPlaneError } from './control-plane-client.ts'
+import { DeliveryFault, faultFrom, isExpired, storeFault } from './delivery-fault.ts'
+import { HttpExchange } from './http-exchange.ts'
+import { Lane, type LaneState } from './lane.ts'
+
+export interface DelivererOptions {
+  /** Uploads side by side. */
+  concurrency?: number
+  /** How far the uploads of one window are spread. Default: a twentieth of the window, at most 30 s. */
+  spreadMs?: number
+  retryDelayMsMin?: number
+  retryDelayMsMax?: number
+  /** For faults that somebody must cure: a grant removed, a bucket gone. */
+  refusedDelayMsMin?: number
+  refusedDelayMsMax?: number
+  /** An upload that takes longer frees its place for other buckets, and goes on. */
+  slowMs?: number
+  idleMsMax?: number
+  /** 0 up to but not including 1. */
+  random?: () => number
+}
+
+/** What the deliverer needs of the spool. */
+export interface DeliverySpool {
+  segments(): Segment[]
+  segment(segmentId: string): Segment | undefined
+  load(segmentId: string): Promise<LoadedSegment | undefined>
+  upload(segmentId: string): void
+  acknowledge(segmentId: string): void
+  fail(segmentId: string): void
+  park(segmentId: string): void
+  release(segmentId: string): void
+  enforceLimits(): void
+  stats(): SpoolStats
+}
+
+/** What it needs of the control plane. */
+export interface UploadGrants {
+  requestUpload(request: UploadRequest, options: { signal: AbortSignal }): Promise<UploadGrant>
+  acknowledge(segmentId: string, options: { signal: AbortSignal }): Promise<void>
+}
+
+export interface DeliveryLog {
+  info(fields: object, message: string): void
+  warn(fields: object, message: string): void
+  error(fields: object, message: string): void
+}
+
+export interface Delivery {
+  segment: Segment
+  bucket: string
+  objectName: string
+  records: number
+  bytes: number
+  /** ISO time. */
+  at: string
+}
+
+export interface DelivererDependencies {
+  spool: DeliverySpool
+  api: UploadGrants
+  clock: Clock
+  log: DeliveryLog
+  http?: HttpExchange
+  onDelivered?: (delivery: Delivery) => void
+}
+
+export interface DeliveryStatus {
+  pendingSegments: number
+  pendingBytes: number
+  oldestWindowStartS?: number
+  lastDelivery?: { bucket: string; objectName: string; records: number; bytes: number; at: string }
+  lastError?: { message: string; at: string }
+  /** Those for which something waits. */
+  buckets: BucketStatus[]
+}
+
+export interface BucketStatus {
+  bucket: string
+  state: LaneState
+  pendingSegments: number
+  pendingBytes: number
+  parkedSegments: number
+  oldestWindowStartS: number
+  retryInMs?: number
+  lastError?: { reason: string; message: string; at: string }
+}
+
+const DEFAULTS = {
+  concurrency: 16,
+  retryDelayMsMin: 500,
+  retryDelayMsMax: 60_000,
+  refusedDelayMsMin: 20_000,
+  refusedDelayMsMax: 300_000,
+  slowMs: 3_000,
+  idleMsMax: 20_000,
+}
+const SPREAD_MS_MAX = 30_000
+const ATTEMPT_GRANTS_MAX = 4 // A taken name or an expired signature asks again; more often than this is a fault.
+const UPLOAD_BYTES_PER_MS_MIN = 16 // 16 kB/s: below that an upload is given up and begun anew.
+const LIMITS_INTERVAL_MS = 60_000
+const DRAIN_FAILURES_MAX = 3
+
+/**
+ * Brings segments to their buckets: asks the control plane for an object name and a signed upload, uploads,
+ * acknowledges, and only then lets the spool forget. At least one try too many, never one object too few; that a try
+ * too many makes no second object is the control plane's promise, which gives a segment one name until it is there.
+ */
+export class Deliverer {
+  readonly #options: Required<Omit<DelivererOptions, 'spreadMs' | 'random'>>
+  readonly #spreadMs: number | undefined
+  readonly #random: () => number
+  readonly #spool: DeliverySpool
+  readonly #api: UploadGrants
+  readonly #clock: Clock
+  readonly #log: DeliveryLog
+  readonly #http: HttpExchange
+  readonly #onDelivered: (delivery: Delivery) => void
+  readonly #stopping = new AbortController()
+  readonly #lanes = new Map<string, Lane>()
+  readonly #known = new Set<string>()
+  readonly #parked = new Map<string, { retryAtMs: number; refusals: number }>()
+  readonly #attempts = new Set<Promise<void>>()
+  readonly #serverBackoff: Backoff
+  #serverRetryAtMs = 0
+  #serverFailures = 0
+  /** Uploads that count against the concurrency: all but the slow ones. */
+  #places = 0
+  #timer: NodeJS.Timeout | undefined
+  #limitsTimer: NodeJS.Timeout | undefined
+  #running = false
+  #draining = false
+  #laneTurn = 0
+  #delivered = 0
+  #lastDelivery: DeliveryStatus['lastDelivery']
+  #lastError: DeliveryStatus['lastError']
+  #onIdle: (() => void) | undefined
+
+  constructor(options: DelivererOptions, dependencies: DelivererDependencies) {
+    const { spreadMs, random, ...rest } = options
+    this.#options = { ...DEFAULTS, ...rest }
+    this.#spreadMs = spreadMs
+    this.#random = random ?? Math.random
+    this.#spool = dependencies.spool
+    this.#api = dependencies.api
+    this.#clock = dependencies.clock
+    this.#log = dependencies.log
+    this.#http = dependencies.http ?? new HttpExchange()
+    this.#onDelivered = dependencies.onDelivered ?? (() => {})
+    this.#serverBackoff = new Backoff({
+      delayMsMin: this.#options.retryDelayMsMin,
+      delayMsMax: this.#options.retryDelayMsMax,
+      random: this.#random,
+    })
+  }
+
+  start(): void {
+    this.#running = true
+    this.#queue(0) // What is left from before has waited long enough.
+    this.#limitsTimer = setInterval(() => this.#spool.enforceLimits(), LIMITS_INTERVAL_MS)
+    this.#pump()
+  }
+
+  /** New segments are in the spool. */
+  wake(): void {
+    if (!this.#running) return
+    this.#queue(this.#draining ? 0 : this.#spreadMs)
+    this.#pump()
+  }
+
+  /** Breaks off what is on its way; the spool keeps it. */
+  async stop(): Promise<void> {
+    this.#running = false
+    clearTimeout(this.#timer)
+    clearInterval(this.#limitsTimer)
+    this.#stopping.abort(new Error('delivery was stopped'))
+    await Promise.all(this.#attempts)
+    this.#http.stop()
+  }
+
+  /**
+   * Delivers at once what can be delivered, and returns when nothing is left, when what is left has failed again and
+   * again, or when the deadline (milliseconds from now) has passed.
+   */
+  async drain(options: {
+    deadlineMs: number
+    signal?: AbortSignal
+  }): Promise<{ delivered: number; left: number }> {
+    const before = this.#delivered
+    this.#draining = true
+    this.#serverFailures = 0
+    for (const lane of this.#lanes.values()) lane.failures = 0
+    const { promise, resolve } = Promise.withResolvers<void>()
+    const deadline = setTimeout(resolve, options.deadlineMs)
+    options.signal?.addEventListener('abort', () => resolve(), { once: true })
+    if (options.signal?.aborted) resolve()
+    this.#onIdle = resolve
+    this.wake()
+    await promise
+    clearTimeout(deadline)
+    this.#onIdle = undefined
+    this.#draining = false
+    return { delivered: this.#delivered - before, left: this.#spool.segments().length }
+  }
+
+  status(): DeliveryStatus {
+    const { segments, bytes, oldestWindowStartS } = this.#spool.stats()
+    return {
+      pendingSegments: segments,
+      pendingBytes: bytes,
+      ...(oldestWindowStartS === undefined ? {} : { oldestWindowStartS }),
+      ...(this.#lastDelivery === undefined ? {} : { lastDelivery: this.#lastDelivery }),
+      ...(this.#lastError === undefined ? {} : { lastError: this.#lastError }),
+      buckets: this.#buckets(),
+    }
+  }
+
+  #buckets(): BucketStatus[] {
+    const found = new Map<string, BucketStatus>()
+    for (const segment of this.#spool.segments()) {
+      const status = found.get(segment.bucket) ?? this.#bucketStatus(segment)
+      found.set(segment.bucket, status)
+      status.pendingSegments++
+      status.pendingBytes += segment.size
+      if (segment.state === 'parked') status.parkedSegments++
+    }
+    return [...found.values()]
+  }
+
+  #bucketStatus({ bucket, windowStartS }: Segment): BucketStatus {
+    const lane = this.#lanes.get(bucket)
+    const retryInMs = Math.max(0, (lane?.retryAtMs ?? 0) - this.#monotonicMs())
+    return {
+      bucket,
+      state: lane?.state ?? 'ok',
+      pendingSegments: 0,
+      pendingBytes: 0,
+      parkedSegments: 0,
+      oldestWindowStartS: windowStartS,
+      ...(retryInMs > 0 ? { retryInMs: Math.round(retryInMs) } : {}),
+      ...(lane?.lastError === undefined
+        ? {}
+        : {
+            lastError: {
+              reason: lane.lastError.reason,
+              message: lane.lastError.message,
+              at: isoTime(lane.lastError.atMs),
+            },
+          }),
+    }
+  }
+
+  /** Takes in segments that are new here. A destination's place in the spread is the same for all its parts. */
+  #queue(spreadMs: number | undefined): void {
+    const nowMs = this.#monotonicMs()
+    const fresh = this.#spool
+      .segments()
+      .filter((it) => !this.#known.has(it.segmentId) && it.state === 'sealed')
+    for (const [bucket, segments] of Map.groupBy(fresh, (segment) => segment.bucket)) {
+      const queued = segments.map((segment) => {
+        this.#known.add(segment.segmentId)
+        const widthMs = spreadMs ?? Math.min(segment.windowSizeS * 50, SPREAD_MS_MAX)
+        return { segment, dueMs: nowMs + widthMs * spreadOf(segment) }
+      })
+      this.#laneOf(bucket).add(queued)
+    }
+  }
+
+  #laneOf(bucket: string): Lane {
+    let lane = this.#lanes.get(bucket)
+    if (lane === undefined) {
+      lane = new Lane(bucket, { ...this.#options, random: this.#random })
+      this.#lanes.set(bucket, lane)
+    }
+    return lane
+  }
+
+  /** Starts what may start, and sets the timer for what may start later. */
+  #pump(): void {
+    clearTimeout(this.#timer)
+    if (!this.#running) return
+    this.#releaseParked()
+    let next = this.#nextLane()
+    while (next.lane !== undefined && this.#places < this.#placesMax()) {
+      this.#begin(next.lane)
+      next = this.#nextLane()
+    }
+    if (this.#isIdle()) this.#onIdle?.()
+    const wakeAtMs = Math.min(next.readyAtMs, this.#nextReleaseAtMs())
+    if (next.lane !== undefined || wakeAtMs === Number.POSITIVE_INFINITY) return // Whoever ends, pumps.
+    const delayMs = Math.min(Math.max(wakeAtMs - this.#monotonicMs(), 1), LIMITS_INTERVAL_MS)
+    this.#timer = setTimeout(() => this.#pump(), delayMs)
+  }
+
+  /** While the control plane is away, one asks for all. */
+  #placesMax(): number {
+    return this.#serverFailures > 0 ? 1 : this.#options.concurrency
+  }
+
+  /** The next lane in turn that is ready now; else when the first will be. */
+  #nextLane(): { lane: Lane | undefined; readyAtMs: number } {
+    const nowMs = this.#monotonicMs()
+    const lanes = [...this.#lanes.values()]
+    let earliestMs = Number.POSITIVE_INFINITY
+    for (let i = 0; i < lanes.length; i++) {
+      const turn = (this.#laneTurn + i) % lanes.length
+      const lane = lanes[turn]!
+      // Some places stay for the others while a bucket has not shown yet that it answers.
+      if (lanes.length > 1 && lane.uploads >= Math.ceil(this.#options.concurrency * 0.75)) continue
+      const readyAtMs = Math.max(lane.readyAtMs(this.#draining), this.#serverRetryAtMs)
+      if (readyAtMs <= nowMs) {
+        this.#laneTurn = (turn + 1) % lanes.length
+        return { lane, readyAtMs }
+      }
+      earliestMs = Math.min(earliestMs, readyAtMs)
+    }
+    return { lane: undefined, readyAtMs: earliestMs }
+  }
+
+  #begin(lane: Lane): void {
+    const segment = lane.take()
+    if (this.#spool.segment(segment.segmentId)?.state !== 'sealed') {
+      lane.uploads-- // Given up since.
+      lane.named(segment)
+      this.#forget(segment)
+      return
+    }
+    this.#places++
+    let slow = false
+    const slowTimer = setTimeout(() => {
+      slow = true
+      this.#places--
+      lane.slowUploads++
+      this.#pump()
+    }, this.#options.slowMs)
+    const attempt = this.#attempt(lane, segment).finally(() => {
+      clearTimeout(slowTimer)
+      if (slow) lane.slowUploads--
+      else this.#places--
+      lane.uploads--
+      lane.named(segment)
+      this.#removeWhenIdle(lane)
+      this.#attempts.delete(attempt)
+      this.#pump()
+    })
+    this.#attempts.add(attempt)
+  }
+
+  async #attempt(lane: Lane, segment: Segment): Promise<void> {
+    this.#spool.upload(segment.segmentId)
+    try {
+      const loaded = await this.#spool.load(segment.segmentId)
+      if (loaded === undefined) {
+        this.#forget(segment) // Damaged, with nothing whole in it; the spool has counted it.
+        return
+      }
+      const grant = await this.#store(lane, loaded)
+      this.#spool.acknowledge(segment.segmentId)
+      this.#forget(segment)
+      this.#noteDelivery(lane, segment, grant)
+    } catch (error) {
+      if (this.#stopping.signal.aborted) this.#spool.fail(segment.segmentId)
+      else this.#noteFault(lane, segment, faultFrom(error, lane.bucket))
+    }
+  }
+
+  /** Returns when the control plane knows that the object is there. */
+  async #store(lane: Lane, { segment, bytes }: LoadedSegment): Promise<UploadGrant> {
+    const { signal } = this.#stopping
+    let answer: Awaited<ReturnType<HttpExchange['exchange']>> | undefined
+    for (let round = 0; round < ATTEMPT_GRANTS_MAX; round++) {
+      const grant = await this.#api.requestUpload(requestFor(segment), { signal })
+      lane.named(segment)
+      this.#serverAnswered()
+      if (!grant.delivered) {
+        answer = await this.#http.exchange({
+          method: 'PUT',
+          url: grant.url,
+          headers: grant.headers,
+          body: bytes ?? { path: segment.path, size: segment.size },
+          idleMsMax: this.#options.idleMsMax,
+          totalMsMax: this.#options.idleMsMax + segment.size / UPLOAD_BYTES_PER_MS_MIN,
+          signal,
+        })
+        if (answer.status === 412 || (round === 0 && isExpired(answer))) continue
+        if (answer.status < 200 || answer.status >= 300) break
+      }
+      await this.#acknowledge(segment, lane.bucket)
+      return grant
+    }
+    throw storeFault(lane.bucket, answer!, this.#clock.nowMs())
+  }
+
+  async #acknowledge(segment: Segment, bucket: string): Promise<void> {
+    try {
+      await this.#api.acknowledge(segment.segmentId, { signal: this.#stopping.signal })
+    } catch (error) {
+      if (!(error instanceof ControlPlaneError) || error.status !== 409) throw error
+      // The store said yes and the control plane does not see the object: sent again, after a pause.
+      const message = `bucket '${bucket}' took an object that is not there: ${error.message}`
+      throw new DeliveryFault('bucket', 'retry', { reason: 'not there', message, cause: error })
+    }
+  }
+
+  #serverAnswered(): void {
+    this.#serverFailures = 0
+    this.#serverRetryAtMs = 0
+    this.#serverBackoff.reset()
+  }
+
+  #noteDelivery(lane: Lane, segment: Segment, grant: UploadGrant): void {
+    const wasFailing = lane.state !== 'ok'
+    lane.succeeded()
+    this.#delivered++
+    const { records, size: bytes } = segment
+    const at = isoTime(this.#clock.nowMs())
+    const { bucket, objectName } = grant
+    this.#lastDelivery = { bucket, objectName, records, bytes, at }
+    if (wasFailing) this.#log.info({ bucket }, 'bucket takes objects again')
+    this.#onDelivered({ segment, bucket, objectName, records, bytes, at })
+  }
+
+  #noteFault(lane: Lane, segment: Segment, fault: DeliveryFault): void {
+    const now = { monotonicMs: this.#monotonicMs(), wallMs: this.#clock.nowMs() }
+    const { segmentId } = segment
+    this.#lastError = { message: fault.message, at: isoTime(now.wallMs) }
+    const fields = { bucket: lane.bucket, segmentId, reason: fault.reason, err: fault }
+    if (fault.scope === 'segment') {
+      lane.noteError(fault, now.wallMs)
+      this.#spool.park(segmentId)
+      const refusals = (this.#parked.get(segmentId)?.refusals ?? 0) + 1
+      this.#parked.set(segmentId, { refusals, retryAtMs: now.monotonicMs + this.#parkedDelayMs(refusals) })
+      this.#log.warn(fields, 'segment is refused, parked')
+      return
+    }
+    this.#spool.fail(segmentId)
+    lane.add([{ segment, dueMs: now.monotonicMs }])
+    if (fault.scope === 'bucket') {
+      if (lane.state === 'ok') this.#log.warn(fields, 'delivery failed')
+      lane.failed(fault, now)
+      return
+    }
+    if (this.#serverFailures === 0) this.#log.warn(fields, 'control plane does not answer')
+    if (now.monotonicMs < this.#serverRetryAtMs) return
+    this.#serverFailures++
+    const delayMs = Math.max(this.#serverBackoff.nextDelayMs(), fault.retryAfterMs ?? 0)
+    this.#serverRetryAtMs = now.monotonicMs + delayMs
+  }
+
+  #parkedDelayMs(refusals: number): number {
+    const { refusedDelayMsMin, refusedDelayMsMax } = this.#options
+    const delayMs = Math.min(refusedDelayMsMax, refusedDelayMsMin * 2 ** Math.min(refusals, 20))
+    return delayMs * (0.5 + this.#random() / 2)
+  }
+
+  #releaseParked(): void {
+    const nowMs = this.#monotonicMs()
+    for (const [segmentId, { retryAtMs }] of this.#parked) {
+      const segment = this.#spool.segment(segmentId)
+      if (segment === undefined) {
+        this.#parked.delete(segmentId) // Given up since.
+        this.#known.delete(segmentId)
+      } else if (retryAtMs <= nowMs && segment.state === 'parked') {
+        this.#spool.release(segmentId)
+        this.#laneOf(segment.bucket).add([{ segment, dueMs: nowMs }])
+      }
+    }
+  }
+
+  #nextReleaseAtMs(): number {
+    let earliestMs = Number.POSITIVE_INFINITY
+    for (const [segmentId, { retryAtMs }] of this.#parked) {
+      const isParked = this.#spool.segment(segmentId)?.state === 'parked'
+      if (isParked && retryAtMs < earliestMs) earliestMs = retryAtMs
+    }
+    return earliestMs
+  }
+
+  /** In a drain: nothing is on its way, and nothing that waits has a chance. */
+  #isIdle(): boolean {
+    if (!this.#draining || this.#attempts.size > 0) return false
+    if (this.#serverFailures >= DRAIN_FAILURES_MAX) return true
+    for (const lane of this.#lanes.values()) {
+      if (lane.waiting > 0 && lane.state !== 'refused' && lane.failures < DRAIN_FAILURES_MAX) return false
+    }
+    return true
+  }
+
+  #forget(segment: Segment): void {
+    this.#known.delete(segment.segmentId)
+    this.#parked.delete(segment.segmentId)
+  }
+
+  /** A bucket of a deleted flow log is not remembered for ever. */
+  #removeWhenIdle(lane: Lane): void {
+    if (lane.waiting > 0 || lane.uploads > 0 || lane.state !== 'ok') return
+    if (this.#lanes.get(lane.bucket) === lane) this.#lanes.delete(lane.bucket)
+  }
+
+  #monotonicMs(): number {
+    return Number(this.#clock.monotonicNs() / 1000n) / 1000
+  }
+}
+
+function requestFor(segment: Segment): UploadRequest {
+  const { segmentId, flowLogIds, windowStartS, size, sha256, records } = segment
+  return { segmentId, flowLogIds, windowStartS, size, sha256, records }
+}
+
+/** 0 up to but not including 1; the same for all parts and windows of a destination on this host. */
+function spreadOf(segment: Segment): number {
+  const text = `${segment.windowKey.slice(0, 36)}/${segment.bucket}/${segment.stem}`
+  return createHash('sha256').update(text).digest().readUInt32LE(0) / 2 ** 32
+}
+
+function isoTime(ms: number): string {
+  return new Date(ms).toISOString()
+}
