@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs'
 import type { AddressInfo } from 'node:net'
 import path from 'node:path'
 import { createApp, type DeliveredObject } from '../api/app.ts'
@@ -8,6 +9,9 @@ import { openStore } from '../store/store.ts'
 import { createLogger } from '../telemetry/logger.ts'
 import { readCredentials, writeCredentials } from './data-dir.ts'
 import { machineInterfaces } from './network.ts'
+
+/** Beside src/ here, beside dist/ in the published package. */
+const CONSOLE = path.resolve(import.meta.dirname, '../../build/console')
 
 export interface ControlPlaneOptions {
   dataDir: string
@@ -51,6 +55,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<R
     {
       windowSizeS: options.windowSizeS,
       ...(options.publicUrl === undefined ? {} : { publicUrl: options.publicUrl }),
+      ...(existsSync(CONSOLE) ? { consoleDirectory: CONSOLE } : {}),
     },
     { store, buckets, log, ...(options.onDelivered ? { onDelivered: options.onDelivered } : {}) },
   )

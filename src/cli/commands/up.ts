@@ -3,6 +3,7 @@ import path from 'node:path'
 import type { Writable } from 'node:stream'
 import { parseArgs } from 'node:util'
 import type { DeliveredObject } from '../../api/app.ts'
+import { WeirError } from '../../model/errors.ts'
 import { ApiClient, type Collection, type FlowLog } from '../api-client.ts'
 import { type Command, type CommandContext, ExitCode } from '../command.ts'
 import { credentialsPath, dataDirectory, makeDataDirectory } from '../data-dir.ts'
@@ -47,6 +48,9 @@ export const up: Command = {
       ...AGENT_LIMITS,
       flowsMax: parseCount('flows-max', values['flows-max'], flows),
       flowsPerPointMax: parseCount('flows-per-nic', values['flows-per-nic'], flows),
+    }
+    if (limits.flowsPerPointMax > limits.flowsMax) {
+      throw new WeirError('WEIR_USAGE', '--flows-per-nic is more than --flows-max')
     }
     requireMetering()
     const dataDir = dataDirectory(values['data-dir'], context.env)
