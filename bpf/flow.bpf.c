@@ -114,49 +114,23 @@ static __noinline int meter_any(struct __sk_buff *skb, __u64 point, bool is_egre
 	else
 		flow_create(&packet, slot, tick_of(now));
 	if (!is_egress) {
-		__u64 fingerprint = packet.is_ipv6 ?
-			fingerprint6(packet.key.source, packet.key.destination, packet.key.ports) :
-			fingerprint4(packet.key.source[0], packet.key.destination[0], packet.key.ports);
-
-		stash_put(skb, now, packet.key.tail, slot, fingerprint);
+		stash_put(skb, now, packet.key.tail, slot, fingerprint_of(&packet));
 	}
 	return TC_ACT_UNSPEC;
 }
 
-/* What the first bytes of a frame look like when there is nothing special about it. */
-struct frame4 {
-	__u8 ethernet[12];
-	__be16 type;
-	__u8 version_size;
-	__u8 tos;
-	__be16 total_size;
-	__be16 id;
-	__be16 fragment;
-	__u8 ttl;
-	__u8 protocol;
-	__be16 checksum;
-	__u32 source;
-	__u32 destination;
-	__u32 ports;
-	__u32 sequence;
-	__u32 acknowledgement;
-	__u8 size;
-	__u8 flags;
-} __attribute__((packed));
+/*
+ * Whole words of a frame. Nothing is aligned behind 14 bytes of Ethernet; the machines that BPF is compiled for do not
+ * mind, and a packed structure would be read byte by byte.
+ */
+#define READ8(at) (*(__u8 *)(at))
+#define READ16(at) (*(__u16 *)(at))
+#define READ32(at) (*(__u32 *)(at))
+#define READ64(at) (*(__u64 *)(at))
 
-struct frame6 {
-	__u8 ethernet[12];
-	__be16 type;
-	__u32 version_flow;
-	__be16 payload_size;
-	__u8 next_header;
-	__u8 hop_limit;
-	__u32 source[4];
-	__u32 destination[4];
-	__u32 ports;
-	__u32 sequence;
-} __attribute__((packed));
-
+#define ETHERNET_SIZE 14
+#define FRAME4_SIZE (ETHERNET_SIZE + 20 + 14) /* up to the TCP flags */
+#define FRAME6_SIZE (ETHERNET_SIZE + 40 + 8)
 #define TCP_FLAGS_AT 13
 
 static __always_inline int meter(struct __sk_buff *skb, bool is_egress)
@@ -168,70 +142,86 @@ static __always_inline int meter(struct __sk_buff *skb, bool is_egress)
 
 	void *data = (void *)(long)skb->data;
 	void *data_end = (void *)(long)skb->data_end;
-	struct frame4 *frame4 = data;
-	struct frame6 *frame6 = data;
-	__u32 size = skb->len - 14;
+	void *ip = data + ETHERNET_SIZE;
+	__u32 size = skb->len - ETHERNET_SIZE;
 
-	if (unlikely((void *)(frame4 + 1) > data_end || !(point & POINT_ETHERNET) || skb->gso_size))
+	if (unlikely(data + FRAME4_SIZE > data_end || !(point & POINT_ETHERNET) || skb->gso_size))
 		return meter_any(skb, point, is_egress);
-	if (frame4->type == bpf_htons(ETH_P_IP)) {
-		__u32 octets = bpf_ntohs(frame4->total_size);
-		__u32 protocol = frame4->protocol;
+
+	__u32 type = READ16(data + 12);
+
+	if (type == bpf_htons(ETH_P_IP)) {
+		__u32 start = READ32(ip); /* version and size, type of service, total size */
+		__u32 octets = bpf_ntohs(start >> 16);
+		__u32 protocol = READ8(ip + 9);
 		bool is_tcp = protocol == IPPROTO_TCP;
 
-		if (unlikely(frame4->version_size != 0x45 || frame4->fragment & bpf_htons(0x3fff) ||
-			     (!is_tcp && protocol != IPPROTO_UDP) || octets > size || octets < (is_tcp ? 34 : 24)))
+		if (unlikely((start & 0xff) != 0x45 || READ16(ip + 6) & bpf_htons(0x3fff) ||
+			     (!is_tcp && protocol != IPPROTO_UDP) || octets > size || octets < 34))
 			return meter_any(skb, point, is_egress);
 		__u64 now = clock_now();
 		__u32 slot = window_at(now) & SLOT_MASK;
-		struct key4 key = { frame4->source, frame4->destination, frame4->ports,
-				    tail_of(point, is_egress) | protocol << 24 };
-		__u32 flags = is_tcp ? frame4->flags : 0;
 		void *flows = bpf_map_lookup_elem(&windows4, &slot);
+		union {
+			struct key4 key;
+			struct {
+				__u64 addresses;
+				__u64 rest;
+			};
+		} u;
 
-		if (!flows)
+		if (unlikely(!flows))
 			return TC_ACT_UNSPEC;
-		struct flow *flow = bpf_map_lookup_elem(flows, &key);
+		u.addresses = READ64(ip + 12);
+		u.rest = READ32(ip + 20) | (__u64)(tail_of(point, is_egress) | protocol << 24) << 32;
+		__u32 flags = is_tcp ? READ8(ip + 20 + TCP_FLAGS_AT) : 0;
+		struct flow *flow = bpf_map_lookup_elem(flows, &u.key);
 
 		if (unlikely(!flow))
 			return meter_any(skb, point, is_egress);
 		flow_add(flow, 1, octets, tick_of(now), flags);
 		if (!is_egress)
-			stash_put(skb, now, key.tail, slot, fingerprint4(key.source, key.destination, key.ports));
+			stash_put(skb, now, u.key.tail, slot, fingerprint4(u.addresses, u.rest));
 		return TC_ACT_UNSPEC;
 	}
-	if (frame6->type == bpf_htons(ETH_P_IPV6) && (void *)(frame6 + 1) <= data_end) {
-		__u32 octets = bpf_ntohs(frame6->payload_size) + 40;
-		__u32 protocol = frame6->next_header;
+	if (likely(type == bpf_htons(ETH_P_IPV6)) && data + FRAME6_SIZE <= data_end) {
+		__u32 middle = READ32(ip + 4); /* payload size, next header, hop limit */
+		__u32 octets = bpf_ntohs(middle & 0xffff) + 40;
+		__u32 protocol = (middle >> 16) & 0xff;
 		bool is_tcp = protocol == IPPROTO_TCP;
 
-		if (unlikely((frame6->version_flow & 0xf0) != 0x60 || (!is_tcp && protocol != IPPROTO_UDP) ||
-			     octets > size || octets < (is_tcp ? 54 : 44)))
+		if (unlikely((READ8(ip) & 0xf0) != 0x60 || (!is_tcp && protocol != IPPROTO_UDP) || octets > size ||
+			     octets < (is_tcp ? 54 : 44)))
 			return meter_any(skb, point, is_egress);
-		__u8 *flags = data + 14 + 40 + TCP_FLAGS_AT;
-		__u32 flags_seen = 0;
+		__u32 flags = 0;
 
 		if (is_tcp) {
-			if ((void *)(flags + 1) > data_end)
+			if (ip + 40 + TCP_FLAGS_AT + 1 > data_end)
 				return meter_any(skb, point, is_egress);
-			flags_seen = *flags;
+			flags = READ8(ip + 40 + TCP_FLAGS_AT);
 		}
 		__u64 now = clock_now();
 		__u32 slot = window_at(now) & SLOT_MASK;
-		struct key6 key;
 		void *flows = bpf_map_lookup_elem(&windows6, &slot);
+		union {
+			struct key6 key;
+			__u64 words[5];
+		} u;
 
-		__builtin_memcpy(&key, frame6->source, 36);
-		key.tail = tail_of(point, is_egress) | protocol << 24;
-		if (!flows)
+		if (unlikely(!flows))
 			return TC_ACT_UNSPEC;
-		struct flow *flow = bpf_map_lookup_elem(flows, &key);
+		u.words[0] = READ64(ip + 8);
+		u.words[1] = READ64(ip + 16);
+		u.words[2] = READ64(ip + 24);
+		u.words[3] = READ64(ip + 32);
+		u.words[4] = READ32(ip + 40) | (__u64)(tail_of(point, is_egress) | protocol << 24) << 32;
+		struct flow *flow = bpf_map_lookup_elem(flows, &u.key);
 
 		if (unlikely(!flow))
 			return meter_any(skb, point, is_egress);
-		flow_add(flow, 1, octets, tick_of(now), flags_seen);
+		flow_add(flow, 1, octets, tick_of(now), flags);
 		if (!is_egress)
-			stash_put(skb, now, key.tail, slot, fingerprint6(key.source, key.destination, key.ports));
+			stash_put(skb, now, u.key.tail, slot, fingerprint6(u.words, u.words[4]));
 		return TC_ACT_UNSPEC;
 	}
 	return meter_any(skb, point, is_egress);
@@ -267,11 +257,11 @@ int verdict(__u64 *context)
  * Follows the wall clock. Forward (or after a suspend), the open window ends at once if its end has passed. Back by
  * up to a window, it goes on until its end comes round again; further back, it ends now.
  */
-static __always_inline void clock_follow(__s64 wall_offset_ns, __u64 size_s, __u64 now)
+static __always_inline void clock_follow(__u64 size_s, __u64 now)
 {
 	__u64 current = READ_ONCE(state.current);
 	struct slot *slot = slot_at(current);
-	__u64 wall_s = (now + wall_offset_ns) / NS_PER_S;
+	__u64 wall_s = wall_s_of(now);
 
 	if (!size_s)
 		return;
@@ -279,41 +269,58 @@ static __always_inline void clock_follow(__s64 wall_offset_ns, __u64 size_s, __u
 	if (size_s < state.window_size_s && wall_s - wall_s % size_s + size_s < slot->end_s)
 		slot->end_s = wall_s - wall_s % size_s + size_s;
 	state.window_size_s = size_s;
-	__u64 end_ns = end_ns_of(slot->end_s, wall_offset_ns);
+	__u64 end = tick_at(slot->end_s);
 
-	state.wall_offset_ns = wall_offset_ns;
-	if (wall_s + state.window_size_s < slot->start_s)
-		end_ns = now & ~SLOT_MASK;
-	if ((current & ~SLOT_MASK) == end_ns)
+	if (wall_s + size_s < slot->start_s)
+		end = now;
+	if (current >> SLOT_BITS == end)
 		return;
-	if (__sync_val_compare_and_swap(&state.current, current, end_ns | (current & SLOT_MASK)) == current)
-		slot->end_ns = end_ns;
+	if (__sync_val_compare_and_swap(&state.current, current, end << SLOT_BITS | (current & SLOT_MASK)) == current)
+		slot->end = end;
+}
+
+/*
+ * Sets where tick 0 lies. The tick that is read is up to one behind the clock (more, where idle CPUs stop counting), so
+ * the smallest difference that was ever seen is the nearest to the truth.
+ */
+static __always_inline void clock_set(__s64 wall_offset_ns)
+{
+	__u64 ticks = clock_now();
+	__s64 phase_ns = bpf_ktime_get_ns() - ticks * state.tick_ns;
+
+	if (!state.phase_ns || phase_ns < state.phase_ns)
+		state.phase_ns = phase_ns;
+	state.wall_base_ns = wall_offset_ns + state.phase_ns;
 }
 
 SEC("syscall")
 int control(struct command *command)
 {
-	__u64 now = bpf_ktime_get_ns();
+	__u64 now = clock_now();
 
 	switch (command->operation) {
+	case CONTROL_CLOCK:
+		command->ticks = now;
+		command->monotonic_ns = bpf_ktime_get_ns();
+		return 0;
 	case CONTROL_OPEN:
-		if (state.current)
+		if (state.current || !command->window_size_s)
 			return 0;
-		state.wall_offset_ns = command->wall_offset_ns;
+		state.tick_ns = command->tick_ns;
+		clock_set(command->wall_offset_ns);
 		state.instance = command->instance;
 		state.window_size_s = command->window_size_s;
-		if (!command->window_size_s)
-			return 0;
-		__u64 wall_s = (now + command->wall_offset_ns) / NS_PER_S;
+		__u64 wall_s = wall_s_of(now);
 		__u64 start_s = wall_s - wall_s % command->window_size_s;
 
 		slot_use(slot_at(0), command->generation, now, start_s, start_s + command->window_size_s);
-		WRITE_ONCE(state.current, state.slots[0].end_ns);
+		WRITE_ONCE(state.current, state.slots[0].end << SLOT_BITS);
 		return 0;
 	case CONTROL_SYNC:
 		if (!state.current)
 			return 0;
-		clock_follow(command->wall_offset_ns, command->window_size_s, now);
+		clock_set(command->wall_offset_ns);
+		clock_follow(command->window_size_s, now);
 		window_at(now);
 		return 0;
 	case CONTROL_CUT:

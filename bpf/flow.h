@@ -14,8 +14,13 @@
 #define FRAGMENTS_MAX 65536
 #define STASH_SIZE 1024 /* A power of two. */
 #define NS_PER_S 1000000000ULL
-#define TICK_SHIFT 20 /* Times inside a flow: monotonic nanoseconds >> 20, about a millisecond, for 52 days. */
-#define GRACE_NS NS_PER_S /* For so long after its end, a window still takes verdicts. */
+#define GRACE_S 1 /* For so long after its end, a window still takes verdicts. */
+
+/*
+ * Time is counted in the kernel's ticks (jiffies), 1 to 10 ms each: reading them is one load, where the cheapest clock
+ * is a call that costs a third of all that is done for a packet. Records have whole seconds. Ticks follow the monotonic
+ * clock exactly: its time at tick t is t * tick_ns + phase_ns. Inside a flow, their low halves do: 49 days at 1000 Hz.
+ */
 
 /* Flow keys. `tail` is point | direction << 16 | protocol << 24. Addresses and ports as on the wire. */
 struct key4 {
@@ -93,7 +98,7 @@ struct netns_ifindex {
 /* A packet that the ingress hook counted and that may yet be refused, by the address of its skb. */
 struct stash {
 	__u64 skb;
-	__u64 now; /* when it was counted */
+	__u64 now; /* tick when it was counted */
 	__u32 tail;
 	__u32 slot;
 	__u64 fingerprint; /* of addresses and ports */
@@ -104,11 +109,11 @@ struct stash {
 
 struct slot {
 	__u64 generation;
-	__u64 opened_ns; /* monotonic, like all _ns here */
-	__u64 end_ns;
+	__u64 opened; /* tick */
+	__u64 end; /* tick */
 	__u64 start_s; /* Unix seconds */
 	__u64 end_s;
-	__s64 wall_offset_ns; /* wall clock - monotonic clock, as of the opening */
+	__s64 wall_base_ns; /* the wall clock's time at tick 0, as of the opening */
 	__u32 state;
 	__u32 flows;
 	__u64 extensions; /* how often its end was moved because no other slot was free */
@@ -118,9 +123,11 @@ _Static_assert(sizeof(struct slot) == 72, "layout.ts says 72");
 
 /* Everything that is one of a kind. User space reads it at will and changes it through the program `control` only. */
 struct state {
-	__u64 current; /* end of the open window, its low two bits replaced by the slot: one word, so never torn */
+	__u64 current; /* end of the open window << 2 | its slot: one word, so never torn */
 	__u64 pad[7]; /* a cache line that is read by every packet and written once per window */
-	__s64 wall_offset_ns;
+	__s64 wall_base_ns; /* the wall clock's time at tick 0 */
+	__s64 phase_ns; /* the monotonic clock's time at tick 0 */
+	__u64 tick_ns;
 	__u64 window_size_s;
 	__u32 flows_max;
 	__u32 flows_per_point_max;
@@ -131,10 +138,10 @@ struct state {
 	__u64 instance; /* a random number drawn when the maps were made: names them across agents */
 	struct slot slots[SLOTS];
 };
-_Static_assert(sizeof(struct state) == 128 + SLOTS * sizeof(struct slot), "layout.ts says 128");
+_Static_assert(sizeof(struct state) == 144 + SLOTS * sizeof(struct slot), "layout.ts says 144");
 
 /* What `control` is run with; src/capture/ebpf/control.ts writes the same. */
-enum { CONTROL_OPEN = 1, CONTROL_SYNC, CONTROL_CUT, CONTROL_CLEAR, CONTROL_LIMITS };
+enum { CONTROL_OPEN = 1, CONTROL_SYNC, CONTROL_CUT, CONTROL_CLEAR, CONTROL_LIMITS, CONTROL_CLOCK };
 
 struct command {
 	__u32 operation;
@@ -142,11 +149,14 @@ struct command {
 	__u32 flows_per_point_max;
 	__u32 slot; /* CONTROL_CLEAR */
 	__u64 generation; /* CONTROL_CLEAR, CONTROL_OPEN */
-	__s64 wall_offset_ns; /* CONTROL_OPEN, CONTROL_SYNC */
+	__s64 wall_offset_ns; /* wall clock - monotonic clock: CONTROL_OPEN, CONTROL_SYNC */
 	__u64 window_size_s; /* CONTROL_OPEN, CONTROL_SYNC */
 	__u64 instance; /* CONTROL_OPEN */
+	__u64 tick_ns; /* CONTROL_OPEN */
+	__u64 ticks; /* answered by CONTROL_CLOCK, with */
+	__u64 monotonic_ns;
 };
-_Static_assert(sizeof(struct command) == 48, "layout.ts says 48");
+_Static_assert(sizeof(struct command) == 72, "layout.ts says 72");
 
 /* What the parsers make of a packet. */
 struct packet {

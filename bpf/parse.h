@@ -7,11 +7,11 @@
 #ifndef WEIR_PARSE_H
 #define WEIR_PARSE_H
 
-#include "maps.h"
+#include "window.h"
 
 #define VLAN_TAGS_MAX 4
 #define EXTENSIONS_MAX 8
-#define FRAGMENT_TICKS_MAX ((60 * NS_PER_S) >> TICK_SHIFT) /* RFC 8200, 4.5: fragments wait 60 s at most */
+#define FRAGMENT_S_MAX 60 /* RFC 8200, 4.5: fragments wait no longer for each other */
 
 struct source {
 	void *context; /* of the traffic hook, or NULL: then read at `head` */
@@ -62,7 +62,7 @@ static __noinline void fragment_ports(struct packet *packet, __u32 id, __u32 nex
 		return;
 	}
 	struct fragment_ports *ports = bpf_map_lookup_elem(&fragments, &key);
-	if (ports && tick - ports->tick < FRAGMENT_TICKS_MAX) {
+	if (ports && tick - ports->tick < FRAGMENT_S_MAX * ticks_per_s()) {
 		packet->key.ports = ports->ports;
 		packet->key.tail = (packet->key.tail & 0x00ffffff) | ports->protocol << 24;
 	}

@@ -91,19 +91,13 @@ struct refusal {
 	__u32 pad;
 };
 
-static __always_inline __u64 fingerprint_of(const struct packet *packet)
-{
-	return packet->is_ipv6 ? fingerprint6(packet->key.source, packet->key.destination, packet->key.ports) :
-				 fingerprint4(packet->key.source[0], packet->key.destination[0], packet->key.ports);
-}
-
 /* Whether a window still takes verdicts on what it counted at `counted`. */
 static __always_inline bool slot_takes(__u32 slot, __u64 counted, __u64 now)
 {
 	struct slot *window = slot_at(slot);
 
-	return READ_ONCE(window->state) == SLOT_USED && window->opened_ns <= counted + NS_PER_S &&
-	       now < window->end_ns + GRACE_NS;
+	return READ_ONCE(window->state) == SLOT_USED && window->opened <= counted + ticks_per_s() &&
+	       now < window->end + GRACE_S * ticks_per_s();
 }
 
 /*
@@ -312,7 +306,7 @@ static __always_inline void judge(struct sk_buff *skb, __u32 reason, bool is_egr
 		if (!(is_loopback && iif) && !(is_copy && route_ifindex == iif))
 			out = route_ifindex;
 	}
-	refusal.now = refusal.source.now = bpf_ktime_get_ns(); /* Tracing programs have no coarse clock. */
+	refusal.now = refusal.source.now = clock_now();
 	if (!refusal_read(skb, &refusal))
 		return;
 	if (is_egress)

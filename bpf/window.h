@@ -9,17 +9,17 @@
 #include "maps.h"
 
 #define SLOT_MASK 3ULL
+#define SLOT_BITS 2
 _Static_assert(SLOTS == SLOT_MASK + 1, "a slot is the low bits of state.current");
 
 static __always_inline __u32 tick_of(__u64 now)
 {
-	return now >> TICK_SHIFT;
+	return now;
 }
 
-/* The clock of the kernel's last tick: 1 to 10 ms behind, a third of the price. Records have whole seconds. */
 static __always_inline __u64 clock_now(void)
 {
-	return bpf_ktime_get_coarse_ns();
+	return bpf_jiffies64();
 }
 
 static __always_inline struct slot *slot_at(__u32 slot)
@@ -27,19 +27,34 @@ static __always_inline struct slot *slot_at(__u32 slot)
 	return &state.slots[slot & SLOT_MASK];
 }
 
-static __always_inline __u64 end_ns_of(__u64 end_s, __s64 wall_offset_ns)
+static __always_inline __u64 wall_s_of(__u64 now)
 {
-	return ((end_s * NS_PER_S - wall_offset_ns) + SLOT_MASK) & ~SLOT_MASK;
+	return (now * state.tick_ns + state.wall_base_ns) / NS_PER_S;
+}
+
+/* The first tick that is not before a second of the wall clock. */
+static __always_inline __u64 tick_at(__u64 wall_s)
+{
+	__u64 tick_ns = state.tick_ns;
+
+	return tick_ns ? (wall_s * NS_PER_S - state.wall_base_ns + tick_ns - 1) / tick_ns : 0;
+}
+
+static __always_inline __u64 ticks_per_s(void)
+{
+	__u64 tick_ns = state.tick_ns;
+
+	return tick_ns ? NS_PER_S / tick_ns : 0;
 }
 
 static __always_inline void slot_use(struct slot *slot, __u64 generation, __u64 now, __u64 start_s, __u64 end_s)
 {
 	slot->generation = generation;
-	slot->opened_ns = now;
+	slot->opened = now;
 	slot->start_s = start_s;
 	slot->end_s = end_s;
-	slot->wall_offset_ns = state.wall_offset_ns;
-	slot->end_ns = end_ns_of(end_s, slot->wall_offset_ns);
+	slot->wall_base_ns = state.wall_base_ns;
+	slot->end = tick_at(end_s);
 	slot->flows = 0;
 	slot->extensions = 0;
 	WRITE_ONCE(slot->state, SLOT_USED);
@@ -55,16 +70,16 @@ static __noinline __u64 window_advance(__u64 now, bool is_forced)
 	__u64 current = READ_ONCE(state.current);
 	__u64 size_s = state.window_size_s;
 
-	if (!size_s || (!is_forced && now < (current & ~SLOT_MASK)))
+	if (!size_s || (!is_forced && now < current >> SLOT_BITS))
 		return current;
 
-	__u64 wall_s = (now + state.wall_offset_ns) / NS_PER_S;
+	__u64 wall_s = wall_s_of(now);
 	__u64 start_s = wall_s - wall_s % size_s;
 	__u64 end_s = start_s + size_s;
 	__u32 slot = current & SLOT_MASK;
 	__u32 next = (slot + 1) & SLOT_MASK;
 	bool is_free = READ_ONCE(slot_at(next)->state) == SLOT_FREE;
-	__u64 successor = end_ns_of(end_s, state.wall_offset_ns) | (is_free ? next : slot);
+	__u64 successor = tick_at(end_s) << SLOT_BITS | (is_free ? next : slot);
 
 	if (is_forced && !is_free)
 		return current;
@@ -73,12 +88,12 @@ static __noinline __u64 window_advance(__u64 now, bool is_forced)
 	struct slot *old = slot_at(slot);
 	if (!is_free) {
 		old->end_s = end_s;
-		old->end_ns = successor & ~SLOT_MASK;
+		old->end = successor >> SLOT_BITS;
 		old->extensions++;
 		return successor;
 	}
-	if (now < old->end_ns)
-		old->end_ns = now;
+	if (now < old->end)
+		old->end = now;
 	/* After an early end the next window starts where this one stopped: no two windows start in one second. */
 	if (old->end_s > wall_s && wall_s > old->start_s)
 		old->end_s = wall_s;
@@ -93,7 +108,7 @@ static __always_inline __u64 window_at(__u64 now)
 {
 	__u64 current = READ_ONCE(state.current);
 
-	if (likely(now < (current & ~SLOT_MASK)))
+	if (likely(now < current >> SLOT_BITS))
 		return current;
 	return window_advance(now, false);
 }

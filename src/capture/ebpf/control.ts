@@ -3,11 +3,12 @@ import { COMMAND, COMMAND_SIZE, OPERATION } from './layout.ts'
 
 // User space never writes the kernel's state itself, it asks the program `control`: only there are updates atomic.
 
-function run(program: number, operation: number, fill: (command: Buffer) => void = () => {}): void {
+function run(program: number, operation: number, fill: (command: Buffer) => void = () => {}): Buffer {
   const command = Buffer.alloc(COMMAND_SIZE)
   command.writeUInt32LE(operation, COMMAND.operation)
   fill(command)
   testRun(program, { context: command })
+  return command // Answers are written into it.
 }
 
 export interface Opening {
@@ -15,6 +16,7 @@ export interface Opening {
   wallOffsetNs: bigint
   windowSizeS: number
   instance: bigint
+  tickNs: bigint
 }
 
 /** Opens the first window; a second call changes nothing. */
@@ -24,6 +26,7 @@ export function openWindows(program: number, opening: Opening): void {
     command.writeBigInt64LE(opening.wallOffsetNs, COMMAND.wallOffsetNs)
     command.writeBigUInt64LE(BigInt(opening.windowSizeS), COMMAND.windowSizeS)
     command.writeBigUInt64LE(opening.instance, COMMAND.instance)
+    command.writeBigUInt64LE(opening.tickNs, COMMAND.tickNs)
   })
 }
 
@@ -52,4 +55,13 @@ export function setLimits(program: number, limits: { flowsMax: number; flowsPerP
     command.writeUInt32LE(limits.flowsMax, COMMAND.flowsMax)
     command.writeUInt32LE(limits.flowsPerPointMax, COMMAND.flowsPerPointMax)
   })
+}
+
+/** Now, in the kernel's ticks and on its monotonic clock. */
+export function readClock(program: number): { ticks: bigint; monotonicNs: bigint } {
+  const answer = run(program, OPERATION.clock)
+  return {
+    ticks: answer.readBigUInt64LE(COMMAND.ticks),
+    monotonicNs: answer.readBigUInt64LE(COMMAND.monotonicNs),
+  }
 }

@@ -5,7 +5,7 @@ import { WeirError } from '../../model/errors.ts'
 import { assert } from '../../stdx/assert.ts'
 import type { Clock } from '../../stdx/clock.ts'
 import { ensureBpffs } from './bpffs.ts'
-import { cutWindow, freeSlot, openWindows, setLimits, syncWindows } from './control.ts'
+import { cutWindow, freeSlot, openWindows, readClock, setLimits, syncWindows } from './control.ts'
 import { attachTracepoint, BpfObject, pin, programRuns, readAll } from './ffi/libbpf.ts'
 import { COUNTERS, COUNTERS_SIZE, DRAIN_GRACE_NS, SKIPPED, SKIPPED_SIZE } from './layout.ts'
 import { layoutPath, Pins, publishPins, removeTree, writePins } from './pins.ts'
@@ -70,6 +70,8 @@ export interface KernelMeterStats {
   lostOctets: bigint
 }
 
+const TICK_RATES_HZ = [100, 250, 300, 1000] // kernel/Kconfig.hz
+const TICK_MEASUREMENT_MS = 100
 const WALL_STEP_NS_MIN = 2_000_000n // The wall clock is read in milliseconds; less than this is its rounding.
 
 /**
@@ -270,6 +272,7 @@ export class KernelMeter {
         wallOffsetNs: BigInt(Math.round(this.#clock.nowMs() * 1000)) * 1000n - this.#clock.monotonicNs(),
         windowSizeS: this.#windowSizeS,
         instance: randomBytes(8).readBigUInt64LE(),
+        tickNs: measureTickNs(pins.program('control')),
       })
       publishPins(directory, this.#options.pinPath)
     } catch (error) {
@@ -285,6 +288,19 @@ function checkWindowSize(windowSizeS: number): void {
     'WEIR_CONFIG_INVALID',
     `a window of ${windowSizeS} s does not divide an hour, or is under 2 s`,
   )
+}
+
+/** The length of the kernel's tick (CONFIG_HZ), measured: there is no one place that tells it. */
+function measureTickNs(control: number): bigint {
+  const before = readClock(control)
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, TICK_MEASUREMENT_MS)
+  const after = readClock(control)
+  const ticks = after.ticks - before.ticks
+  assert(ticks > 0n, 'the clock stands still')
+  const measuredHz = Number(ticks * 1_000_000_000n) / Number(after.monotonicNs - before.monotonicNs)
+  const distance = (hz: number) => Math.abs(Math.log(hz / measuredHz))
+  const hz = TICK_RATES_HZ.reduce((best, it) => (distance(it) < distance(best) ? it : best))
+  return BigInt(Math.floor((1e9 + hz / 2) / hz)) // TICK_NSEC of include/linux/jiffies.h
 }
 
 function readCounters(fd: number, slot: number): PointCounters[] {

@@ -8,8 +8,7 @@ export const LAYOUT_VERSION = 1
 
 export const SLOTS = 4
 export const POINTS_BY_IFINDEX = 65_536
-export const TICK_NS = 2 ** 20
-/** A window that ended this long ago takes no more verdicts and can be drained (GRACE_NS in flow.h, and slack). */
+/** A window that ended this long ago takes no more verdicts and can be drained (GRACE_S in flow.h, and slack). */
 export const DRAIN_GRACE_NS = 1_500_000_000n
 
 /** struct key4 and struct key6; tail is point | direction << 16 | protocol << 24. */
@@ -45,32 +44,36 @@ export const SKIPPED = { packets: 0, octets: 8, first: 16, last: 20 } as const
 export const SLOT_SIZE = 72
 export const SLOT = {
   generation: 0,
-  openedNs: 8,
-  endNs: 16,
+  opened: 8,
+  end: 16,
   startS: 24,
   endS: 32,
-  wallOffsetNs: 40,
+  wallBaseNs: 40,
   state: 48,
   flows: 52,
   extensions: 56,
 } as const
 
-export const STATE_SIZE = 128 + SLOTS * SLOT_SIZE
+export const STATE_SIZE = 144 + SLOTS * SLOT_SIZE
 export const STATE = {
   current: 0,
-  wallOffsetNs: 64,
-  windowSizeS: 72,
-  flowsMax: 80,
-  flowsPerPointMax: 84,
-  verdictsLate: 88,
-  verdictsUnmatched: 96,
-  lostPackets: 104,
-  lostOctets: 112,
-  instance: 120,
-  slots: 128,
+  wallBaseNs: 64,
+  phaseNs: 72,
+  tickNs: 80,
+  windowSizeS: 88,
+  flowsMax: 96,
+  flowsPerPointMax: 100,
+  verdictsLate: 104,
+  verdictsUnmatched: 112,
+  lostPackets: 120,
+  lostOctets: 128,
+  instance: 136,
+  slots: 144,
 } as const
+/** state.current is the end of the open window, a tick, << 2 | its slot. */
+export const SLOT_MASK = 3n
 
-export const COMMAND_SIZE = 48
+export const COMMAND_SIZE = 72
 export const COMMAND = {
   operation: 0,
   flowsMax: 4,
@@ -80,8 +83,11 @@ export const COMMAND = {
   wallOffsetNs: 24,
   windowSizeS: 32,
   instance: 40,
+  tickNs: 48,
+  ticks: 56,
+  monotonicNs: 64,
 } as const
-export const OPERATION = { open: 1, sync: 2, cut: 3, clear: 4, limits: 5 } as const
+export const OPERATION = { open: 1, sync: 2, cut: 3, clear: 4, limits: 5, clock: 6 } as const
 
 /** by_ifindex and by_netns: ifindex | point << 32 | these. */
 export const POINT_MIRRORED = 1n << 48n

@@ -12,7 +12,6 @@ import {
   NO_TICK,
   SKIPPED,
   SKIPPED_SIZE,
-  TICK_NS,
 } from './layout.ts'
 import { layoutPath, type MapName } from './pins.ts'
 import { readState, type SlotHeader } from './state.ts'
@@ -34,11 +33,12 @@ export function readWindow(
 ): void {
   const directory = layoutPath(pinPath)
   using stateMap = openPin(`${directory}/state`)
-  const slot = readState(stateMap.fd).slots.find((it) => it.generation === generation)
+  const { slots, tickNs } = readState(stateMap.fd)
+  const slot = slots.find((it) => it.generation === generation)
   if (slot === undefined) {
     throw new WeirError('WEIR_NOT_FOUND', `the kernel has no window of generation ${generation}`)
   }
-  const writer = new RowWriter(slot, options.rowsMax, onBatch)
+  const writer = new RowWriter(slot, tickNs, options.rowsMax, onBatch)
   readFlows({ directory, name: 'windows4', slot: slot.slot, keySize: KEY4_SIZE }, writer)
   readFlows({ directory, name: 'windows6', slot: slot.slot, keySize: KEY6_SIZE }, writer)
   readSkipped(directory, slot.slot, writer)
@@ -95,9 +95,10 @@ class RowWriter {
   readonly #endS: number
   readonly #openedTick: number
   readonly #openedS: number
+  readonly #tickS: number
   #count = 0
 
-  constructor(slot: SlotHeader, rowsMax: number, onBatch: OnBatch) {
+  constructor(slot: SlotHeader, tickNs: bigint, rowsMax: number, onBatch: OnBatch) {
     assert(rowsMax >= 2)
     const buffer = new ArrayBuffer(rowsMax * ROW_SIZE)
     this.#rows = Buffer.from(buffer)
@@ -107,16 +108,15 @@ class RowWriter {
     this.#onBatch = onBatch
     this.#startS = slot.startS
     this.#endS = slot.endS
-    const tick = slot.openedNs / BigInt(TICK_NS)
-    this.#openedTick = Number(tick & 0xffff_ffffn)
-    // Exact to a fraction of a microsecond in a double, and ticks are a millisecond.
-    this.#openedS = Number(tick * BigInt(TICK_NS) + slot.wallOffsetNs) / 1e9
+    this.#openedTick = Number(slot.opened & 0xffff_ffffn)
+    this.#tickS = Number(tickNs) / 1e9
+    this.#openedS = Number(slot.opened * tickNs + slot.wallBaseNs) / 1e9
   }
 
   /** Unix seconds of a tick. Inside the window, whatever a clock that was stepped meanwhile would make of it. */
   #seconds(tick: number): number {
-    const ticks = (tick - this.#openedTick) | 0 // Ticks wrap around after 52 days, windows do not last so long.
-    const seconds = Math.floor(this.#openedS + (ticks * TICK_NS) / 1e9)
+    const ticks = (tick - this.#openedTick) | 0 // Halves of ticks wrap around, but not within a window.
+    const seconds = Math.floor(this.#openedS + ticks * this.#tickS)
     return Math.min(Math.max(seconds, this.#startS), this.#endS - 1)
   }
 

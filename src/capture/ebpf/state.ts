@@ -1,15 +1,18 @@
 import { lookup } from './ffi/libbpf.ts'
-import { SLOT, SLOT_SIZE, SLOTS, STATE, STATE_SIZE } from './layout.ts'
+import { SLOT, SLOT_MASK, SLOT_SIZE, SLOTS, STATE, STATE_SIZE } from './layout.ts'
 
 export interface SlotHeader {
   slot: number
   isOpen: boolean
   generation: bigint
-  openedNs: bigint
+  /** Ticks, whose length is the state's tickNs. */
+  opened: bigint
+  /** On the monotonic clock. */
   endNs: bigint
   startS: number
   endS: number
-  wallOffsetNs: bigint
+  /** The wall clock's time at tick 0, as of the opening. */
+  wallBaseNs: bigint
   flows: number
   extensions: bigint
 }
@@ -17,7 +20,9 @@ export interface SlotHeader {
 export interface KernelState {
   /** 0n until the first window is opened. */
   current: bigint
+  /** Wall clock - monotonic clock. */
   wallOffsetNs: bigint
+  tickNs: bigint
   windowSizeS: number
   flowsMax: number
   flowsPerPointMax: number
@@ -37,7 +42,9 @@ export function readState(stateFd: number): KernelState {
   const buffer = Buffer.alloc(STATE_SIZE)
   lookup(stateFd, KEY_ZERO, buffer)
   const current = buffer.readBigUInt64LE(STATE.current)
-  const open = Number(current & 3n)
+  const tickNs = buffer.readBigUInt64LE(STATE.tickNs)
+  const phaseNs = buffer.readBigInt64LE(STATE.phaseNs)
+  const open = Number(current & SLOT_MASK)
   const slots: SlotHeader[] = []
   for (let slot = 0; slot < SLOTS; slot++) {
     const at = STATE.slots + slot * SLOT_SIZE
@@ -46,11 +53,11 @@ export function readState(stateFd: number): KernelState {
       slot,
       isOpen: slot === open,
       generation: buffer.readBigUInt64LE(at + SLOT.generation),
-      openedNs: buffer.readBigUInt64LE(at + SLOT.openedNs),
-      endNs: buffer.readBigUInt64LE(at + SLOT.endNs),
+      opened: buffer.readBigUInt64LE(at + SLOT.opened),
+      endNs: buffer.readBigUInt64LE(at + SLOT.end) * tickNs + phaseNs,
       startS: Number(buffer.readBigUInt64LE(at + SLOT.startS)),
       endS: Number(buffer.readBigUInt64LE(at + SLOT.endS)),
-      wallOffsetNs: buffer.readBigInt64LE(at + SLOT.wallOffsetNs),
+      wallBaseNs: buffer.readBigInt64LE(at + SLOT.wallBaseNs),
       flows: buffer.readUInt32LE(at + SLOT.flows),
       extensions: buffer.readBigUInt64LE(at + SLOT.extensions),
     })
@@ -58,7 +65,8 @@ export function readState(stateFd: number): KernelState {
   slots.sort((a, b) => (a.generation < b.generation ? -1 : 1))
   return {
     current,
-    wallOffsetNs: buffer.readBigInt64LE(STATE.wallOffsetNs),
+    wallOffsetNs: buffer.readBigInt64LE(STATE.wallBaseNs) - phaseNs,
+    tickNs,
     windowSizeS: Number(buffer.readBigUInt64LE(STATE.windowSizeS)),
     flowsMax: buffer.readUInt32LE(STATE.flowsMax),
     flowsPerPointMax: buffer.readUInt32LE(STATE.flowsPerPointMax),

@@ -24,6 +24,7 @@ const C = {
 
 export const ERRNO = {
   ENOENT: 2,
+  EINTR: 4,
   EAGAIN: 11,
   EEXIST: 17,
   ENODEV: 19,

@@ -1,0 +1,169 @@
+import { closeSync, createReadStream, fstatSync, openSync, readSync } from 'node:fs'
+import { Readable } from 'node:stream'
+import { constants, createGunzip, createZstdDecompress } from 'node:zlib'
+import { WeirError } from '../../model/errors.ts'
+
+/** Where the bytes of a capture come from: a file, standard input, and what a decompressor makes of them. */
+export interface ByteSource {
+  /** Reads up to `sizeMax` bytes to `into[at]`. Returns how many; 0 at the end. */
+  read(into: Uint8Array, at: number, sizeMax: number): number | Promise<number>
+  close(): void
+  /** Bytes read so far, before decompression, and how many there are, where that is known. */
+  readonly position: number
+  readonly size: number | undefined
+  /** Why the bytes ended before their end. */
+  readonly fault: string | undefined
+}
+
+const GZIP = 0x1f8b
+const ZSTD = 0x28b52ffd
+const CHUNK_SIZE = 1 << 20
+
+/** Opens a file; plain ones are read without streams, straight to where they are wanted. */
+export function openFile(file: string): ByteSource {
+  let descriptor: number
+  try {
+    descriptor = openSync(file, 'r')
+  } catch (cause) {
+    throw cannotOpen(file, cause)
+  }
+  const status = fstatSync(descriptor)
+  if (status.isDirectory()) {
+    closeSync(descriptor)
+    throw new WeirError('WEIR_CAPTURE_UNREADABLE', `${file} is a directory`)
+  }
+  if (!status.isFile()) {
+    closeSync(descriptor)
+    return new StreamSource(createReadStream(file, { highWaterMark: CHUNK_SIZE }), undefined)
+  }
+  const head = Buffer.alloc(4)
+  const headSize = readSync(descriptor, head, 0, 4, 0)
+  if (compressionOf(head.subarray(0, headSize)) === undefined)
+    return new FileSource(file, descriptor, status.size)
+  closeSync(descriptor)
+  return new StreamSource(createReadStream(file, { highWaterMark: CHUNK_SIZE }), status.size)
+}
+
+export function openStream(stream: Readable): ByteSource {
+  return new StreamSource(stream, undefined)
+}
+
+function cannotOpen(file: string, cause: unknown): WeirError {
+  const reason = (cause as NodeJS.ErrnoException).code ?? String(cause)
+  return new WeirError('WEIR_CAPTURE_UNREADABLE', `${file} cannot be opened: ${reason}`, { cause })
+}
+
+function compressionOf(head: Uint8Array): 'gzip' | 'zstd' | undefined {
+  const bytes = Buffer.from(head)
+  if (bytes.length >= 2 && bytes.readUInt16BE(0) === GZIP) return 'gzip'
+  return bytes.length >= 4 && bytes.readUInt32BE(0) === ZSTD ? 'zstd' : undefined
+}
+
+class FileSource implements ByteSource {
+  position = 0
+  readonly size: number
+  fault: string | undefined
+  readonly #file: string
+  #descriptor: number
+
+  constructor(file: string, descriptor: number, size: number) {
+    this.#file = file
+    this.#descriptor = descriptor
+    this.size = size
+  }
+
+  read(into: Uint8Array, at: number, sizeMax: number): number {
+    if (this.fault !== undefined) return 0
+    try {
+      const size = readSync(this.#descriptor, into, at, sizeMax, null)
+      this.position += size
+      return size
+    } catch (cause) {
+      this.fault = `reading ${this.#file} failed: ${(cause as NodeJS.ErrnoException).code ?? String(cause)}`
+      return 0
+    }
+  }
+
+  close(): void {
+    if (this.#descriptor >= 0) closeSync(this.#descriptor)
+    this.#descriptor = -1
+  }
+}
+
+/** A stream, decompressed when it begins as gzip or Zstandard do. */
+class StreamSource implements ByteSource {
+  position = 0
+  readonly size: number | undefined
+  fault: string | undefined
+  readonly #stream: Readable
+  #chunks: AsyncIterator<Uint8Array> | undefined
+  #rest: Uint8Array = new Uint8Array(0)
+
+  constructor(stream: Readable, size: number | undefined) {
+    this.#stream = stream
+    this.size = size
+  }
+
+  async read(into: Uint8Array, at: number, sizeMax: number): Promise<number> {
+    if (this.fault !== undefined) return 0
+    try {
+      this.#chunks ??= await this.#decompressed()
+      while (this.#rest.length === 0) {
+        const { done, value } = await this.#chunks.next()
+        if (done === true) return 0
+        this.#rest = value
+      }
+    } catch (cause) {
+      this.fault = `${(cause as NodeJS.ErrnoException).code ?? ''} ${(cause as Error).message}`.trim()
+      return 0
+    }
+    const size = Math.min(sizeMax, this.#rest.length)
+    into.set(this.#rest.subarray(0, size), at)
+    this.#rest = this.#rest.subarray(size)
+    return size
+  }
+
+  async #decompressed(): Promise<AsyncIterator<Uint8Array>> {
+    const chunks = this.#counted()
+    const head: Uint8Array[] = []
+    while (head.reduce((sum, it) => sum + it.length, 0) < 4) {
+      const { done, value } = await chunks.next()
+      if (done === true) break
+      head.push(value)
+    }
+    const first = Buffer.concat(head)
+    const all = Readable.from(prepend(first, chunks), { objectMode: false, highWaterMark: CHUNK_SIZE })
+    const compression = compressionOf(first)
+    // A cut file gives what it has: the capture's own format tells where it was cut.
+    if (compression === 'gzip') {
+      const options = { finishFlush: constants.Z_SYNC_FLUSH, chunkSize: CHUNK_SIZE }
+      return piped(all, createGunzip(options))
+    }
+    if (compression === 'zstd') {
+      const options = { finishFlush: constants.ZSTD_e_flush, chunkSize: CHUNK_SIZE }
+      return piped(all, createZstdDecompress(options))
+    }
+    return all[Symbol.asyncIterator]()
+  }
+
+  async *#counted(): AsyncGenerator<Uint8Array> {
+    for await (const chunk of this.#stream) {
+      this.position += (chunk as Uint8Array).length
+      yield chunk as Uint8Array
+    }
+  }
+
+  close(): void {
+    this.#stream.destroy()
+  }
+}
+
+function piped(from: Readable, to: NodeJS.ReadWriteStream & Readable): AsyncIterator<Uint8Array> {
+  from.on('error', (error) => to.destroy(error))
+  return (from.pipe(to) as unknown as Readable)[Symbol.asyncIterator]()
+}
+
+async function* prepend(first: Uint8Array, rest: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  if (first.length > 0) yield first
+  yield* rest
+}

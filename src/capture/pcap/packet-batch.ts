@@ -1,0 +1,82 @@
+/**
+ * Where the packets of a capture lie: words of u32 per packet, in the form that the metering loop reads
+ * (src/meter/kernel.ts, PACKET): offset, captured length, length on the wire, Unix second.
+ */
+export interface PacketBatch {
+  words: Uint32Array
+  count: number
+  countMax: number
+  /** LINKTYPE_* of all packets of the batch. */
+  link: number
+}
+
+export const BATCH_WORDS = 4
+
+export interface CaptureCounters {
+  packets: number
+  /** Packets of which the capture holds less than was on the wire. */
+  cutPackets: number
+  /** Packets that cannot be metered, by their link type. */
+  unsupported: Map<number, number>
+}
+
+/** Finds packets in the bytes of one capture format. */
+export interface PacketIndexer {
+  readonly format: 'pcap' | 'pcapng'
+  /**
+   * Writes the packets of `view` from `from` up to `to` into the batch until it is full, its link type changes, or
+   * the rest is no whole packet. Returns where it stopped.
+   */
+  index(view: DataView, from: number, to: number, batch: PacketBatch): number
+  /** Bytes to pass over that lie behind `to`: a large block of no interest. */
+  skipSize: number
+  /** Why nothing more can be read. */
+  fault: string | undefined
+}
+
+/** More than any snapshot length in use; what claims more is damage. */
+export const CAPTURED_MAX = 1 << 20
+
+/** Link types that can be metered, by LINKTYPE_* number; two old numbers of raw IP are brought to the new one. */
+const LINKS: Record<number, number> = {
+  0: 0,
+  1: 1,
+  12: 101,
+  14: 101,
+  101: 101,
+  108: 108,
+  113: 113,
+  228: 228,
+  229: 229,
+  276: 276,
+}
+
+const LINK_NAMES: Record<number, string> = {
+  105: 'IEEE 802.11',
+  119: 'IEEE 802.11 (Prism)',
+  127: 'IEEE 802.11 (radiotap)',
+  163: 'IEEE 802.11 (AVS)',
+  9: 'PPP',
+  50: 'PPP',
+  6: 'Token Ring',
+  10: 'FDDI',
+  11: 'ATM',
+  189: 'USB',
+  220: 'USB',
+  249: 'USB',
+  187: 'Bluetooth',
+  201: 'Bluetooth',
+  195: 'IEEE 802.15.4',
+  230: 'IEEE 802.15.4',
+  239: 'NFLOG',
+}
+
+/** The link type as the metering loop knows it, or undefined. */
+export function meteredLink(link: number): number | undefined {
+  return LINKS[link & 0xffff] // The upper half says how long frame check sequences are.
+}
+
+export function linkName(link: number): string {
+  const name = LINK_NAMES[link & 0xffff]
+  return name === undefined ? `link type ${link & 0xffff}` : `${name} (link type ${link & 0xffff})`
+}
