@@ -118,7 +118,7 @@ function hash6(s: usize): u32 {
 }
 
 function mix(value: u64): u32 {
-  return (((value ^ (value >> 29)) * 0x9e3779b97f4a7c15) >> 32) as u32
+  return (((value ^ (value >> 29)) * (((0x9e3779b9 as u64) << 32) | 0x7f4a7c15)) >> 32) as u32
 }
 
 /**
