@@ -11,6 +11,7 @@ import type { Store } from '../store/store.ts'
 import { type Logger, silentLogger } from '../telemetry/logger.ts'
 import { Metrics } from '../telemetry/metrics.ts'
 import { AssignmentFeed } from './assignment-feed.ts'
+import { AuditLog } from './audit-log.ts'
 import { Authentication } from './authentication.ts'
 import type { BucketStore } from './bucket-store.ts'
 import './caller.ts'
@@ -18,12 +19,17 @@ import { invalidInput, sendError } from './errors.ts'
 import { Inventory } from './inventory.ts'
 import { isPretty } from './query.ts'
 import { RateLimit } from './rate-limit.ts'
+import { collectRoutes, methodsOf } from './route-table.ts'
 import { agentRoutes } from './routes/agent.ts'
 import { authRoutes } from './routes/auth.ts'
 import { bucketRoutes } from './routes/buckets.ts'
+import { consoleRoutes, isConsolePath } from './routes/console.ts'
 import { contractRoutes } from './routes/contracts.ts'
 import { inventoryRoutes } from './routes/inventory.ts'
+import { operatorRoutes } from './routes/operator.ts'
 import { requestRoutes } from './routes/requests.ts'
+import { sessionRoutes } from './routes/session.ts'
+import { umRoutes } from './routes/um.ts'
 import { weirRoutes } from './routes/weir.ts'
 import { Settler } from './settler.ts'
 import { type DeliveredObject, Uploads } from './uploads.ts'
@@ -41,6 +47,8 @@ export interface AppOptions {
   rateLimit?: { perMinute: number; burst: number }
   /** Takes client addresses and the protocol from the headers of a reverse proxy. */
   trustProxy?: boolean | string
+  /** The built console; without one there is none. */
+  consoleDirectory?: string
 }
 
 export interface AppDependencies {
@@ -72,6 +80,17 @@ const BODY_SIZE_MAX = 4 << 20
 const RATE_LIMIT_DEFAULT = { perMinute: 600_000, burst: 100_000 }
 const ATTACH_GRACE_MS = 2_000
 
+const ROUTES = [
+  authRoutes,
+  contractRoutes,
+  umRoutes,
+  inventoryRoutes,
+  requestRoutes,
+  agentRoutes,
+  weirRoutes,
+  operatorRoutes,
+]
+
 /** The control plane. Never listens: whoever makes it decides where. Close it before the store. */
 export async function createApp(
   options: AppOptions,
@@ -92,7 +111,11 @@ export async function createApp(
     base: (request) => `${originOf(options.publicUrl, request)}${API_BASE}`,
   }
   const authentication = new Authentication(store)
-  const authenticate = (request: FastifyRequest) => authenticateByPath(authentication, request)
+  const { consoleDirectory } = options
+  const authenticate = async (request: FastifyRequest) => {
+    const isConsole = consoleDirectory !== undefined && isConsolePath(request.method, pathOf(request))
+    if (!isConsole) await authenticateByPath(authentication, request)
+  }
   const app = newFastify(options, { log, metrics, authenticate })
   addHooks(app, {
     services,
@@ -101,21 +124,17 @@ export async function createApp(
   })
   addErrorAnswers(app, log)
   const settler = new Settler({ store, log, metrics })
+  const audit = new AuditLog({ store, log })
+  app.addHook('onResponse', async (request, reply) => audit.record(request, reply))
   app.addHook('onReady', async () => settler.start())
   app.addHook('preClose', async () => {
     services.feed.stop()
     await settler.stop()
   })
-  for (const routes of [
-    authRoutes,
-    contractRoutes,
-    inventoryRoutes,
-    requestRoutes,
-    agentRoutes,
-    weirRoutes,
-  ]) {
-    await app.register(routes, services)
-  }
+  app.addHook('onClose', () => audit.stop())
+  for (const routes of ROUTES) await app.register(routes, services)
+  await app.register(sessionRoutes, { services, authentication })
+  if (consoleDirectory !== undefined) await app.register(consoleRoutes, { directory: consoleDirectory })
   if (buckets.embedded !== undefined) await app.register(bucketRoutes, services)
   return app
 }
@@ -152,6 +171,7 @@ function newFastify(
       )
     },
   })
+  collectRoutes(app)
   app.decorateRequest('account', undefined)
   app.decorateRequest('agentHost', undefined)
   app.decorateRequest('rawBody', '')
@@ -217,7 +237,8 @@ function takeFromLimit(
 
 /** Everything needs a user, but for what has credentials of its own kind. */
 async function authenticateByPath(authentication: Authentication, request: FastifyRequest): Promise<void> {
-  const path = request.url.split('?', 1)[0]!
+  const path = pathOf(request)
+  if (path === '/weir/v1/session' && request.method === 'POST') return // Signs in.
   if (path === '/healthz' || path === '/agent/v1/enroll') return
   if (path.startsWith('/buckets/') && request.method === 'PUT') return // By signature.
   if (path.startsWith('/agent/')) request.agentHost = await authentication.agent(request)
@@ -237,23 +258,21 @@ function addErrorAnswers(app: FastifyInstance, log: Logger): void {
       log.error({ err: error, method: request.method, url: request.url }, 'request failed')
     return reply
   })
-  const patterns: { method: string; pattern: RegExp }[] = []
-  app.addHook('onRoute', ({ method, url }) => {
-    const pattern = new RegExp(`^${url.replace(/:[A-Za-z]+/g, '[^/]+').replace('*', '.+')}/?$`)
-    for (const it of [method].flat()) patterns.push({ method: it, pattern })
-  })
   app.setNotFoundHandler((request, reply) => {
-    const path = request.url.split('?', 1)[0]!
-    const allowed = patterns.filter(({ pattern }) => pattern.test(path)).map(({ method }) => method)
+    const allowed = methodsOf(app, pathOf(request))
     if (allowed.length === 0)
       return sendError(reply, new WeirError('WEIR_NOT_FOUND', 'Resource does not exist'))
-    reply.header('allow', [...new Set(allowed)].join(', '))
+    reply.header('allow', allowed.join(', '))
     return sendError(
       reply,
       new WeirError('WEIR_METHOD_NOT_ALLOWED', `${request.method} is not possible here`),
     )
   })
   app.get('/healthz', async () => ({ status: 'ok' }))
+}
+
+function pathOf(request: FastifyRequest): string {
+  return request.url.split('?', 1)[0]!
 }
 
 function originOf(publicUrl: string | undefined, request: FastifyRequest): string {

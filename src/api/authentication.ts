@@ -1,5 +1,5 @@
 import { createHmac, randomBytes } from 'node:crypto'
-import type { FastifyRequest } from 'fastify'
+import type { IncomingHttpHeaders } from 'node:http'
 import { WeirError } from '../model/errors.ts'
 import {
   type Account,
@@ -13,6 +13,13 @@ import type { UserRow } from '../store/schema.ts'
 import { hashPassword, passwordMatches } from '../store/secrets.ts'
 import type { Store } from '../store/store.ts'
 import { InvalidInputError } from './errors.ts'
+import { assertSameOrigin, sessionToken } from './session-cookie.ts'
+
+/** What says who asks. */
+export interface Asking {
+  headers: IncomingHttpHeaders
+  method: string
+}
 
 const VERIFIED_MAX = 10_000
 const DERIVATIONS_MAX = 32
@@ -30,22 +37,27 @@ export class Authentication {
     this.#store = store
   }
 
-  async user(request: FastifyRequest): Promise<Account> {
+  async user(request: Asking): Promise<Account> {
     const [scheme, credentials] = authorizationOf(request)
     if (scheme === 'bearer') return this.#byToken(credentials, request)
     if (scheme === 'basic') return this.#byPassword(credentials, request)
+    const session = scheme === '' ? sessionToken(request.headers) : undefined
+    if (session !== undefined) {
+      assertSameOrigin(request)
+      return this.#byToken(session, request)
+    }
     throw unauthorized()
   }
 
   /** Agent tokens open the agent protocol and nothing else. */
-  async agent(request: FastifyRequest): Promise<string> {
+  async agent(request: Asking): Promise<string> {
     const [scheme, credentials] = authorizationOf(request)
     const host = scheme === 'bearer' ? await findAgentToken(this.#store.db, credentials) : undefined
     if (host === undefined) throw unauthorized()
     return host
   }
 
-  async #byToken(token: string, request: FastifyRequest): Promise<Account> {
+  async #byToken(token: string, request: Asking): Promise<Account> {
     const row = await findToken(this.#store.db, token, this.#store.clock.nowMs())
     if (row === undefined || row.active === 0) throw unauthorized()
     if (row.role === null && row.operator === 0) throw unauthorized() // No longer a member of its contract.
@@ -56,7 +68,7 @@ export class Authentication {
     throw foreignContract(wanted) // A token is for one contract.
   }
 
-  async #byPassword(credentials: string, request: FastifyRequest): Promise<Account> {
+  async #byPassword(credentials: string, request: Asking): Promise<Account> {
     const text = Buffer.from(credentials, 'base64').toString('utf8')
     const colon = text.indexOf(':')
     if (colon < 0) throw unauthorized()
@@ -98,12 +110,12 @@ function accountOf(user: UserRow, { contractNumber, role }: Membership): Account
   return { userId: user.id, email: user.email, operator: user.operator === 1, contractNumber, role }
 }
 
-function authorizationOf(request: FastifyRequest): [scheme: string, credentials: string] {
+function authorizationOf(request: Asking): [scheme: string, credentials: string] {
   const [scheme = '', credentials = ''] = (request.headers.authorization ?? '').split(/ +/, 2)
   return [scheme.toLowerCase(), credentials]
 }
 
-function wantedContract(request: FastifyRequest): number | undefined {
+function wantedContract(request: Asking): number | undefined {
   const value = request.headers['x-contract-number']
   if (value === undefined || value === '') return undefined
   if (typeof value === 'string' && /^\d{1,15}$/.test(value)) return Number(value)

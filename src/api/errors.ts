@@ -1,5 +1,6 @@
 import type { FastifyError, FastifyReply } from 'fastify'
 import { ERRORS, type ErrorCode, WeirError } from '../model/errors.ts'
+import { CONSOLE_HEADER } from './session-cookie.ts'
 
 /** Several things are wrong with what the client sent; each message names the attribute. */
 export class InvalidInputError extends WeirError {
@@ -56,7 +57,10 @@ function internalError(): ErrorBody {
 
 export function sendError(reply: FastifyReply, error: unknown): FastifyReply {
   const body = errorBody(error)
-  if (body.httpStatus === 401) reply.header('www-authenticate', 'Basic realm="weir", charset="UTF-8"')
+  // The console asks for itself; the browser's own dialog would come in its way.
+  const isConsole = reply.request.headers[CONSOLE_HEADER] !== undefined
+  if (body.httpStatus === 401 && !isConsole)
+    reply.header('www-authenticate', 'Basic realm="weir", charset="UTF-8"')
   if (body.httpStatus === 503) reply.header('retry-after', '5')
   return reply.code(body.httpStatus).type('application/json; charset=utf-8').send(body)
 }

@@ -55,7 +55,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<R
     {
       windowSizeS: options.windowSizeS,
       ...(options.publicUrl === undefined ? {} : { publicUrl: options.publicUrl }),
-      ...(existsSync(CONSOLE) ? { consoleDirectory: CONSOLE } : {}),
+      ...(existsSync(path.join(CONSOLE, 'index.html')) ? { consoleDirectory: CONSOLE } : {}),
     },
     { store, buckets, log, ...(options.onDelivered ? { onDelivered: options.onDelivered } : {}) },
   )

@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto'
-import type { Role, UserRow } from './schema.ts'
+import { WeirError } from '../model/errors.ts'
+import type { Role, TokenRow, UserRow } from './schema.ts'
 import { hashPassword, hashToken, newToken } from './secrets.ts'
-import type { Change, Db } from './store.ts'
+import { type Change, type Db, isUniqueViolation } from './store.ts'
 
 /** Who speaks, for which contract, and what they may do there. */
 export interface Account {
@@ -86,6 +87,15 @@ export async function issueToken(
   return { id, token }
 }
 
+export async function revokeToken(change: Change, token: string): Promise<void> {
+  await change.tx
+    .updateTable('tokens')
+    .set({ revoked_at: change.nowMs })
+    .where('hash', '=', hashToken(token))
+    .where('revoked_at', 'is', null)
+    .execute()
+}
+
 export async function revokeTokens(change: Change, userId: string, purpose: string): Promise<void> {
   await change.tx
     .updateTable('tokens')
@@ -94,6 +104,32 @@ export async function revokeTokens(change: Change, userId: string, purpose: stri
     .where('purpose', '=', purpose)
     .where('revoked_at', 'is', null)
     .execute()
+}
+
+/** The tokens that still open something. */
+export function listTokens(db: Db, account: Account, nowMs: number): Promise<TokenRow[]> {
+  return db
+    .selectFrom('tokens')
+    .selectAll()
+    .where('user_id', '=', account.userId)
+    .where('contract_number', '=', account.contractNumber)
+    .where('revoked_at', 'is', null)
+    .where((it) => it.or([it('expires_at', 'is', null), it('expires_at', '>', nowMs)]))
+    .orderBy('created_at')
+    .execute()
+}
+
+/** Ends one token of this user, at once and for good. */
+export async function revokeTokenById(change: Change, userId: string, id: string): Promise<boolean> {
+  const row = await change.tx
+    .updateTable('tokens')
+    .set({ revoked_at: change.nowMs })
+    .where('id', '=', id)
+    .where('user_id', '=', userId)
+    .where('revoked_at', 'is', null)
+    .returning('id')
+    .executeTakeFirst()
+  return row !== undefined
 }
 
 export interface UserOptions {
@@ -119,7 +155,12 @@ export async function createUser(change: Change, options: UserOptions): Promise<
     active: 1,
     created_at: change.nowMs,
   }
-  await change.tx.insertInto('users').values(user).execute()
+  try {
+    await change.tx.insertInto('users').values(user).execute()
+  } catch (cause) {
+    if (!isUniqueViolation(cause)) throw cause
+    throw new WeirError('WEIR_RESOURCE_EXISTS', 'the e-mail address is taken', { cause })
+  }
   await addMember(change, { contractNumber: options.contractNumber, userId: id, role: options.role })
   return id
 }
@@ -142,7 +183,12 @@ export async function createContract(
   options: { contractNumber: number; name: string },
 ): Promise<void> {
   const row = { contract_number: options.contractNumber, name: options.name, created_at: change.nowMs }
-  await change.tx.insertInto('contracts').values(row).execute()
+  try {
+    await change.tx.insertInto('contracts').values(row).execute()
+  } catch (cause) {
+    if (!isUniqueViolation(cause)) throw cause
+    throw new WeirError('WEIR_RESOURCE_EXISTS', `contract ${options.contractNumber} exists`, { cause })
+  }
 }
 
 export async function contractNumbers(db: Db, limit = 1000): Promise<number[]> {

@@ -1,0 +1,82 @@
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { Type } from 'typebox'
+import { type Account, issueToken, membershipsOf, revokeToken } from '../../store/accounts.ts'
+import type { Services } from '../app.ts'
+import type { Authentication } from '../authentication.ts'
+import { InvalidInputError } from '../errors.ts'
+import { assertSameOrigin, SESSION_COOKIE, sessionToken } from '../session-cookie.ts'
+
+const SESSION_MS = 12 * 3_600_000
+
+const text = Type.String({ minLength: 1, maxLength: 1000 })
+const Credentials = Type.Object(
+  {
+    username: Type.Optional(text),
+    password: Type.Optional(text),
+    token: Type.Optional(text),
+    contractNumber: Type.Optional(Type.Integer({ minimum: 0 })),
+  },
+  { additionalProperties: false },
+)
+interface Credentials {
+  username?: string
+  password?: string
+  token?: string
+  contractNumber?: number
+}
+
+/**
+ * The console's session. What signs in is exchanged for a token of its own that lives as long as the session and that
+ * no script in the page can read.
+ */
+export async function sessionRoutes(
+  app: FastifyInstance,
+  { services, authentication }: { services: Services; authentication: Authentication },
+): Promise<void> {
+  const { store } = services
+
+  app.post('/weir/v1/session', { schema: { body: Credentials } }, async (request, reply) => {
+    assertSameOrigin(request) // Else another site could sign somebody in as somebody else.
+    const headers = headersOf(request.body as Credentials)
+    const account = await authentication.user({ headers, method: request.method })
+    const { userId, contractNumber } = account
+    const expiresAtMs = store.clock.nowMs() + SESSION_MS
+    const { token } = await store.change((change) =>
+      issueToken(change, { userId, contractNumber, purpose: 'console', expiresAtMs }),
+    )
+    setCookie(request, reply, token, SESSION_MS / 1000)
+    return reply.code(201).send(await rendered(services, account))
+  })
+
+  app.get('/weir/v1/session', async (request) => rendered(services, request.account!))
+
+  app.delete('/weir/v1/session', async (request, reply) => {
+    const token = sessionToken(request.headers)
+    if (token !== undefined) await store.change((change) => revokeToken(change, token))
+    setCookie(request, reply, '', 0)
+    return reply.code(204).send()
+  })
+}
+
+function headersOf(it: Credentials): Record<string, string> {
+  const contract = it.contractNumber === undefined ? {} : { 'x-contract-number': String(it.contractNumber) }
+  if (it.token !== undefined) return { authorization: `Bearer ${it.token.trim()}`, ...contract }
+  if (it.username === undefined || it.password === undefined) {
+    throw new InvalidInputError(['[(root)] Either username and password, or a token'])
+  }
+  const basic = Buffer.from(`${it.username}:${it.password}`).toString('base64')
+  return { authorization: `Basic ${basic}`, ...contract }
+}
+
+async function rendered({ store, options }: Services, account: Account): Promise<Record<string, unknown>> {
+  const { email, contractNumber, role, operator } = account
+  const contracts = (await membershipsOf(store.db, account.userId)).map((it) => it.contractNumber)
+  return { email, contractNumber, role, operator, contracts, windowSizeS: options.windowSizeS }
+}
+
+function setCookie(request: FastifyRequest, reply: FastifyReply, value: string, maxAgeS: number): void {
+  const secure = request.protocol === 'https' ? '; Secure' : ''
+  const attributes = `Path=/; Max-Age=${maxAgeS}; HttpOnly; SameSite=Strict${secure}`
+  reply.header('set-cookie', `${SESSION_COOKIE}=${value}; ${attributes}`)
+  reply.header('cache-control', 'no-store')
+}
