@@ -113,7 +113,7 @@ export interface AgentOptions {
 
 const TICK_MS = 250
 const CLOCK_SYNC_MS = 1_000
-const HEARTBEAT_MS = 10_000
+const HEARTBEAT_MS = 5_000
 const LIMITS_CHECK_MS = 60_000
 const ROOM_SIZE = 64 * 2 ** 20 // When the disk is full: what one more window may need.
 const POLL_WAIT_S = 30

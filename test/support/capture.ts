@@ -1,4 +1,6 @@
-import { readFileSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
+import path from 'node:path'
+import { gunzipSync } from 'node:zlib'
 
 /**
  * An independent reading of a tcpdump file: packets and IP octets by flow. Deliberately plain, and not a line of it
@@ -96,6 +98,28 @@ export function totalsOf(packets: CapturedPacket[], actionOf: (packet: CapturedP
   for (const it of packets) {
     const ports = `${it.sourcePort} ${it.destinationPort}`
     addTo(totals, `${it.source} ${it.destination} ${ports} ${it.protocol} ${actionOf(it)}`, 1, it.octets)
+  }
+  return totals
+}
+
+/** Names of the objects in an embedded bucket's folder, in order. */
+export function listObjects(folder: string): string[] {
+  return readdirSync(folder, { recursive: true, encoding: 'utf8' })
+    .filter((name) => name.endsWith('.log.gz'))
+    .sort()
+}
+
+/** Sums over the records of all objects in a folder whose name begins with `prefix`, in the form of `totalsOf`. */
+export function readTotals(folder: string, prefix = ''): Totals {
+  const totals: Totals = new Map()
+  for (const object of listObjects(folder).filter((name) => name.startsWith(prefix))) {
+    const text = gunzipSync(readFileSync(path.join(folder, object))).toString()
+    for (const line of text.split('\n').filter((it) => it !== '')) {
+      const fields = line.split(' ')
+      if (fields.length !== 14) throw new Error(`${object}: a record of ${fields.length} fields: ${line}`)
+      const key = [...fields.slice(3, 8), fields[12]].join(' ')
+      addTo(totals, key, Number(fields[8]), Number(fields[9]))
+    }
   }
   return totals
 }

@@ -1,9 +1,8 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
-import { gunzipSync } from 'node:zlib'
-import { addTo, type Totals } from './capture.ts'
+import { listObjects, readTotals, type Totals } from './capture.ts'
 
 const NODE = path.resolve('node_modules/.bin/node')
 const WEIR = path.resolve('bin/weir.js')
@@ -79,30 +78,12 @@ export class WeirProcess implements AsyncDisposable {
 
   /** Names of the objects in a bucket, in order. */
   objects(bucket: string): string[] {
-    const folder = path.join(this.dataDir, 'buckets', bucket)
-    return readdirSync(folder, { recursive: true, encoding: 'utf8' })
-      .filter((name) => name.endsWith('.log.gz'))
-      .sort()
-  }
-
-  /** The record lines of one object. */
-  records(bucket: string, object: string): string[] {
-    const text = gunzipSync(readFileSync(path.join(this.dataDir, 'buckets', bucket, object))).toString()
-    return text.split('\n').filter((line) => line !== '')
+    return listObjects(path.join(this.dataDir, 'buckets', bucket))
   }
 
   /** Sums over all objects whose name begins with `prefix`, in the form of `totalsOf`. */
   totals(bucket: string, prefix: string): Totals {
-    const totals: Totals = new Map()
-    for (const object of this.objects(bucket).filter((name) => name.startsWith(prefix))) {
-      for (const line of this.records(bucket, object)) {
-        const fields = line.split(' ')
-        if (fields.length !== 14) throw new Error(`${object}: a record of ${fields.length} fields: ${line}`)
-        const key = [...fields.slice(3, 8), fields[12]].join(' ')
-        addTo(totals, key, Number(fields[8]), Number(fields[9]))
-      }
-    }
-    return totals
+    return readTotals(path.join(this.dataDir, 'buckets', bucket), prefix)
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
