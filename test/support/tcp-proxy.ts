@@ -73,15 +73,15 @@ export class TcpProxy {
         isNewRequest = false
       }
       requestBytes += chunk.length
-      if (fault.kind === 'resetAtOnce') client.resetAndDestroy()
-      else if (fault.kind === 'resetInRequest' && requestBytes >= fault.afterBytes) client.resetAndDestroy()
+      if (fault.kind === 'resetAtOnce') reset(client)
+      else if (fault.kind === 'resetInRequest' && requestBytes >= fault.afterBytes) reset(client)
       else if (fault.kind === 'answer') {
         if (requestBytes === chunk.length) client.end(answerText(fault))
       } else if (fault.kind !== 'blackHole') server.write(chunk)
     })
     server.on('data', (chunk: Buffer) => {
       isNewRequest = true
-      if (fault.kind === 'resetBeforeAnswer') client.resetAndDestroy()
+      if (fault.kind === 'resetBeforeAnswer') reset(client)
       else if (fault.kind === 'truncateAnswer') {
         client.end(chunk.subarray(0, Math.max(0, fault.afterBytes - answerBytes)))
         answerBytes += chunk.length
@@ -91,6 +91,12 @@ export class TcpProxy {
     client.on('end', () => server.end())
     server.on('end', () => client.end())
   }
+}
+
+/** Node never ends when a socket is reset that is shutting down already: at exit it waits for it for ever. */
+function reset(socket: net.Socket): void {
+  if (socket.writableEnded) socket.destroy()
+  else socket.resetAndDestroy()
 }
 
 function answerText(fault: { status: number; retryAfterS?: number }): string {
