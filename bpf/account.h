@@ -87,6 +87,8 @@ static __always_inline void flow_add_shared(struct flow *flow, __u32 packets, __
 	flow_note_time(flow, tick);
 }
 
+static const struct point_counters no_counters; /* not on the stack, of which there are 512 bytes in all */
+
 static __always_inline struct point_counters *counters_of(__u32 slot, __u32 point)
 {
 	__u32 key = slot << 16 | point;
@@ -94,14 +96,20 @@ static __always_inline struct point_counters *counters_of(__u32 slot, __u32 poin
 
 	if (found)
 		return found;
-	struct point_counters none = {};
-
-	bpf_map_update_elem(&counters, &key, &none, BPF_NOEXIST);
+	bpf_map_update_elem(&counters, &key, &no_counters, BPF_NOEXIST);
 	return bpf_map_lookup_elem(&counters, &key);
 }
 
-static __always_inline void skip(struct point_counters *point, const struct packet *packet, __u32 tick)
+/* Counts a packet that becomes part of no flow: SKIPDATA. */
+static __noinline void skip(const struct packet *packet, __u32 slot, __u32 tick)
 {
+	struct point_counters *point = counters_of(slot & SLOT_MASK, packet->key.tail & 0xffff);
+
+	if (!point) {
+		__sync_fetch_and_add(&state.lost_packets, packet->packets);
+		__sync_fetch_and_add(&state.lost_octets, packet->octets);
+		return;
+	}
 	struct skipped *skipped = &point->skipped[(packet->key.tail >> 16) & 1];
 
 	if (!skipped->packets)
@@ -124,11 +132,8 @@ static __noinline struct flow *flow_create(const struct packet *packet, __u32 sl
 	long error;
 
 	slot &= SLOT_MASK;
-	if (!point) {
-		__sync_fetch_and_add(&state.lost_packets, packet->packets);
-		__sync_fetch_and_add(&state.lost_octets, packet->octets);
-		return NULL;
-	}
+	if (!point)
+		goto full;
 	if (READ_ONCE(point->flows) >= state.flows_per_point_max || READ_ONCE(window->flows) >= state.flows_max)
 		goto full;
 	if (__sync_fetch_and_add(&point->flows, 1) >= state.flows_per_point_max)
@@ -161,7 +166,7 @@ static __noinline struct flow *flow_create(const struct packet *packet, __u32 sl
 full_again:
 	__sync_fetch_and_add(&point->flows, -1);
 full:
-	skip(point, packet, tick);
+	skip(packet, slot, tick);
 	return NULL;
 }
 

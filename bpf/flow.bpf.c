@@ -80,7 +80,7 @@ static __noinline void segmentation_read(struct __sk_buff *context, struct segme
 }
 
 /* Everything that the fast path leaves: options, extensions, fragments, tags, segmentation, headers in pages. */
-static __noinline int meter_any(struct __sk_buff *skb, __u64 point, bool is_egress)
+__noinline int meter_any(struct __sk_buff *skb, __u64 point, bool is_egress)
 {
 	__u64 now = clock_now();
 	__u64 current = window_at(now);
@@ -104,9 +104,14 @@ static __noinline int meter_any(struct __sk_buff *skb, __u64 point, bool is_egre
 	if (skb->gso_size)
 		segmentation_read(skb, &segmentation);
 	packet.key.tail = tail_of(point, is_egress);
-	if (!parse(&source, network, skb->len - network, protocol, &segmentation, &packet))
-		return TC_ACT_UNSPEC;
+	int parsed = parse(&source, network, skb->len - network, protocol, &segmentation, &packet);
 
+	if (parsed == PARSED_NOT_IP)
+		return TC_ACT_UNSPEC;
+	if (parsed == PARSED_UNREADABLE) {
+		skip(&packet, slot, tick_of(now));
+		return TC_ACT_UNSPEC;
+	}
 	struct flow *flow = flow_find(&packet, slot);
 
 	if (flow)

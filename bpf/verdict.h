@@ -270,7 +270,7 @@ static __always_inline bool refusal_read(struct sk_buff *skb, struct refusal *re
 	refusal->conntrack = skb->_nfct;
 	refusal->iif = skb->skb_iif;
 	return parse(&refusal->source, refusal->network, refusal->size, refusal->protocol, &refusal->segmentation,
-		     &refusal->packet);
+		     &refusal->packet) == PARSED_FLOW;
 }
 
 static __always_inline void judge(struct sk_buff *skb, __u32 reason, bool is_egress, __u64 address)
