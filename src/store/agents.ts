@@ -46,6 +46,16 @@ export async function revokeAgentTokens(
     .execute()
 }
 
+/** Shuts a host out: none of its tokens opens anything any more. */
+export async function revokeAgent(change: Change, host: string): Promise<void> {
+  await change.tx
+    .updateTable('agent_tokens')
+    .set({ revoked_at: change.nowMs })
+    .where('host', '=', host)
+    .where('revoked_at', 'is', null)
+    .execute()
+}
+
 export async function findAgentToken(db: Db, token: string): Promise<string | undefined> {
   const row = await db
     .selectFrom('agent_tokens')

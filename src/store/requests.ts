@@ -70,6 +70,39 @@ export async function acceptRequest(change: Change, author: Author, request: New
   return id
 }
 
+/** For what is done as soon as it is accepted and touches no inventory: users, groups, shares. */
+export async function recordDoneRequest(
+  change: Change,
+  author: Author,
+  request: Omit<NewRequest, 'targets' | 'parents'> & { target: { id: string; type: string; path: string } },
+): Promise<string> {
+  const { target, headers, contractNumber, ...line } = request
+  const id = randomUUID()
+  await change.tx
+    .insertInto('requests')
+    .values({
+      ...line,
+      id,
+      contract_number: contractNumber,
+      headers: JSON.stringify(headers),
+      status: 'DONE',
+      message: DONE_MESSAGE,
+      etag: newEtag(),
+      created_at: change.nowMs,
+      created_by: author.email,
+      created_by_id: author.userId,
+      finished_at: change.nowMs,
+    })
+    .execute()
+  const row = { request_id: id, resource_id: target.id, type: target.type, path: target.path }
+  const rest = { role: 'target', wait: 'none', deletes: 0, status: 'DONE', due_at: 0 } as const
+  await change.tx
+    .insertInto('request_targets')
+    .values({ ...row, ...rest })
+    .execute()
+  return id
+}
+
 const ROWS_MAX = 100 // SQLite takes 32766 parameters in one statement.
 
 function targetRow(

@@ -2,7 +2,7 @@ import type { FastifyInstance } from 'fastify'
 import { type TSchema, Type } from 'typebox'
 import { AGENT_PROTOCOL_VERSION, type AgentReport, type UploadRequest } from '../../model/agent-protocol.ts'
 import { WeirError } from '../../model/errors.ts'
-import { recordHeartbeat } from '../../store/agents.ts'
+import { issueAgentToken, recordHeartbeat, redeemEnrolment } from '../../store/agents.ts'
 import { recordPoints } from '../../store/flow-logs.ts'
 import { settleRequests } from '../../store/settle.ts'
 import type { Services } from '../app.ts'
@@ -40,6 +40,8 @@ const Report: TSchema = Type.Object({
   points: Type.Array(Point, { maxItems: 100_000 }),
   health: Type.Object({}),
 })
+
+const Enrolment = Type.Object({ code: Type.String({ minLength: 1, maxLength: 200 }) })
 
 const WaitQuery = Type.Object({
   version: Type.Optional(text),
@@ -82,6 +84,20 @@ export async function agentRoutes(app: FastifyInstance, services: Services): Pro
 
   app.post('/agent/v1/uploads', { schema: { body: Upload } }, async (request) => {
     return uploads.grant(request.agentHost!, request.body as UploadRequest, services.origin(request))
+  })
+
+  // The code is the credential; the authentication hook lets this path pass.
+  app.post('/agent/v1/enroll', { schema: { body: Enrolment } }, async (request, reply) => {
+    const { code } = request.body as { code: string }
+    const enrolled = await store.change(async (change) => {
+      const host = await redeemEnrolment(change, code)
+      if (host === undefined) return undefined
+      return { host, token: await issueAgentToken(change, { host, purpose: 'enrolled' }) }
+    })
+    if (enrolled === undefined) {
+      throw new WeirError('WEIR_UNAUTHORIZED', 'the code is not known, was used before, or has expired')
+    }
+    return reply.code(201).send(enrolled)
   })
 
   const acknowledgement = { schema: { params: SegmentPath } }

@@ -4,7 +4,7 @@ import { countResources, findByPath, listResources } from '../../store/resources
 import type { ResourceRow } from '../../store/schema.ts'
 import { API_BASE, type Services } from '../app.ts'
 import { assertVisible, visibleDatacenters } from '../caller.ts'
-import type { Mutation } from '../inventory.ts'
+import type { Mutation, RequestLine } from '../inventory.ts'
 import { isPlain, refine, renderCollection } from '../listing.ts'
 import { raiseEnums, wrapPatch } from '../normalise.ts'
 import { parseQuery, type Query } from '../query.ts'
@@ -178,13 +178,18 @@ function addWrites(app: FastifyInstance, services: Services, type: ResourceType,
 }
 
 function mutationOf(services: Services, request: FastifyRequest): Mutation {
-  const { 'content-type': contentType, 'user-agent': userAgent, 'if-match': ifMatch } = request.headers
+  const { 'if-match': ifMatch } = request.headers
+  return { account: request.account!, line: requestLineOf(services, request), ifMatch }
+}
+
+/** What `/requests` tells of a mutation; never its credentials. */
+export function requestLineOf(services: Services, request: FastifyRequest): RequestLine {
+  const { 'content-type': contentType, 'user-agent': userAgent } = request.headers
   const headers: Record<string, string> = {}
   if (contentType !== undefined) headers['Content-Type'] = contentType
   if (userAgent !== undefined) headers['User-Agent'] = userAgent
   const url = `${services.origin(request)}${request.url}`
-  const line = { method: request.method, url, headers, body: request.rawBody }
-  return { account: request.account!, line, ifMatch }
+  return { method: request.method, url, headers, body: request.rawBody }
 }
 
 export function statusUrl(services: Services, request: FastifyRequest, requestId: string): string {

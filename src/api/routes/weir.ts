@@ -4,22 +4,29 @@ import { WeirError } from '../../model/errors.ts'
 import { parseDestination } from '../../model/flow-log.ts'
 import type { Account } from '../../store/accounts.ts'
 import { listAgents } from '../../store/agents.ts'
+import { listAudit } from '../../store/audit.ts'
 import { findRegistration, listRegistrations, registerBucket } from '../../store/buckets.ts'
 import { findFlowLogs, listFlowLogs, pointsOf } from '../../store/flow-logs.ts'
 import { findByIds } from '../../store/resources.ts'
 import type { FlowLogRow, PointRow } from '../../store/schema.ts'
 import { LIVE_MS } from '../../store/settle.ts'
 import type { Services } from '../app.ts'
-import { assertAdministrator, assertVisible, notFound } from '../caller.ts'
+import { assertAdministrator, assertOperator, assertPrivilege, assertVisible, notFound } from '../caller.ts'
 import { registeredOwner } from '../destinations.ts'
 import { InvalidInputError } from '../errors.ts'
+import { describeApi } from '../openapi.ts'
 
 const LISTING_MAX = 1_000
+const API_VERSION = '6.0'
 
 const ObjectsQuery = Type.Object({
   bucket: Type.String({ minLength: 1 }),
   prefix: Type.Optional(Type.String()),
   after: Type.Optional(Type.String()),
+  limit: Type.Optional(Type.Unsafe<string>({ type: 'string', pattern: '^[1-9]\\d{0,3}$' })),
+})
+const AuditQuery = Type.Object({
+  offset: Type.Optional(Type.Unsafe<string>({ type: 'string', pattern: '^\\d{1,9}$' })),
   limit: Type.Optional(Type.Unsafe<string>({ type: 'string', pattern: '^[1-9]\\d{0,3}$' })),
 })
 const ContentQuery = Type.Object({
@@ -34,7 +41,21 @@ export async function weirRoutes(app: FastifyInstance, services: Services): Prom
   addBuckets(app, services)
   addObjects(app, services)
 
-  app.get('/metrics', async (_request, reply) => {
+  app.get('/openapi.json', async (request) => {
+    return describeApi(app.routeTable, services.origin(request), API_VERSION)
+  })
+
+  app.get('/weir/v1/audit', { schema: { querystring: AuditQuery } }, async (request) => {
+    const account = request.account!
+    await assertPrivilege(services.store.db, account, 'accessActivityLog')
+    const { offset = '0', limit = '100' } = request.query as { offset?: string; limit?: string }
+    const page = { offset: Number(offset), limit: Math.min(Number(limit), LISTING_MAX) }
+    const entries = await listAudit(services.store.db, account.contractNumber, page)
+    return { items: entries.map(({ atMs, ...rest }) => ({ at: timeText(atMs), ...rest })) }
+  })
+
+  app.get('/metrics', async (request, reply) => {
+    assertOperator(request.account!)
     return reply.type('text/plain; version=0.0.4').send(await services.metrics.text())
   })
 }

@@ -1,0 +1,423 @@
+import { createHash } from 'node:crypto'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { type TSchema, Type } from 'typebox'
+import { WeirError } from '../../model/errors.ts'
+import { type Account, createUser } from '../../store/accounts.ts'
+import {
+  deleteGroup,
+  findGroup,
+  findMember,
+  type Group,
+  groupUsers,
+  insertGroup,
+  joinGroup,
+  leaveGroup,
+  listGroups,
+  listMembers,
+  listShares,
+  type Member,
+  removeMember,
+  type Share,
+  setRole,
+  share,
+  unshare,
+  updateGroup,
+  updateUser,
+} from '../../store/members.ts'
+import { recordDoneRequest } from '../../store/requests.ts'
+import { findByIds } from '../../store/resources.ts'
+import { hashPassword } from '../../store/secrets.ts'
+import type { Change } from '../../store/store.ts'
+import { API_BASE, type Services } from '../app.ts'
+import { assertAdministrator, notFound } from '../caller.ts'
+import { renderCollection } from '../listing.ts'
+import { parseQuery, type Query } from '../query.ts'
+import { wireDate } from '../render.ts'
+import { requestLineOf, statusUrl } from './inventory.ts'
+
+const text = Type.String({ minLength: 1, maxLength: 200 })
+const password = Type.String({ minLength: 8, maxLength: 200 })
+const email = Type.Unsafe<string>({ type: 'string', pattern: '^[^\\s@:]{1,100}@[^\\s@:]{1,150}$' })
+
+const UserProperties = {
+  firstname: text,
+  lastname: text,
+  email,
+  administrator: Type.Optional(Type.Boolean()),
+  forceSecAuth: Type.Optional(Type.Boolean()),
+  secAuthActive: Type.Optional(Type.Boolean()),
+  active: Type.Optional(Type.Boolean()),
+}
+const NewUser = envelope(Type.Object({ ...UserProperties, password }, { additionalProperties: false }))
+const ChangedUser = envelope(
+  Type.Object({ ...UserProperties, password: Type.Optional(password) }, { additionalProperties: false }),
+)
+
+/** As the Cloud API names them; Weir looks at three, and keeps the others for clients that set them all. */
+const PRIVILEGES = [
+  'createDataCenter',
+  'createSnapshot',
+  'reserveIp',
+  'accessActivityLog',
+  'createPcc',
+  's3Privilege',
+  'createBackupUnit',
+  'createInternetAccess',
+  'createK8sCluster',
+  'createFlowLog',
+  'accessAndManageMonitoring',
+  'accessAndManageCertificates',
+  'manageDBaaS',
+  'accessAndManageDns',
+  'manageRegistry',
+  'manageDataplatform',
+  'accessAndManageLogging',
+  'accessAndManageCdn',
+  'accessAndManageVpn',
+  'accessAndManageApiGateway',
+  'accessAndManageKaas',
+  'accessAndManageNetworkFileStorage',
+  'accessAndManageAiModelHub',
+  'accessAndManageIamResources',
+  'createNetworkSecurityGroups',
+] as const
+
+const privileges = Object.fromEntries(PRIVILEGES.map((it) => [it, Type.Optional(Type.Boolean())]))
+const GroupBody = envelope(Type.Object({ name: text, ...privileges }, { additionalProperties: false }))
+const ShareBody = envelope(
+  Type.Object({
+    editPrivilege: Type.Optional(Type.Boolean()),
+    sharePrivilege: Type.Optional(Type.Boolean()),
+  }),
+)
+const UserReference = Type.Object({ id: text })
+
+function envelope(properties: TSchema): TSchema {
+  return Type.Object({ properties })
+}
+
+interface UserBody {
+  properties: {
+    firstname: string
+    lastname: string
+    email: string
+    administrator?: boolean
+    active?: boolean
+    password?: string
+  }
+}
+
+/** Users, groups and shares of a contract, for its owner and administrators. */
+export async function umRoutes(app: FastifyInstance, services: Services): Promise<void> {
+  await app.register(async (um) => {
+    um.addHook('onRequest', async (request) => assertAdministrator(request.account!))
+    addUsers(um, services)
+    addGroups(um, services)
+    addGroupUsers(um, services)
+    addShares(um, services)
+  })
+}
+
+function addUsers(app: FastifyInstance, services: Services): void {
+  const { store } = services
+  const path = `${API_BASE}/um/users`
+  const found = async (request: FastifyRequest): Promise<Member> => {
+    const { userId } = request.params as { userId: string }
+    const member = await findMember(store.db, request.account!.contractNumber, userId)
+    if (member === undefined) throw notFound()
+    return member
+  }
+  app.get(path, async (request) => {
+    const members = await listMembers(store.db, request.account!.contractNumber)
+    return collectionOf(services, request, '/um/users', members, (base, it, full) =>
+      renderUser(base, it, full),
+    )
+  })
+  app.get(`${path}/:userId`, async (request) =>
+    renderUser(services.base(request), await found(request), true),
+  )
+  app.post(path, { schema: { body: NewUser } }, async (request, reply) => {
+    const {
+      firstname,
+      lastname,
+      email: address,
+      administrator,
+      password: secret,
+    } = (request.body as UserBody).properties
+    const { contractNumber } = request.account!
+    const passwordHash = await hashPassword(secret!)
+    return accept(services, request, reply, async (change) => {
+      const role = administrator === true ? 'admin' : 'member'
+      const names = { firstName: firstname, lastName: lastname }
+      const user = { email: address, passwordHash, ...names, operator: false, contractNumber, role } as const
+      const id = await createUser(change, user)
+      return renderUser(services.base(request), (await findMember(change.tx, contractNumber, id))!, true)
+    })
+  })
+  app.put(`${path}/:userId`, { schema: { body: ChangedUser } }, async (request, reply) => {
+    const member = await found(request)
+    assertNotAbove(request.account!, member)
+    const { properties } = request.body as UserBody
+    const hash = properties.password === undefined ? undefined : await hashPassword(properties.password)
+    return accept(services, request, reply, (change) => {
+      return changeUser(change, services.base(request), request.account!, member, properties, hash)
+    })
+  })
+  app.delete(`${path}/:userId`, async (request, reply) => {
+    const member = await found(request)
+    if (member.role === 'owner') throw new WeirError('WEIR_FORBIDDEN', 'the owner of a contract stays')
+    assertNotAbove(request.account!, member)
+    return accept(services, request, reply, async (change) => {
+      await removeMember(change, request.account!.contractNumber, member.id)
+      return { ...reference(services.base(request), 'user', `/um/users/${member.id}`), gone: true }
+    })
+  })
+}
+
+/** An administrator of a contract must not get at the operator or the owner. */
+function assertNotAbove(account: Account, member: Member): void {
+  if (account.operator || account.userId === member.id) return
+  if (member.operator === 1 || (member.role === 'owner' && account.role !== 'owner')) {
+    throw new WeirError('WEIR_FORBIDDEN', 'this user can only be changed by itself')
+  }
+}
+
+async function changeUser(
+  change: Change,
+  base: string,
+  account: Account,
+  member: Member,
+  properties: UserBody['properties'],
+  passwordHash: string | undefined,
+): Promise<Rendered> {
+  const { contractNumber } = account
+  const { firstname, lastname, email: address, administrator, active } = properties
+  await updateUser(change, member.id, {
+    first_name: firstname,
+    last_name: lastname,
+    email: address,
+    ...(active === undefined ? {} : { active: active ? 1 : 0 }),
+    ...(passwordHash === undefined ? {} : { password_hash: passwordHash }),
+  })
+  if (administrator !== undefined && member.role !== 'owner') {
+    await setRole(change, { contractNumber, userId: member.id, role: administrator ? 'admin' : 'member' })
+  }
+  return renderUser(base, (await findMember(change.tx, contractNumber, member.id))!, true)
+}
+
+function addGroups(app: FastifyInstance, services: Services): void {
+  const { store } = services
+  const path = `${API_BASE}/um/groups`
+  app.get(path, async (request) => {
+    const groups = await listGroups(store.db, request.account!.contractNumber)
+    return collectionOf(services, request, '/um/groups', groups, (base, it, full) =>
+      renderGroup(base, it, full),
+    )
+  })
+  app.get(`${path}/:groupId`, async (request) => {
+    return renderGroup(services.base(request), await groupOf(services, request), true)
+  })
+  app.post(path, { schema: { body: GroupBody } }, async (request, reply) => {
+    const { name, ...given } = (request.body as { properties: { name: string } }).properties
+    const { contractNumber } = request.account!
+    return accept(services, request, reply, async (change) => {
+      const group = await insertGroup(change, { contractNumber, name, privileges: given })
+      return renderGroup(services.base(request), group, true)
+    })
+  })
+  app.put(`${path}/:groupId`, { schema: { body: GroupBody } }, async (request, reply) => {
+    const { name, ...given } = (request.body as { properties: { name: string } }).properties
+    const group = await groupOf(services, request)
+    return accept(services, request, reply, async (change) => {
+      await updateGroup(change, group.id, { name, privileges: given })
+      const fresh = await findGroup(change.tx, group.contract_number, group.id)
+      return renderGroup(services.base(request), fresh!, true)
+    })
+  })
+  app.delete(`${path}/:groupId`, async (request, reply) => {
+    const group = await groupOf(services, request)
+    return accept(services, request, reply, async (change) => {
+      await deleteGroup(change, group.id)
+      return { ...renderGroup(services.base(request), group, false), gone: true }
+    })
+  })
+}
+
+async function groupOf({ store }: Services, request: FastifyRequest): Promise<Group> {
+  const { groupId } = request.params as { groupId: string }
+  const group = await findGroup(store.db, request.account!.contractNumber, groupId)
+  if (group === undefined) throw notFound()
+  return group
+}
+
+function addGroupUsers(app: FastifyInstance, services: Services): void {
+  const { store } = services
+  const path = `${API_BASE}/um/groups/:groupId/users`
+  app.get(path, async (request) => {
+    const group = await groupOf(services, request)
+    const ids = await groupUsers(store.db, group.id)
+    const members = (await listMembers(store.db, group.contract_number)).filter((it) => ids.includes(it.id))
+    const place = `/um/groups/${group.id}/users`
+    return collectionOf(services, request, place, members, (base, it, full) => renderUser(base, it, full))
+  })
+  app.post(path, { schema: { body: UserReference } }, async (request, reply) => {
+    const group = await groupOf(services, request)
+    const { id } = request.body as { id: string }
+    const member = await findMember(store.db, group.contract_number, id)
+    if (member === undefined) throw notFound()
+    return accept(services, request, reply, async (change) => {
+      await joinGroup(change, group.id, id)
+      return renderUser(services.base(request), member, true)
+    })
+  })
+  app.delete(`${path}/:userId`, async (request, reply) => {
+    const group = await groupOf(services, request)
+    const { userId } = request.params as { userId: string }
+    return accept(services, request, reply, async (change) => {
+      if (!(await leaveGroup(change, group.id, userId))) throw notFound()
+      return { ...reference(services.base(request), 'user', `/um/users/${userId}`), gone: true }
+    })
+  })
+}
+
+function addShares(app: FastifyInstance, services: Services): void {
+  const { store } = services
+  const path = `${API_BASE}/um/groups/:groupId/shares`
+  const sharesOf = async (request: FastifyRequest) => {
+    const group = await groupOf(services, request)
+    return { group, shares: await listShares(store.db, group.id) }
+  }
+  app.get(path, async (request) => {
+    const { group, shares } = await sharesOf(request)
+    const place = `/um/groups/${group.id}/shares`
+    return collectionOf(services, request, place, shares, (base, it, full) =>
+      renderShare(base, group, it, full),
+    )
+  })
+  app.get(`${path}/:resourceId`, async (request) => {
+    const { group, shares } = await sharesOf(request)
+    const { resourceId } = request.params as { resourceId: string }
+    const found = shares.find((it) => it.resource_id === resourceId)
+    if (found === undefined) throw notFound()
+    return renderShare(services.base(request), group, found, true)
+  })
+  const put = async (request: FastifyRequest, reply: FastifyReply) => {
+    const group = await groupOf(services, request)
+    const { resourceId } = request.params as { resourceId: string }
+    const [resource] = await findByIds(store.db, [resourceId])
+    const isShareable = resource?.contract_number === group.contract_number && resource.type === 'datacenter'
+    if (!isShareable) throw notFound() // What hangs in a data center is shared with it.
+    const { editPrivilege } = (request.body as { properties: { editPrivilege?: boolean } }).properties
+    return accept(services, request, reply, async (change) => {
+      const mayEdit = editPrivilege === true
+      await share(change, { groupId: group.id, resourceId, mayEdit })
+      const row = {
+        resource_id: resourceId,
+        may_edit: mayEdit ? 1 : 0,
+        type: resource.type,
+        path: resource.path,
+      }
+      return renderShare(services.base(request), group, row, true)
+    })
+  }
+  app.post(`${path}/:resourceId`, { schema: { body: ShareBody } }, put)
+  app.put(`${path}/:resourceId`, { schema: { body: ShareBody } }, put)
+  app.delete(`${path}/:resourceId`, async (request, reply) => {
+    const group = await groupOf(services, request)
+    const { resourceId } = request.params as { resourceId: string }
+    return accept(services, request, reply, async (change) => {
+      if (!(await unshare(change, group.id, resourceId))) throw notFound()
+      const href = `/um/groups/${group.id}/shares/${resourceId}`
+      return { ...reference(services.base(request), 'resource', href), gone: true }
+    })
+  })
+}
+
+type Rendered = Record<string, unknown> & { id: string; type: string; href: string; gone?: boolean }
+
+/** Does the change, and answers as for every other mutation; it is done before the client can ask. */
+async function accept(
+  services: Services,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  work: (change: Change) => Promise<Rendered>,
+): Promise<FastifyReply> {
+  const account = request.account!
+  const { rendered, requestId } = await services.store.change(async (change) => {
+    const rendered = await work(change)
+    const path = rendered.href.slice(services.base(request).length)
+    const requestId = await recordDoneRequest(change, account, {
+      ...withoutPassword(requestLineOf(services, request)),
+      contractNumber: account.contractNumber,
+      target: { id: rendered.id, type: rendered.type, path },
+    })
+    return { rendered, requestId }
+  })
+  reply.code(202).header('location', statusUrl(services, request, requestId))
+  return rendered.gone === true ? reply.send() : reply.send(rendered)
+}
+
+/** What is kept for `/requests` must not hold a secret. */
+function withoutPassword<T extends { body: string }>(line: T): T {
+  return line.body.includes('password') ? { ...line, body: '' } : line
+}
+
+function collectionOf<T>(
+  services: Services,
+  request: FastifyRequest,
+  path: string,
+  rows: T[],
+  render: (base: string, row: T, full: boolean) => Rendered,
+): Record<string, unknown> {
+  const query: Query = parseQuery(request.query)
+  const base = services.base(request)
+  const items = rows
+    .slice(query.offset, query.offset + query.limit)
+    .map((it) => render(base, it, query.depth > 0))
+  const frame = { id: path.slice('/um/'.length), href: `${base}${path}`, url: request.url }
+  return renderCollection(frame, items, { offset: query.offset, limit: query.limit, total: rows.length })
+}
+
+function reference(base: string, type: string, path: string): Rendered {
+  return { id: path.slice(path.lastIndexOf('/') + 1), type, href: `${base}${path}` }
+}
+
+function renderUser(base: string, it: Member, full: boolean): Rendered {
+  const user = reference(base, 'user', `/um/users/${it.id}`)
+  if (!full) return user
+  const properties = {
+    firstname: it.first_name,
+    lastname: it.last_name,
+    email: it.email,
+    administrator: it.role !== 'member',
+    forceSecAuth: false,
+    secAuthActive: false,
+    active: it.active === 1,
+  }
+  return { ...user, metadata: { etag: etagOf(properties), createdDate: wireDate(it.created_at) }, properties }
+}
+
+function renderGroup(base: string, it: Group, full: boolean): Rendered {
+  const group = reference(base, 'group', `/um/groups/${it.id}`)
+  if (!full) return group
+  const given = JSON.parse(it.privileges) as Record<string, boolean>
+  const flags = Object.fromEntries(PRIVILEGES.map((name) => [name, given[name] === true]))
+  const entity = (name: string) => ({
+    [name]: { id: `${it.id}/${name}`, type: 'collection', href: `${group.href}/${name}` },
+  })
+  return {
+    ...group,
+    properties: { name: it.name, ...flags },
+    entities: { ...entity('users'), ...entity('shares') },
+  }
+}
+
+function renderShare(base: string, group: Group, it: Share, full: boolean): Rendered {
+  const found = reference(base, 'resource', `/um/groups/${group.id}/shares/${it.resource_id}`)
+  if (!full) return found
+  return { ...found, properties: { editPrivilege: it.may_edit === 1, sharePrivilege: false } }
+}
+
+function etagOf(value: unknown): string {
+  return createHash('md5').update(JSON.stringify(value)).digest('hex')
+}

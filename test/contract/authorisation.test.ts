@@ -1,0 +1,513 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { type ControlPlane, startControlPlane } from './support/control-plane.ts'
+import { CALLERS, type Caller, CONTRACT, makeTenants, type Tenants } from './support/tenants.ts'
+
+// Every route × every kind of caller. A new route fails this until it is in the table.
+
+/** What each caller must see: a status, or `ok` for anything that is no refusal. */
+type Expectation = Partial<Record<Caller, number | 'ok'>>
+interface Rule {
+  expect: Expectation
+  /** Makes a target that this one call may spoil. */
+  target: (tenants: Tenants) => Promise<{ path: string; body?: unknown }>
+}
+
+const USERS = ['stranger', 'outsider', 'reader', 'editor', 'admin', 'owner', 'operator'] as const
+const REFUSED: Expectation = { nobody: 401, agent: 401, expired: 401, revoked: 401 }
+const forUsers = (it: Expectation): Expectation => ({ ...REFUSED, ...it })
+const all = (outcome: number | 'ok'): Expectation =>
+  Object.fromEntries(USERS.map((caller) => [caller, outcome]))
+
+const ANY_USER = forUsers(all('ok'))
+const ADMINISTRATORS = forUsers({ ...all('ok'), outsider: 403, reader: 403, editor: 403 })
+/** Of one contract, by id: the stranger is an administrator too, but not of this one. */
+const OWN_ADMINISTRATORS = { ...ADMINISTRATORS, stranger: 404 }
+const OPERATOR = forUsers({ ...all(403), operator: 'ok' })
+const READERS = forUsers({ ...all('ok'), stranger: 404, outsider: 404 })
+const EDITORS = forUsers({ ...READERS, reader: 403 })
+const AGENT: Expectation = { ...all(401), nobody: 401, expired: 401, revoked: 401, agent: 'ok' }
+const EVERYBODY: Expectation = Object.fromEntries(CALLERS.map((caller) => [caller, 'ok']))
+
+const FLOW_LOG = {
+  properties: { name: 'a', action: 'ALL', direction: 'INGRESS', bucket: 'tenant-logs/x' },
+}
+const BALANCER = { properties: { name: 'x', listenerLan: 1, targetLan: 2 } }
+const BODIES: Record<string, { properties: Record<string, unknown> }> = {
+  datacenters: { properties: { name: 'x', location: 'x' } },
+  servers: { properties: { name: 'x', cores: 1, ram: 1024 } },
+  nics: { properties: { name: 'x', lan: 1 } },
+  lans: { properties: { name: 'x' } },
+  natgateways: { properties: { name: 'x', publicIps: [] } },
+  networkloadbalancers: BALANCER,
+  applicationloadbalancers: BALANCER,
+  flowlogs: FLOW_LOG,
+}
+
+/** `/datacenters/:datacenterId/servers` and so on: the inventory's collections. */
+const PLACES = [
+  ['datacenters'],
+  ['datacenters', 'servers'],
+  ['datacenters', 'servers', 'nics'],
+  ['datacenters', 'servers', 'nics', 'flowlogs'],
+  ['datacenters', 'lans'],
+  ...['natgateways', 'networkloadbalancers', 'applicationloadbalancers'].flatMap((it) => [
+    ['datacenters', it],
+    ['datacenters', it, 'flowlogs'],
+  ]),
+]
+
+/** Makes the resources that a place needs, below the shared data center. */
+async function make(tenants: Tenants, place: readonly string[]): Promise<string> {
+  let path = ''
+  for (const collection of place) {
+    if (collection === 'datacenters') path = `/datacenters/${tenants.datacenterId}`
+    else path = await createdPath(tenants, `${path}/${collection}`, BODIES[collection])
+  }
+  return path
+}
+
+async function createdPath(tenants: Tenants, collection: string, body: unknown): Promise<string> {
+  const { body: made } = await tenants.call('POST', collection, body)
+  return `${collection}/${made.id}`
+}
+
+function inventoryRules(): Record<string, Rule> {
+  const rules: Record<string, Rule> = {}
+  for (const place of PLACES) {
+    const url = urlOf(place)
+    const last = place.at(-1)!
+    const isRoot = place.length === 1
+    const parent = (tenants: Tenants) => make(tenants, place.slice(0, -1))
+    const item = async (tenants: Tenants) => ({ path: await make(tenants, place) })
+    // To end the life of the shared data center would end the test: another one is made, which nobody shares.
+    const spare = async (tenants: Tenants) =>
+      isRoot ? { path: await createdPath(tenants, '/datacenters', BODIES['datacenters']) } : item(tenants)
+    const deleters = isRoot ? { ...EDITORS, reader: 404, editor: 404 } : EDITORS
+    rules[`GET ${url.collection}`] = {
+      expect: isRoot ? ANY_USER : READERS,
+      target: async (tenants) => ({ path: isRoot ? '/datacenters' : `${await parent(tenants)}/${last}` }),
+    }
+    rules[`POST ${url.collection}`] = {
+      expect: isRoot ? { ...ANY_USER, outsider: 403, reader: 403 } : EDITORS,
+      target: async (tenants) => ({ path: `${await parent(tenants)}/${last}`, body: BODIES[last] }),
+    }
+    rules[`GET ${url.item}`] = { expect: READERS, target: item }
+    rules[`PATCH ${url.item}`] = {
+      expect: EDITORS,
+      target: async (tenants) => ({ ...(await item(tenants)), body: { name: 'y' } }),
+    }
+    rules[`PUT ${url.item}`] = {
+      expect: EDITORS,
+      target: async (tenants) => ({ ...(await item(tenants)), body: BODIES[last] }),
+    }
+    rules[`DELETE ${url.item}`] = { expect: deleters, target: spare }
+  }
+  return rules
+}
+
+const PARAMETERS: Record<string, string> = {
+  datacenters: 'datacenterId',
+  servers: 'serverId',
+  nics: 'nicId',
+  lans: 'lanId',
+  natgateways: 'natGatewayId',
+  networkloadbalancers: 'networkLoadBalancerId',
+  applicationloadbalancers: 'applicationLoadBalancerId',
+  flowlogs: 'flowLogId',
+}
+
+function urlOf(place: readonly string[]): { collection: string; item: string } {
+  const items = place.map((it) => `${it}/:${PARAMETERS[it]}`)
+  const collection = `/cloudapi/v6/${[...items.slice(0, -1), place.at(-1)].join('/')}`
+  return { collection, item: `${collection}/:${PARAMETERS[place.at(-1)!]}` }
+}
+
+const at = (path: string, body?: unknown) => async () => ({ path, body })
+const NEW_USER = () => ({
+  properties: {
+    firstname: 'x',
+    lastname: 'y',
+    email: `${crypto.randomUUID()}@example.org`,
+    password: 'a long password',
+  },
+})
+const NEW_GROUP = { properties: { name: 'g', createFlowLog: true } }
+const SHARE = { properties: { editPrivilege: true } }
+
+const newUser = async (tenants: Tenants) => {
+  const { body } = await tenants.call('POST', '/um/users', NEW_USER())
+  return body.id as string
+}
+const newGroup = async (tenants: Tenants) => {
+  const { body } = await tenants.call('POST', '/um/groups', NEW_GROUP)
+  return `/um/groups/${body.id}`
+}
+
+function userRules(): Record<string, Rule> {
+  const users = '/cloudapi/v6/um/users'
+  const groups = '/cloudapi/v6/um/groups'
+  return {
+    [`GET ${users}`]: { expect: ADMINISTRATORS, target: at('/um/users') },
+    [`POST ${users}`]: {
+      expect: ADMINISTRATORS,
+      target: async () => ({ path: '/um/users', body: NEW_USER() }),
+    },
+    [`GET ${users}/:userId`]: {
+      expect: OWN_ADMINISTRATORS,
+      target: async (tenants) => ({ path: `/um/users/${tenants.userIds.reader}` }),
+    },
+    [`PUT ${users}/:userId`]: {
+      expect: OWN_ADMINISTRATORS,
+      target: async (tenants) => ({ path: `/um/users/${await newUser(tenants)}`, body: NEW_USER() }),
+    },
+    [`DELETE ${users}/:userId`]: {
+      expect: OWN_ADMINISTRATORS,
+      target: async (tenants) => ({ path: `/um/users/${await newUser(tenants)}` }),
+    },
+    [`GET ${groups}`]: { expect: ADMINISTRATORS, target: at('/um/groups') },
+    [`POST ${groups}`]: { expect: ADMINISTRATORS, target: at('/um/groups', NEW_GROUP) },
+    ...Object.fromEntries(
+      ['GET', 'PUT', 'DELETE'].map((method) => [
+        `${method} ${groups}/:groupId`,
+        {
+          expect: OWN_ADMINISTRATORS,
+          target: async (tenants: Tenants) => ({
+            path: await newGroup(tenants),
+            body: method === 'PUT' ? NEW_GROUP : undefined,
+          }),
+        },
+      ]),
+    ),
+    ...membershipRules(groups),
+  }
+}
+
+function membershipRules(groups: string): Record<string, Rule> {
+  const expect = OWN_ADMINISTRATORS
+  const withUser = async (tenants: Tenants) => {
+    const group = await newGroup(tenants)
+    const id = await newUser(tenants)
+    await tenants.call('POST', `${group}/users`, { id })
+    return `${group}/users/${id}`
+  }
+  const withShare = async (tenants: Tenants) => {
+    const path = `${await newGroup(tenants)}/shares/${tenants.datacenterId}`
+    await tenants.call('POST', path, SHARE)
+    return path
+  }
+  const rule = (target: Rule['target']): Rule => ({ expect, target })
+  const share = rule(async (tenants) => ({ path: await withShare(tenants), body: SHARE }))
+  return {
+    [`GET ${groups}/:groupId/users`]: rule(async (tenants) => ({ path: `${await newGroup(tenants)}/users` })),
+    [`POST ${groups}/:groupId/users`]: rule(async (tenants) => ({
+      path: `${await newGroup(tenants)}/users`,
+      body: { id: tenants.userIds.reader },
+    })),
+    [`DELETE ${groups}/:groupId/users/:userId`]: rule(async (tenants) => ({ path: await withUser(tenants) })),
+    [`GET ${groups}/:groupId/shares`]: rule(async (tenants) => ({
+      path: `${await newGroup(tenants)}/shares`,
+    })),
+    [`GET ${groups}/:groupId/shares/:resourceId`]: rule(async (tenants) => ({
+      path: await withShare(tenants),
+    })),
+    [`POST ${groups}/:groupId/shares/:resourceId`]: share,
+    [`PUT ${groups}/:groupId/shares/:resourceId`]: share,
+    [`DELETE ${groups}/:groupId/shares/:resourceId`]: rule(async (tenants) => ({
+      path: await withShare(tenants),
+    })),
+  }
+}
+
+async function someRequest(tenants: Tenants): Promise<string> {
+  const { headers } = await tenants.call('PATCH', `/datacenters/${tenants.datacenterId}`, { name: 'dc' })
+  return /requests\/([^/]+)/.exec(headers.get('location')!)![1]!
+}
+
+/** Members see the requests that they made, and this one is the operator's. */
+const REQUEST = forUsers({ ...all(404), admin: 'ok', owner: 'ok', operator: 'ok' })
+const REPORT = {
+  protocol: 1,
+  agentVersion: '1',
+  startedAt: '2026-01-01T00:00:00Z',
+  assignmentsVersion: '0',
+  points: [],
+  health: {},
+}
+
+/** Of a bucket that belongs to the contract. */
+const BUCKET_READERS = { ...OWN_ADMINISTRATORS }
+
+function otherRules(): Record<string, Rule> {
+  const api = '/cloudapi/v6'
+  const nobodyButAgents = (path: string, body?: unknown): Rule => ({ expect: AGENT, target: at(path, body) })
+  return {
+    [`GET ${api}`]: { expect: ANY_USER, target: at('') },
+    [`GET ${api}/contracts`]: { expect: ANY_USER, target: at('/contracts') },
+    [`GET ${api}/datacenters/:datacenterId/lans/:lanId/nics`]: {
+      expect: READERS,
+      target: async (tenants) => ({ path: `${await make(tenants, ['datacenters', 'lans'])}/nics` }),
+    },
+    [`GET ${api}/requests`]: { expect: ANY_USER, target: at('/requests') },
+    [`GET ${api}/requests/:requestId`]: {
+      expect: REQUEST,
+      target: async (tenants) => ({ path: `/requests/${await someRequest(tenants)}` }),
+    },
+    [`GET ${api}/requests/:requestId/status`]: {
+      expect: REQUEST,
+      target: async (tenants) => ({ path: `/requests/${await someRequest(tenants)}/status` }),
+    },
+    'GET /auth/v1/tokens/generate': { expect: ANY_USER, target: at('/auth/v1/tokens/generate') },
+    'GET /auth/v1/tokens': { expect: ANY_USER, target: at('/auth/v1/tokens') },
+    'DELETE /auth/v1/tokens/:tokenId': {
+      expect: forUsers(all(404)),
+      target: at('/auth/v1/tokens/another-users'),
+    },
+    'GET /openapi.json': { expect: ANY_USER, target: at('/openapi.json') },
+    'GET /metrics': { expect: OPERATOR, target: at('/metrics') },
+    'GET /healthz': { expect: EVERYBODY, target: at('/healthz') },
+    'GET /weir/v1/status': { expect: ADMINISTRATORS, target: at('/weir/v1/status') },
+    'GET /weir/v1/audit': { expect: { ...ADMINISTRATORS, editor: 'ok' }, target: at('/weir/v1/audit') },
+    'GET /weir/v1/flowlogs/:flowLogId': {
+      expect: READERS,
+      target: async (tenants) => {
+        const path = await make(tenants, ['datacenters', 'servers', 'nics', 'flowlogs'])
+        return { path: `/weir/v1/flowlogs/${path.split('/').at(-1)}` }
+      },
+    },
+    'GET /weir/v1/buckets': { expect: ANY_USER, target: at('/weir/v1/buckets') },
+    'POST /weir/v1/buckets': {
+      expect: ADMINISTRATORS,
+      target: async () => ({ path: '/weir/v1/buckets', body: { name: `b-${crypto.randomUUID()}` } }),
+    },
+    'GET /weir/v1/objects': { expect: BUCKET_READERS, target: at('/weir/v1/objects?bucket=tenant-logs') },
+    'GET /weir/v1/objects/content': {
+      expect: forUsers({ ...all(404), outsider: 403, reader: 403, editor: 403 }),
+      target: at('/weir/v1/objects/content?bucket=tenant-logs&name=no-1.log.gz'),
+    },
+    'POST /weir/v1/contracts': {
+      expect: OPERATOR,
+      target: async () => ({
+        path: '/weir/v1/contracts',
+        body: {
+          name: 'x',
+          owner: { email: `${crypto.randomUUID()}@example.org`, password: 'a long password' },
+        },
+      }),
+    },
+    'POST /weir/v1/enrolments': { expect: OPERATOR, target: at('/weir/v1/enrolments', { host: 'host-3' }) },
+    'DELETE /weir/v1/agents/:host': { expect: OPERATOR, target: at('/weir/v1/agents/host-3') },
+    'POST /weir/v1/session': {
+      // Signing in is for pages of the console itself: others are turned away before their password is looked at.
+      expect: Object.fromEntries(CALLERS.map((caller) => [caller, 403])),
+      target: at('/weir/v1/session', { username: 'nobody@example.org', password: 'wrong' }),
+    },
+    'GET /weir/v1/session': { expect: ANY_USER, target: at('/weir/v1/session') },
+    'DELETE /weir/v1/session': { expect: ANY_USER, target: at('/weir/v1/session') },
+    'GET /agent/v1/assignments': nobodyButAgents('/agent/v1/assignments'),
+    'POST /agent/v1/report': nobodyButAgents('/agent/v1/report', REPORT),
+    'POST /agent/v1/uploads': {
+      // A host that does not carry the flow log is refused, but it got as far as to be asked for it.
+      expect: { ...AGENT, agent: 403 },
+      target: at('/agent/v1/uploads', {
+        segmentId: 's',
+        flowLogIds: [crypto.randomUUID()],
+        windowStartS: 1,
+        size: 1,
+        sha256: '0'.repeat(64),
+        records: 1,
+      }),
+    },
+    'POST /agent/v1/uploads/:segmentId/acknowledge': {
+      expect: { ...AGENT, agent: 404 },
+      target: at('/agent/v1/uploads/unknown/acknowledge'),
+    },
+    'POST /agent/v1/enroll': {
+      expect: Object.fromEntries(CALLERS.map((caller) => [caller, 401])),
+      target: at('/agent/v1/enroll', { code: 'no such code' }),
+    },
+    'PUT /buckets/*': {
+      expect: Object.fromEntries(CALLERS.map((caller) => [caller, 403])),
+      target: at('/buckets/tenant-logs/x-1.log.gz'),
+    },
+  }
+}
+
+const RULES: Record<string, Rule> = { ...inventoryRules(), ...userRules(), ...otherRules() }
+
+function routesOf(weir: ControlPlane): string[] {
+  const routes = weir.app.routeTable.filter(({ method }) => method !== 'HEAD')
+  return [...new Set(routes.map(({ method, url }) => `${method} ${url}`))].sort()
+}
+
+test('every route is in the authorisation table, and nothing else is', async () => {
+  await using weir = await startControlPlane()
+
+  assert.deepEqual(Object.keys(RULES).sort(), routesOf(weir))
+})
+
+test('every route lets in whom it should, and nobody else', async () => {
+  await using weir = await startControlPlane({ attachGraceMs: 0 })
+  const tenants = await makeTenants(weir)
+  const faults: string[] = []
+
+  for (const [route, { expect, target }] of Object.entries(RULES)) {
+    const [method = ''] = route.split(' ')
+    for (const caller of CALLERS) {
+      const { path, body } = await target(tenants)
+      const authorization = tenants.authorization[caller]
+      const status = await statusOf(weir, {
+        method,
+        path,
+        body,
+        authorization,
+        isOperator: caller === 'operator',
+      })
+      const wanted = expect[caller]
+      const isRight = wanted === 'ok' ? status < 400 : status === wanted
+      if (!isRight) faults.push(`${route} for ${caller}: ${status} instead of ${wanted}`)
+    }
+  }
+
+  assert.deepEqual(faults, [])
+})
+
+async function statusOf(
+  weir: ControlPlane,
+  it: { method: string; path: string; body: unknown; authorization: string | undefined; isOperator: boolean },
+): Promise<number> {
+  const isOutside = /^\/(agent|weir|auth|buckets|healthz|metrics|openapi)/.test(it.path)
+  const response = await fetch(`${isOutside ? weir.origin : weir.base}${it.path}`, {
+    method: it.method,
+    headers: {
+      ...(it.authorization === undefined ? {} : { authorization: it.authorization }),
+      ...(it.isOperator ? { 'x-contract-number': String(CONTRACT) } : {}),
+      ...(it.body === undefined ? {} : { 'content-type': 'application/json' }),
+    },
+    ...(it.body === undefined ? {} : { body: JSON.stringify(it.body) }),
+  })
+  await response.arrayBuffer()
+  return response.status
+}
+
+test('lists show what belongs to the caller and nothing else', async () => {
+  await using weir = await startControlPlane()
+  const tenants = await makeTenants(weir)
+  const listed = async (caller: Caller, path: string) => {
+    const headers = { authorization: tenants.authorization[caller]! }
+    const response = await fetch(weir.base + path, { headers })
+    return ((await response.json()) as { items: { id: string }[] }).items.map((it) => it.id)
+  }
+  await tenants.call('POST', '/datacenters', { properties: { name: 'other', location: 'x' } })
+
+  assert.deepEqual(await listed('stranger', '/datacenters'), [])
+  assert.deepEqual(await listed('outsider', '/datacenters'), [])
+  assert.deepEqual(await listed('reader', '/datacenters'), [tenants.datacenterId])
+  assert.equal((await listed('owner', '/datacenters')).length, 2)
+  assert.deepEqual(await listed('stranger', '/requests'), [])
+  assert.deepEqual(await listed('stranger', '/um/groups'), [])
+})
+
+test('only the operator binds interfaces to devices or names their MAC addresses', async () => {
+  await using weir = await startControlPlane()
+  const tenants = await makeTenants(weir)
+  const server = await tenants.call('POST', `/datacenters/${tenants.datacenterId}/servers`, BODIES['servers'])
+  const nics = `/datacenters/${tenants.datacenterId}/servers/${server.body.id}/nics`
+  const binding = { host: 'host-1', device: 'eth0', side: 'own' }
+  const asOwner = (properties: object) =>
+    weir.call(
+      'POST',
+      nics,
+      { properties: { lan: 1, ...properties } },
+      { authorization: tenants.authorization.owner! },
+    )
+
+  const answers = [
+    await asOwner({ binding }),
+    await asOwner({ mac: '02:00:00:00:00:01' }),
+    await asOwner({}),
+    await tenants.call('POST', nics, { properties: { lan: 1, binding, mac: '02:00:00:00:00:09' } }),
+  ]
+
+  assert.deepEqual(
+    answers.map((it) => it.status),
+    [403, 403, 202, 202],
+  )
+})
+
+test('a tenant cannot name the bucket of another', async () => {
+  await using weir = await startControlPlane()
+  const tenants = await makeTenants(weir)
+  const flowLog = { properties: { ...FLOW_LOG.properties, bucket: 'tenant-logs' } }
+
+  const refused = await weir.post(`${weir.nicPath}/flowlogs`, flowLog)
+  const taken = await weir.call(
+    'POST',
+    '/weir/v1/buckets',
+    { name: 'tenant-logs' },
+    { authorization: tenants.authorization.stranger! },
+  )
+
+  assert.equal(refused.status, 422)
+  assert.equal(refused.body.messages[0].errorCode, '200')
+  assert.match(refused.body.messages[0].message, /does not belong to contract/)
+  assert.equal(taken.status, 422)
+})
+
+test('a code enrols its host once; shutting the host out ends its token', async () => {
+  await using weir = await startControlPlane()
+  const { body } = await weir.post('/weir/v1/enrolments', { host: 'host-7' })
+  const enroll = () => weir.call('POST', '/agent/v1/enroll', { code: body.code }, { authorization: '' })
+
+  const first = await enroll()
+  const second = await enroll()
+  const asAgent = () =>
+    weir.call('GET', '/agent/v1/assignments', undefined, { authorization: `Bearer ${first.body.token}` })
+  const before = await asAgent()
+  await weir.call('DELETE', '/weir/v1/agents/host-7')
+  const after = await asAgent()
+
+  assert.deepEqual([first.status, first.body.host, second.status], [201, 'host-7', 401])
+  assert.deepEqual([before.status, after.status], [200, 401])
+})
+
+test('a generated token works until it is revoked', async () => {
+  await using weir = await startControlPlane()
+  const basic = `Basic ${Buffer.from(`${weir.owner.username}:${weir.owner.password}`).toString('base64')}`
+  const { body } = await weir.call('GET', '/auth/v1/tokens/generate', undefined, { authorization: basic })
+  const authorization = `Bearer ${body.token}`
+  const contracts = () => weir.call('GET', '/contracts', undefined, { authorization })
+
+  const before = await contracts()
+  const { body: list } = await weir.get('/auth/v1/tokens')
+  const { href } = list.tokens.find((it: { purpose: string }) => it.purpose === 'generated')
+  await weir.call('DELETE', href)
+  const after = await contracts()
+
+  assert.deepEqual([before.status, after.status], [200, 401])
+  assert.equal(before.body.items[0].properties.contractNumber, weir.owner.contractNumber)
+})
+
+test('the audit log says who changed what, with which outcome, and holds no secrets', async () => {
+  await using weir = await startControlPlane()
+  await weir.call('PATCH', weir.nicPath, { name: 'x' })
+  await weir.call('DELETE', '/datacenters/nothing')
+  const user = { firstname: 'x', lastname: 'y', email: 'x@example.org', password: 'a very secret one' }
+  await weir.post('/um/users', { properties: user })
+
+  let items: { method: string; status: number; email: string; requestId: string | null }[] = []
+  while (items.length < 3) items = (await weir.get('/weir/v1/audit')).body.items // Written in batches.
+
+  assert.deepEqual(
+    items.map((it) => [it.method, it.status]),
+    [
+      ['POST', 202],
+      ['DELETE', 404],
+      ['PATCH', 202],
+    ],
+  )
+  assert.ok(items.every((it) => it.email === weir.owner.username))
+  assert.match(items[2]!.requestId ?? '', /^[0-9a-f-]{36}$/)
+  const requests = await weir.get('/requests?depth=1')
+  assert.doesNotMatch(JSON.stringify([items, requests.body]), /a very secret one/)
+})
