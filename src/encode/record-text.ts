@@ -39,8 +39,8 @@ export class RecordContext {
 }
 
 /** True for what can stand in a record's account or interface field. */
-export function isRecordField(text: string): boolean {
-  return isField(text, ACCOUNT_SIZE_MAX)
+export function isRecordField(field: 'account' | 'interface', text: string): boolean {
+  return isField(text, field === 'account' ? ACCOUNT_SIZE_MAX : INTERFACE_SIZE_MAX)
 }
 
 function isField(text: string, sizeMax: number): boolean {

@@ -191,6 +191,35 @@ export function formatRecord(record: FlowLogRecord): string {
   return `${record.version} ${accountId} ${interfaceId} ${flow} ${counters} ${outcome}`
 }
 
+/** Reads a flow row; the record's version, account and interface are those of the context. */
+export function rowToRecord(
+  context: { accountId: string; interfaceId: string },
+  rows: Uint8Array,
+  at: number,
+): FlowLogRecord {
+  const view = new DataView(rows.buffer, rows.byteOffset + at, ROW_SIZE)
+  const attributes = view.getUint8(ROW.attributes)
+  const isSkipped = (attributes & ROW_SKIPPED) !== 0
+  const size = (attributes & ROW_IPV6) !== 0 ? 16 : 4
+  const address = (field: number): string => formatAddress(rows.subarray(at + field, at + field + size))
+  return {
+    version: 2,
+    accountId: context.accountId,
+    interfaceId: context.interfaceId,
+    srcaddr: isSkipped ? undefined : address(ROW.source),
+    dstaddr: isSkipped ? undefined : address(ROW.destination),
+    srcport: isSkipped ? undefined : view.getUint16(ROW.sourcePort, true),
+    dstport: isSkipped ? undefined : view.getUint16(ROW.destinationPort, true),
+    protocol: isSkipped ? undefined : view.getUint8(ROW.protocol),
+    packets: view.getBigUint64(ROW.packets, true),
+    bytes: view.getBigUint64(ROW.octets, true),
+    start: view.getUint32(ROW.startS, true),
+    end: view.getUint32(ROW.endS, true),
+    action: isSkipped ? undefined : (attributes & ROW_REJECT) !== 0 ? 'REJECT' : 'ACCEPT',
+    logStatus: isSkipped ? 'SKIPDATA' : 'OK',
+  }
+}
+
 /** Writes a record as a flow row, so that it can go through the codecs again. */
 export function recordToRow(record: FlowLogRecord, rows: Uint8Array, at: number): void {
   assert(at + ROW_SIZE <= rows.length)

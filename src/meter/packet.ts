@@ -40,8 +40,9 @@ export const PARSED = {
   fragment: 13,
   fragmentId: 14,
   fragmentProtocol: 15, // The protocol that all fragments of the packet name: part of their key.
+  payload: 16, // Where what the IP headers carry begins, counted from the packet's first byte.
 } as const
-export const PARSED_WORDS = 16
+export const PARSED_WORDS = 17
 
 const ETHER_IPV4 = 0x0800
 const ETHER_IPV6 = 0x86dd
@@ -88,8 +89,8 @@ export function parsePacket(
   const outcome = ip + headerSize > end ? OUTCOME.unreadable : isIpv6 ? OUTCOME.ipv6 : OUTCOME.ipv4
   out[PARSED.outcome] = outcome
   if (outcome === OUTCOME.unreadable) out[PARSED.octets] = Math.max(0, wireEnd - ip)
-  else if (isIpv6) parseIpv6(bytes, ip, end, wireEnd, out)
-  else parseIpv4(bytes, ip, end, wireEnd, out)
+  else if (isIpv6) out[PARSED.payload] = parseIpv6(bytes, ip, end, wireEnd, out) - at
+  else out[PARSED.payload] = parseIpv4(bytes, ip, end, wireEnd, out) - at
   return outcome
 }
 
@@ -140,7 +141,8 @@ function ipOctets(total: number, headerSize: number, onWire: number): number {
   return headerSize <= total && total <= onWire ? total : onWire
 }
 
-function parseIpv4(bytes: Uint8Array, ip: number, end: number, wireEnd: number, out: Uint32Array): void {
+/** Returns where the payload begins. */
+function parseIpv4(bytes: Uint8Array, ip: number, end: number, wireEnd: number, out: Uint32Array): number {
   const headerSize = (bytes[ip]! & 15) * 4
   const octets = ipOctets(uint16(bytes, ip + 2), Math.max(IPV4_HEADER_SIZE, headerSize), wireEnd - ip)
   const limit = Math.min(end, ip + octets)
@@ -154,13 +156,15 @@ function parseIpv4(bytes: Uint8Array, ip: number, end: number, wireEnd: number, 
   out[PARSED.fragmentProtocol] = protocol
   if ((fragment & 0x1fff) !== 0) {
     out[PARSED.fragment] = FRAGMENT.later
-    return
+    return ip + headerSize
   }
   if ((fragment & 0x2000) !== 0) out[PARSED.fragment] = FRAGMENT.first
   if (headerSize >= IPV4_HEADER_SIZE) parseTransport(bytes, ip + headerSize, limit, protocol, out)
+  return ip + headerSize
 }
 
-function parseIpv6(bytes: Uint8Array, ip: number, end: number, wireEnd: number, out: Uint32Array): void {
+/** Returns where the payload begins, or the header that could not be read. */
+function parseIpv6(bytes: Uint8Array, ip: number, end: number, wireEnd: number, out: Uint32Array): number {
   const payload = uint16(bytes, ip + 4)
   let protocol = bytes[ip + 6]!
   const isJumbo = payload === 0 && protocol === HOP_BY_HOP // RFC 2675: the length stands in an option.
@@ -175,14 +179,15 @@ function parseIpv6(bytes: Uint8Array, ip: number, end: number, wireEnd: number, 
   let next = ip + IPV6_HEADER_SIZE
   for (let headers = 0; isExtension(protocol); headers++) {
     out[PARSED.protocol] = protocol
-    if (headers === EXTENSIONS_MAX || next + EXTENSION_SIZE_MIN > limit) return
-    if (protocol === FRAGMENT_HEADER && !readFragmentHeader(bytes, next, out)) return
+    if (headers === EXTENSIONS_MAX || next + EXTENSION_SIZE_MIN > limit) return next
+    if (protocol === FRAGMENT_HEADER && !readFragmentHeader(bytes, next, out)) return next + 8
     const size = extensionSize(bytes, next, protocol)
     protocol = bytes[next]!
     next += size
   }
   out[PARSED.protocol] = protocol
   parseTransport(bytes, next, limit, protocol, out)
+  return next
 }
 
 function isExtension(protocol: number): boolean {

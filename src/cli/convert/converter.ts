@@ -1,0 +1,227 @@
+import { randomFillSync } from 'node:crypto'
+import { openFile, openStream } from '../../capture/pcap/byte-source.ts'
+import { type CaptureInput, CaptureMerge } from '../../capture/pcap/capture-merge.ts'
+import { CaptureReader, READER_SIZE_MIN } from '../../capture/pcap/capture-reader.ts'
+import type { PacketBatch } from '../../capture/pcap/packet-batch.ts'
+import {
+  CAPTURED_MASK,
+  type MeterKernel,
+  PACKET,
+  PACKET_EGRESS,
+  PACKET_WORDS,
+  PACKETS_MAX,
+  SEED_WORDS,
+} from '../../meter/kernel.ts'
+import { LINK } from '../../meter/packet.ts'
+import { PlainKernel } from '../../meter/plain-kernel.ts'
+import { WasmKernel } from '../../meter/wasm-kernel.ts'
+import { type SealedWindow, WindowMeter } from '../../meter/window-meter.ts'
+import { WeirError } from '../../model/errors.ts'
+import { ROW, ROW_EGRESS, ROW_REJECT, ROW_SIZE, ROW_SKIPPED } from '../../model/flow-rows.ts'
+import type { CommandContext } from '../command.ts'
+import { directRow, isFromLocalMac } from './local-addresses.ts'
+import type { ConvertOptions } from './options.ts'
+import type { RecordSink } from './record-sinks.ts'
+import { Verdicts } from './verdicts.ts'
+
+/** As many captures may overlap in time. */
+const READERS_MAX = 16
+/** After so many packets the event loop gets a turn: signals, the progress bar, other streams. */
+const TURN_PACKETS = 1 << 19
+const VERDICT_DELAY_S = 2
+
+export interface Summary {
+  packets: number
+  ipPackets: number
+  octets: bigint
+  flows: number
+  records: number
+  windows: number
+  rejectedPackets: bigint
+  skippedPackets: bigint
+  skippedOctets: bigint
+  notIpPackets: number
+  cutPackets: number
+  unsupportedPackets: number
+  unmatchedAfter: number
+  faults: { name: string; fault: string }[]
+  refused: { name: string; reason: string }[]
+  outputs: string[]
+}
+
+/** From captures to records: reads, meters, filters, writes. */
+export class Converter {
+  readonly #options: ConvertOptions
+  readonly #context: CommandContext
+  readonly #sink: RecordSink
+  readonly #kernel: MeterKernel
+  readonly #meter: WindowMeter
+  readonly #merge: CaptureMerge
+  #octets = 0n
+  #rejectedPackets = 0n
+  #records = 0
+  #verdicts: Verdicts | undefined
+  #after: CaptureReader | undefined
+
+  constructor(options: ConvertOptions, dependencies: { context: CommandContext; sink: RecordSink }) {
+    this.#options = options
+    this.#context = dependencies.context
+    this.#sink = dependencies.sink
+    const { flowsMax } = options
+    const seeds = new Uint32Array(SEED_WORDS)
+    randomFillSync(seeds)
+    const inputSize = (options.files.length > 1 ? READERS_MAX : 1) * READER_SIZE_MIN
+    const kernelOptions = { flowsMax, inputSize, seeds }
+    this.#kernel = options.kernel === 'plain' ? new PlainKernel(kernelOptions) : new WasmKernel(kernelOptions)
+    this.#meter = new WindowMeter(options, { kernel: this.#kernel, onSeal: (window) => this.#write(window) })
+    this.#merge = new CaptureMerge({ memory: this.#kernel.input, batchMax: PACKETS_MAX })
+  }
+
+  /** Returns when all captures are read, or at the next opportunity after the signal. */
+  async run(onProgress: (converter: Converter) => void): Promise<Summary> {
+    try {
+      await this.#open()
+      const batch: PacketBatch = { words: this.#kernel.packets, count: 0, countMax: PACKETS_MAX, link: 0 }
+      const hasMacs = this.#options.local.macs.length > 0
+      let turn = TURN_PACKETS
+      while (await this.#merge.next(batch)) {
+        if (hasMacs && batch.link === LINK.ethernet) this.#direct(batch)
+        await this.#verdicts?.judge(this.#kernel.input, batch)
+        this.#meter.observe(batch.count, batch.link)
+        turn -= batch.count
+        if (turn > 0) continue
+        turn = TURN_PACKETS
+        onProgress(this)
+        await new Promise(setImmediate)
+        if (this.#context.signal.aborted) break
+      }
+      this.#meter.end()
+    } finally {
+      this.#merge.close()
+      this.#after?.close()
+      this.#sink.end()
+    }
+    return this.#summary()
+  }
+
+  get packets(): number {
+    return this.#meter.counters.packets
+  }
+
+  /** Bytes of the captures read so far and in all; undefined where one is a stream. */
+  get progress(): { position: number; size: number | undefined } {
+    const all = this.#merge.readers.map((it) => it.progress)
+    const isKnown = all.every((it) => it.size !== undefined)
+    return {
+      position: all.reduce((sum, it) => sum + it.position, 0),
+      size: isKnown ? all.reduce((sum, it) => sum + it.size!, 0) : undefined,
+    }
+  }
+
+  async #open(): Promise<void> {
+    const { before, after, files } = this.#options
+    if (before !== undefined && after !== undefined) {
+      await this.#merge.open([this.#input(before)])
+      const memory = new Uint8Array(READER_SIZE_MIN)
+      const place = { name: after, memory, from: 0, limit: memory.length }
+      this.#after = new CaptureReader(place, { source: this.#input(after).open() })
+      await this.#after.open()
+      this.#verdicts = new Verdicts({ memory, delayS: VERDICT_DELAY_S }, { after: this.#after })
+    } else await this.#merge.open(files.map((file) => this.#input(file)))
+    const [refused] = this.#merge.refused
+    if (
+      refused !== undefined &&
+      this.#merge.readers.length === 0 &&
+      this.#merge.refused.length === Math.max(1, files.length)
+    ) {
+      throw refused.error
+    }
+  }
+
+  #input(file: string): CaptureInput {
+    if (file === '-') {
+      return { name: 'standard input', open: () => openStream(this.#context.stdin), once: true }
+    }
+    return { name: file, open: () => openFile(file) }
+  }
+
+  /** Marks the frames that come from a local MAC address. */
+  #direct(batch: PacketBatch): void {
+    const { words } = batch
+    for (let word = 0; word < batch.count * PACKET_WORDS; word += PACKET_WORDS) {
+      const captured = words[word + PACKET.captured]!
+      const at = words[word + PACKET.at]!
+      if (isFromLocalMac(this.#kernel.input, at, captured & CAPTURED_MASK, this.#options.local)) {
+        words[word + PACKET.captured] = (captured | PACKET_EGRESS) >>> 0
+      }
+    }
+  }
+
+  #write(window: SealedWindow): void {
+    this.#sink.beginWindow(window.startS)
+    window.readRows((rows, count) => {
+      const kept = this.#select(rows, count)
+      this.#records += kept
+      if (kept > 0) this.#sink.write(rows, kept)
+    })
+    this.#sink.endWindow()
+  }
+
+  /** Sums the rows up, and moves those that are asked for to the front. Returns how many they are. */
+  #select(rows: Uint8Array, count: number): number {
+    const { action, direction, local } = this.#options
+    const isAll = action === 'ALL' && direction === 'BIDIRECTIONAL'
+    const view = new DataView(rows.buffer, rows.byteOffset, rows.length)
+    let octets = 0n
+    let kept = 0
+    for (let at = 0; at < count * ROW_SIZE; at += ROW_SIZE) {
+      if (local.blocks.length > 0) directRow(rows, at, local)
+      const attributes = rows[at + ROW.attributes]!
+      octets += view.getBigUint64(at + ROW.octets, true)
+      if ((attributes & ROW_REJECT) !== 0) this.#rejectedPackets += view.getBigUint64(at + ROW.packets, true)
+      if (!isAll && !isWanted(attributes, action, direction)) continue
+      if (kept * ROW_SIZE !== at) rows.copyWithin(kept * ROW_SIZE, at, at + ROW_SIZE)
+      kept++
+    }
+    this.#octets += octets
+    return kept
+  }
+
+  #summary(): Summary {
+    const { counters } = this.#meter
+    const readers = this.#after === undefined ? this.#merge.readers : [...this.#merge.readers, this.#after]
+    const unsupported = this.#merge.readers.flatMap((it) => [...it.counters.unsupported.values()])
+    const { skippedPackets, skippedOctets, notIpPackets } = counters
+    return {
+      packets: this.#merge.readers.reduce((sum, it) => sum + it.counters.packets, 0),
+      ipPackets: counters.packets - notIpPackets,
+      octets: this.#octets,
+      flows: counters.flows,
+      records: this.#records,
+      windows: counters.windows,
+      rejectedPackets: this.#rejectedPackets,
+      skippedPackets,
+      skippedOctets,
+      notIpPackets,
+      cutPackets: this.#merge.readers.reduce((sum, it) => sum + it.counters.cutPackets, 0),
+      unsupportedPackets: unsupported.reduce((sum, it) => sum + it, 0),
+      unmatchedAfter: this.#verdicts?.unmatched ?? 0,
+      faults: readers.flatMap(({ name, fault }) => (fault === undefined ? [] : [{ name, fault }])),
+      refused: this.#merge.refused.map(({ name, error }) => ({ name, reason: error.message })),
+      outputs: this.#sink.outputs,
+    }
+  }
+}
+
+/** SKIPDATA has no action: it is kept whatever action is asked for, and obeys the direction. */
+function isWanted(attributes: number, action: string, direction: string): boolean {
+  const isEgress = (attributes & ROW_EGRESS) !== 0
+  if (direction !== 'BIDIRECTIONAL' && isEgress !== (direction === 'EGRESS')) return false
+  if (action === 'ALL' || (attributes & ROW_SKIPPED) !== 0) return true
+  return ((attributes & ROW_REJECT) !== 0) === (action === 'REJECTED')
+}
+
+/** Thrown errors that mean: this capture is none. */
+export function isUnreadable(error: unknown): error is WeirError {
+  return error instanceof WeirError && error.code === 'WEIR_CAPTURE_UNREADABLE'
+}

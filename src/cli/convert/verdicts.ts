@@ -1,0 +1,133 @@
+import type { CaptureReader } from '../../capture/pcap/capture-reader.ts'
+import type { PacketBatch } from '../../capture/pcap/packet-batch.ts'
+import { CAPTURED_MASK, PACKET, PACKET_REJECT, PACKET_WORDS, PACKETS_MAX } from '../../meter/kernel.ts'
+import { FRAGMENT, OUTCOME, PARSED, PARSED_WORDS, parsePacket } from '../../meter/packet.ts'
+
+/**
+ * Which packets a firewall let through, from captures on both of its sides: a packet that goes in and comes out
+ * within `delayS` seconds was accepted. A packet is known again by what forwarding does not change: addresses, length,
+ * IPv4 id, and the begin of what IP carries, without its checksum (which offloading leaves unfinished).
+ */
+export class Verdicts {
+  /** Packets that came out without having gone in: of the machine itself, or changed on the way. */
+  get unmatched(): number {
+    return this.#seen - this.#matched
+  }
+
+  readonly #after: CaptureReader
+  readonly #memory: Uint8Array
+  readonly #batch: PacketBatch
+  readonly #delayS: number
+  readonly #packet = new Uint32Array(PARSED_WORDS)
+  /** Packets that came out and were not yet asked for: how often, by fingerprint. */
+  #open = new Map<number, number>()
+  /** What came out, in order, to forget it again: fingerprint and second in turn. */
+  #queue: number[] = []
+  #queueAt = 0
+  #at = 0
+  #isOver = false
+  #seen = 0
+  #matched = 0
+
+  constructor(options: { memory: Uint8Array; delayS: number }, dependencies: { after: CaptureReader }) {
+    this.#memory = options.memory
+    this.#delayS = options.delayS
+    this.#after = dependencies.after
+    this.#batch = {
+      words: new Uint32Array(PACKETS_MAX * PACKET_WORDS),
+      count: 0,
+      countMax: PACKETS_MAX,
+      link: 0,
+    }
+  }
+
+  /** Marks the packets of a batch that did not come out. */
+  async judge(bytes: Uint8Array, batch: PacketBatch): Promise<void> {
+    for (let i = 0; i < batch.count; i++) {
+      const word = i * PACKET_WORDS
+      const second = batch.words[word + PACKET.second]!
+      await this.#readUntil(second + this.#delayS)
+      const print = fingerprint(bytes, batch, i, this.#packet)
+      if (print === undefined) continue
+      const count = this.#open.get(print) ?? 0
+      if (count > 0) {
+        this.#matched++
+        if (count === 1) this.#open.delete(print)
+        else this.#open.set(print, count - 1)
+      } else
+        batch.words[word + PACKET.captured] = (batch.words[word + PACKET.captured]! | PACKET_REJECT) >>> 0
+      this.#forget(second - this.#delayS)
+    }
+  }
+
+  /** Reads on to the first packet that came out after this second. */
+  async #readUntil(second: number): Promise<void> {
+    while (!this.#isOver) {
+      for (; this.#at < this.#batch.count; this.#at++) {
+        const packetS = this.#batch.words[this.#at * PACKET_WORDS + PACKET.second]!
+        if (packetS > second) return
+        const print = fingerprint(this.#memory, this.#batch, this.#at, this.#packet)
+        if (print === undefined) continue
+        this.#seen++
+        this.#open.set(print, (this.#open.get(print) ?? 0) + 1)
+        this.#queue.push(print, packetS)
+      }
+      this.#at = 0
+      this.#isOver = !(await this.#after.next(this.#batch))
+    }
+  }
+
+  /** What came out before this second belongs to nothing that may still go in. */
+  #forget(second: number): void {
+    while (this.#queueAt < this.#queue.length && this.#queue[this.#queueAt + 1]! < second) {
+      const print = this.#queue[this.#queueAt]!
+      const count = this.#open.get(print)
+      if (count === 1) this.#open.delete(print)
+      else if (count !== undefined) this.#open.set(print, count - 1)
+      this.#queueAt += 2
+    }
+    if (this.#queueAt > 65_536) {
+      this.#queue = this.#queue.slice(this.#queueAt)
+      this.#queueAt = 0
+    }
+  }
+}
+
+const PAYLOAD_SIZE = 20
+
+/** 52 bits that tell a packet from others; undefined for what is no IP. */
+function fingerprint(
+  bytes: Uint8Array,
+  batch: PacketBatch,
+  i: number,
+  packet: Uint32Array,
+): number | undefined {
+  const word = i * PACKET_WORDS
+  const at = batch.words[word + PACKET.at]!
+  const captured = batch.words[word + PACKET.captured]! & CAPTURED_MASK
+  const wireLength = batch.words[word + PACKET.wireLength]!
+  const outcome = parsePacket(bytes, at, captured, wireLength, packet, batch.link)
+  if (outcome !== OUTCOME.ipv4 && outcome !== OUTCOME.ipv6) return undefined
+  let low = 0x811c9dc5
+  let high = 0x1b873593
+  const mix = (value: number): void => {
+    low = Math.imul(low ^ value, 0x01000193)
+    high = Math.imul(high ^ value, 0x85ebca6b)
+    high ^= high >>> 13
+  }
+  for (let k = PARSED.source; k < PARSED.tcpFlags; k++) mix(packet[k]!)
+  mix(packet[PARSED.fragmentId]!)
+  mix(packet[PARSED.fragment]!)
+  const skip = packet[PARSED.fragment] === FRAGMENT.later ? -2 : checksumOffset(packet[PARSED.protocol]!)
+  const payload = at + packet[PARSED.payload]!
+  const end = Math.min(at + captured, payload + PAYLOAD_SIZE)
+  for (let k = payload; k < end; k++) if (k - payload !== skip && k - payload !== skip + 1) mix(bytes[k]!)
+  return (low >>> 0) * 0x10_0000 + (high >>> 12)
+}
+
+/** Where the checksum stands in what IP carries; -2 where there is none to pass over. */
+function checksumOffset(protocol: number): number {
+  if (protocol === 6) return 16
+  if (protocol === 17 || protocol === 136) return 6
+  return protocol === 1 || protocol === 58 ? 2 : -2
+}
