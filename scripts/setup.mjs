@@ -40,6 +40,11 @@ const NEEDS = {
     { package: 'bpftool', what: 'bpftool', found: () => onPath('bpftool') },
     { package: 'ethtool', what: 'ethtool', found: () => onPath('ethtool') },
     { package: 'iputils-ping', what: 'ping', found: () => onPath('ping') },
+    {
+      package: 'postgresql',
+      what: 'PostgreSQL, for the tests of several replicas',
+      found: () => existsSync('/usr/lib/postgresql'),
+    },
     { package: 'procps', what: 'sysctl', found: () => onPath('sysctl') },
     { package: 'chromium', what: 'a browser for the console', found: () => onPath('chromium') },
   ],

@@ -1,5 +1,6 @@
 import type { FastifyError, FastifyReply } from 'fastify'
 import { ERRORS, type ErrorCode, WeirError } from '../model/errors.ts'
+import { isStoreAway } from '../store/store.ts'
 import { CONSOLE_HEADER } from './session-cookie.ts'
 
 /** Several things are wrong with what the client sent; each message names the attribute. */
@@ -41,6 +42,10 @@ export function errorBody(error: unknown): ErrorBody {
     if (status === 500) return internalError()
     const { errorCode = String(status), prefix = '' } = CONTRACT_CODES[error.code] ?? {}
     return { httpStatus: status, messages: [{ errorCode, message: `${prefix}${error.message}` }] }
+  }
+  if (isStoreAway(error)) {
+    const message = 'the database cannot be reached, try again'
+    return { httpStatus: 503, messages: [{ errorCode: '503', message }] }
   }
   const status = (error as FastifyError).statusCode
   if (status !== undefined && status >= 400 && status < 500) {

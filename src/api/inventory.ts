@@ -12,6 +12,7 @@ import {
   findByPath,
   insertResource,
   listResources,
+  lockDatacenters,
   markDeleting,
   updateProperties,
 } from '../store/resources.ts'
@@ -78,6 +79,7 @@ export class Inventory {
     if (parentPath !== '') await this.#editableRow(this.#store.db, account, parentPath)
     await this.#assertCreatable(account, drafts)
     return this.#store.change(async (change) => {
+      await lockDatacenters(change, [parentPath])
       const parent = parentPath === '' ? undefined : await this.#editableRow(change.tx, account, parentPath)
       if (parent !== undefined) assertStaying(parent)
       const rows = new Map<Draft, ResourceRow>()
@@ -99,6 +101,7 @@ export class Inventory {
   ): Promise<{ row: ResourceRow; requestId: string }> {
     const { account, ifMatch } = mutation
     return this.#store.change(async (change) => {
+      await lockDatacenters(change, [path])
       const row = await this.#editableRow(change.tx, account, path)
       assertStaying(row)
       assertEtag(row, ifMatch)
@@ -121,6 +124,7 @@ export class Inventory {
   async remove(mutation: Mutation, path: string): Promise<{ requestId: string }> {
     const { account, ifMatch } = mutation
     return this.#store.change(async (change) => {
+      await lockDatacenters(change, [path])
       const row = await this.#editableRow(change.tx, account, path)
       assertEtag(row, ifMatch)
       if (row.type === 'flow-log') await assertPrivilege(change.tx, account, 'createFlowLog')

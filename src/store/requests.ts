@@ -180,6 +180,7 @@ export async function startRequest(change: Change, request: RequestRow): Promise
     .updateTable('requests')
     .set({ status: 'RUNNING', message: RUNNING_MESSAGE, etag: newEtag() })
     .where('id', '=', request.id)
+    .where('finished_at', 'is', null)
     .execute()
   await change.tx
     .updateTable('request_targets')
@@ -197,11 +198,14 @@ export async function finishRequest(
 ): Promise<void> {
   const status = failure === undefined ? 'DONE' : 'FAILED'
   const message = failure ?? DONE_MESSAGE
-  await change.tx
+  const finished = await change.tx
     .updateTable('requests')
     .set({ status, message, etag: newEtag(), finished_at: change.nowMs })
     .where('id', '=', request.id)
-    .execute()
+    .where('finished_at', 'is', null)
+    .returning('id')
+    .executeTakeFirst()
+  if (finished === undefined) return // Another replica has done it.
   await change.tx
     .updateTable('request_targets')
     .set({ status })

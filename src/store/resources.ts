@@ -80,6 +80,23 @@ export function findByIds(db: Db, ids: readonly string[]): Promise<ResourceRow[]
   )
 }
 
+/**
+ * Makes the changes of one data center take turns, across replicas. Taken first in every transaction that changes
+ * resources or finishes requests, so that these cannot block each other. SQLite has one writer anyway.
+ */
+export async function lockDatacenters(change: Change, paths: Iterable<string>): Promise<void> {
+  if (change.dialect === 'sqlite') return
+  const roots = new Set([...paths].map((it) => it.split('/').slice(0, 3).join('/')))
+  if (roots.size === 0) return
+  await change.tx
+    .selectFrom('resources')
+    .select('id')
+    .where('path', 'in', [...roots])
+    .orderBy('ordinal')
+    .forUpdate()
+    .execute()
+}
+
 export interface Listing {
   contractNumber: number
   type: string

@@ -1,6 +1,6 @@
 import { attachment } from './flow-logs.ts'
 import { finishRequest, isBlocked, startRequest, targetsOf, unfinishedRequests } from './requests.ts'
-import { setResourceState } from './resources.ts'
+import { lockDatacenters, setResourceState } from './resources.ts'
 import type { RequestRow, RequestTargetRow } from './schema.ts'
 import type { Change } from './store.ts'
 
@@ -20,9 +20,14 @@ export async function settleRequests(
   while (queue.length > 0) {
     const freed = new Set<string>()
     for (const request of queue) {
-      if (finished.has(request.id) || (await isBlocked(change, request))) continue
-      await startRequest(change, request)
+      if (finished.has(request.id)) continue
       const targets = await targetsOf(change.tx, request.id)
+      await lockDatacenters(
+        change,
+        targets.map((it) => it.path),
+      )
+      if (await isBlocked(change, request)) continue
+      await startRequest(change, request)
       const outcome = await outcomeOf(change, targets)
       if (outcome === 'waiting') continue
       await finishRequest(change, request, targets, outcome.failure)

@@ -1,8 +1,10 @@
 import { randomBytes } from 'node:crypto'
 import { EventEmitter } from 'node:events'
 import { Kysely, SqliteDialect, type Transaction } from 'kysely'
+import { WeirError } from '../model/errors.ts'
 import { type Clock, systemClock } from '../stdx/clock.ts'
 import { type DialectName, migrate } from './migrations.ts'
+import { openPostgres } from './postgres.ts'
 import type { Tables } from './schema.ts'
 import { openSqlite } from './sqlite.ts'
 
@@ -12,9 +14,12 @@ export type Db = Kysely<Tables>
 export interface Change {
   tx: Transaction<Tables>
   nowMs: number
+  dialect: DialectName
   /** Hosts whose assignments this change touches. */
   hosts: Set<string>
 }
+
+const ATTEMPTS_MAX = 10
 
 interface Signals {
   assignments: [host: string]
@@ -34,13 +39,21 @@ export class Store {
     this.clock = options.clock
   }
 
-  /** Runs `work` in one transaction; signals what it touched when that is committed. */
+  /**
+   * Runs `work` in one transaction; signals what it touched when that is committed. It may run several times, when
+   * another replica's transaction came in its way, so it must touch nothing but the database.
+   */
   async change<T>(work: (change: Change) => Promise<T>): Promise<T> {
-    const hosts = new Set<string>()
-    const nowMs = this.clock.nowMs()
-    const result = await this.db.transaction().execute((tx) => work({ tx, nowMs, hosts }))
-    for (const host of hosts) this.signals.emit('assignments', host)
-    return result
+    for (let attempt = 1; ; attempt++) {
+      const change = { nowMs: this.clock.nowMs(), hosts: new Set<string>(), dialect: this.dialect }
+      try {
+        const result = await this.db.transaction().execute((tx) => work({ ...change, tx }))
+        for (const host of change.hosts) this.signals.emit('assignments', host)
+        return result
+      } catch (error) {
+        if (attempt === ATTEMPTS_MAX || !isConflict(error)) throw error
+      }
+    }
   }
 
   async close(): Promise<void> {
@@ -48,14 +61,28 @@ export class Store {
   }
 }
 
-/** Opens the database, brings its schema up to date. `:memory:` is a path too. */
+/** Opens the database, brings its schema up to date. `:memory:` is a path of SQLite's too. */
 export async function openStore(
-  options: { sqlitePath: string },
+  options: { sqlitePath: string } | { postgresUrl: string },
   dependencies: { clock?: Clock } = {},
 ): Promise<Store> {
-  const db = new Kysely<Tables>({ dialect: new SqliteDialect({ database: openSqlite(options.sqlitePath) }) })
-  await migrate(db, 'sqlite')
-  return new Store({ db, dialect: 'sqlite', clock: dependencies.clock ?? systemClock })
+  const dialect = 'sqlitePath' in options ? 'sqlite' : 'postgres'
+  const db = new Kysely<Tables>({
+    dialect:
+      'sqlitePath' in options
+        ? new SqliteDialect({ database: openSqlite(options.sqlitePath) })
+        : openPostgres(options.postgresUrl),
+  })
+  try {
+    await migrate(db, dialect)
+  } catch (error) {
+    await db.destroy()
+    if (!isStoreAway(error)) throw error
+    throw new WeirError('WEIR_STORE_UNAVAILABLE', `the database cannot be reached: ${String(error)}`, {
+      cause: error,
+    })
+  }
+  return new Store({ db, dialect, clock: dependencies.clock ?? systemClock })
 }
 
 /** A setting that is made up once and then kept. */
@@ -75,6 +102,19 @@ export async function settingOnce(db: Db, name: string, make: () => string): Pro
 
 export function newEtag(): string {
   return randomBytes(16).toString('hex')
+}
+
+/** Deadlock or failed serialisation: PostgreSQL ended our transaction so that another one could go on. */
+function isConflict(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && (error.code === '40P01' || error.code === '40001')
+}
+
+/** The database does not answer, or is shutting down or starting up: trying again may help. */
+export function isStoreAway(error: unknown): boolean {
+  if (!(error instanceof Error)) return false
+  const code = 'code' in error ? String(error.code) : ''
+  if (/^(ECONN\w+|EPIPE|ENOENT|ETIMEDOUT|57P0[123]|53300|08\w{3})$/.test(code)) return true
+  return /^Connection terminated|timeout exceeded when trying to connect/.test(error.message)
 }
 
 /** Both databases say in their own words that a unique index refused a row. */

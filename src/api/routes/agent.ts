@@ -73,12 +73,15 @@ export async function agentRoutes(app: FastifyInstance, services: Services): Pro
       throw new WeirError('WEIR_BAD_REQUEST', message)
     }
     const version = versionNumber(report.assignmentsVersion)
-    await store.change(async (change) => {
+    const changed = await store.change(async (change) => {
       const { agentVersion, startedAt, health } = report
       await recordHeartbeat(change, { host, agentVersion, startedAt, health })
-      const changed = await recordPoints(change, host, { version, points: report.points })
-      await settleRequests(change, { resourceIds: changed })
+      return recordPoints(change, host, { version, points: report.points })
     })
+    // A transaction of its own, because it locks data centers. Were it lost, the settler would come by soon.
+    if (changed.length > 0) {
+      await store.change((change) => settleRequests(change, { resourceIds: changed }))
+    }
     return reply.code(204).send()
   })
 

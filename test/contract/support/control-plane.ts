@@ -6,6 +6,7 @@ import { type AppOptions, createApp, type DeliveredObject } from '../../../src/a
 import { type Bootstrapped, bootstrap } from '../../../src/api/bootstrap.ts'
 import { DirectoryStore } from '../../../src/buckets/directory/directory-store.ts'
 import { openStore, type Store } from '../../../src/store/store.ts'
+import { createDatabase } from './postgres.ts'
 
 export interface Answer {
   status: number
@@ -102,9 +103,16 @@ function isOutside(target: string): boolean {
 
 export const HOST = 'host-1'
 
+/** SQLite in memory; a new database of a PostgreSQL server where `postgres.test.ts` says so. */
+async function openTestStore(): Promise<Store> {
+  const server = process.env['WEIR_TEST_POSTGRES']
+  if (server === undefined) return openStore({ sqlitePath: ':memory:' })
+  return openStore({ postgresUrl: await createDatabase(server) })
+}
+
 export async function startControlPlane(options: Partial<AppOptions> = {}): Promise<ControlPlane> {
   const directory = await mkdtemp(path.join(tmpdir(), 'weir-control-'))
-  const store = await openStore({ sqlitePath: ':memory:' })
+  const store = await openTestStore()
   const buckets = new DirectoryStore({ directory: path.join(directory, 'buckets') })
   await buckets.start()
   const owner = await bootstrap(

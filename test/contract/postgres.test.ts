@@ -1,0 +1,139 @@
+import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import path from 'node:path'
+import { test } from 'node:test'
+import { gzipSync } from 'node:zlib'
+import { createApp } from '../../src/api/app.ts'
+import { random } from '../../src/stdx/prng.ts'
+import { openStore } from '../../src/store/store.ts'
+import { TestAgent } from './support/agent.ts'
+import { type ControlPlane, FLOW_LOG, startControlPlane } from './support/control-plane.ts'
+import { postgresPrograms, startPostgres } from './support/postgres.ts'
+
+const programs = postgresPrograms()
+const skip = programs === undefined ? 'PostgreSQL is not installed' : false
+
+// What says everything about a control plane over SQLite says it about one over PostgreSQL too.
+const SUITES = ['life-cycle', 'uploads', 'inventory', 'authorisation']
+
+test('the same suites pass over PostgreSQL', { skip }, async () => {
+  await using server = await startPostgres(programs!)
+  const files = SUITES.map((it) => path.join(import.meta.dirname, `${it}.test.ts`))
+  const { NODE_TEST_CONTEXT: _, ...env } = process.env
+  const child = spawn(process.execPath, ['--test', ...files], {
+    env: { ...env, WEIR_TEST_POSTGRES: server.url },
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
+  const output = child.stdout.toArray()
+  const [code] = await once(child, 'exit')
+
+  assert.equal(code, 0, Buffer.concat(await output).toString())
+})
+
+/** Another replica over the database of the first. */
+async function startReplica(url: string, weir: ControlPlane) {
+  const store = await openStore({ postgresUrl: url })
+  const app = await createApp({ windowSizeS: 10, attachGraceMs: 300 }, { store, buckets: weir.buckets })
+  const origin = await app.listen({ host: '127.0.0.1', port: 0 })
+  let open = true
+  const stop = async () => {
+    if (!open) return
+    open = false
+    await app.close()
+    await store.close()
+  }
+  return { origin, stop, [Symbol.asyncDispose]: stop }
+}
+
+test('a change made at one replica reaches an agent that waits at another', { skip }, async () => {
+  await using server = await startPostgres(programs!)
+  process.env['WEIR_TEST_POSTGRES'] = server.url
+  await using weir = await startControlPlane({ attachGraceMs: 60_000 })
+  delete process.env['WEIR_TEST_POSTGRES']
+  await using replica = await startReplica(await urlOf(weir, server.url), weir)
+  await using agent = new TestAgent({ origin: replica.origin, token: weir.owner.agentToken })
+  await agent.poll(0)
+
+  const waiting = agent.poll(30)
+  const created = await weir.post(`${weir.nicPath}/flowlogs`, FLOW_LOG)
+  const beginMs = performance.now()
+  await waiting
+  const tookMs = performance.now() - beginMs
+  await agent.report()
+  const finished = await weir.finished(created)
+
+  assert.ok(tookMs < 1_000, `took ${tookMs} ms`)
+  assert.equal(finished.metadata.status, 'DONE')
+})
+
+test('three replicas share the work, and none is missed when it goes away', { skip }, async () => {
+  await using server = await startPostgres(programs!)
+  process.env['WEIR_TEST_POSTGRES'] = server.url
+  await using weir = await startControlPlane({ attachGraceMs: 200 })
+  delete process.env['WEIR_TEST_POSTGRES']
+  const url = await urlOf(weir, server.url)
+  await using second = await startReplica(url, weir)
+  await using third = await startReplica(url, weir)
+  const origins = [weir.origin, second.origin, third.origin]
+  const next = random(7)
+  const anyOrigin = () => origins[next() % origins.length]!
+  const servers = weir.nicPath.split('/').slice(0, 5).join('/')
+  const nicAndFlowLog = { properties: { lan: 1 }, entities: { flowlogs: { items: [FLOW_LOG] } } }
+
+  const create = () => weir.post(`${anyOrigin()}/cloudapi/v6${servers}/nics`, nicAndFlowLog)
+  const before = await Promise.all(Array.from({ length: 12 }, create))
+  origins.splice(1, 1)
+  await second.stop()
+  const after = await Promise.all(Array.from({ length: 6 }, create))
+  const statuses = []
+  for (const answer of [...before, ...after]) {
+    const status = answer.headers.get('location')!.replace(/^http:\/\/[^/]+/, weir.origin)
+    for (;;) {
+      const { body } = await weir.get(status)
+      if (body.metadata.status !== 'QUEUED' && body.metadata.status !== 'RUNNING') {
+        statuses.push(body.metadata.status)
+        break
+      }
+    }
+  }
+
+  assert.ok([...before, ...after].every((it) => it.status === 202))
+  assert.deepEqual(statuses, Array(18).fill('DONE'))
+  const { body } = await weir.get(`${servers}/nics?depth=1`)
+  const numbers = body.items.map((it: { properties: { deviceNumber: number } }) => it.properties.deviceNumber)
+  assert.deepEqual(
+    numbers.toSorted((a: number, b: number) => a - b),
+    Array.from({ length: 20 }, (_, i) => i + 1),
+  )
+  assert.ok(body.items.every((it: { metadata: { state: string } }) => it.metadata.state === 'AVAILABLE'))
+})
+
+test('names that several replicas reserve at once are all different', { skip }, async () => {
+  await using server = await startPostgres(programs!)
+  process.env['WEIR_TEST_POSTGRES'] = server.url
+  await using weir = await startControlPlane({ attachGraceMs: 0 })
+  delete process.env['WEIR_TEST_POSTGRES']
+  await using replica = await startReplica(await urlOf(weir, server.url), weir)
+  const { body } = await weir.post(`${weir.nicPath}/flowlogs`, FLOW_LOG)
+  const agents = [weir.origin, replica.origin].map(
+    (origin) => new TestAgent({ origin, token: weir.owner.agentToken }),
+  )
+  const segment = (i: number) => ({
+    segmentId: `s${i}`,
+    flowLogIds: [body.id],
+    windowStartS: 1_700_000_000,
+    content: gzipSync(`${i}`),
+  })
+
+  const grants = await Promise.all(Array.from({ length: 20 }, (_, i) => agents[i % 2]!.grant(segment(i))))
+
+  assert.equal(new Set(grants.map((it) => it.objectName)).size, 20)
+})
+
+/** The database that `startControlPlane` made. */
+async function urlOf(weir: ControlPlane, url: string): Promise<string> {
+  const { sql } = await import('kysely')
+  const { rows } = await sql<{ name: string }>`select current_database() as name`.execute(weir.store.db)
+  return url.replace('/postgres?', `/${rows[0]!.name}?`)
+}
