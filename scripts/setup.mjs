@@ -46,6 +46,9 @@ const NEEDS = {
       found: () => existsSync('/usr/lib/postgresql'),
     },
     { package: 'procps', what: 'sysctl', found: () => onPath('sysctl') },
+    { package: 'ceph-mon', what: 'a Ceph monitor, for a real S3 server', found: () => onPath('ceph-mon') },
+    { package: 'ceph-osd', what: 'a Ceph OSD, for a real S3 server', found: () => onPath('ceph-osd') },
+    { package: 'radosgw', what: 'radosgw, a real S3 server', found: () => onPath('radosgw') },
     { package: 'chromium', what: 'a browser for the console', found: () => onPath('chromium') },
   ],
 }

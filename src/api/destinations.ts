@@ -28,13 +28,17 @@ export async function assertBucketUsable(
   const found = await buckets.findBucket(bucket)
   if (found === undefined) throw new WeirError('WEIR_BUCKET_MISSING', `bucket '${bucket}' does not exist`)
   const owner = found.contractNumber ?? (await registeredOwner(db, bucket))
+  // Who may not write may often not see the owner either: the grant is the first thing that is missing.
+  if (owner === undefined && found.writeFault !== undefined) throw notWritable(bucket, found.writeFault)
   if (owner !== contractNumber) {
     const message = `bucket '${bucket}' does not belong to contract ${contractNumber}`
     throw new WeirError('WEIR_BUCKET_FOREIGN', message)
   }
-  if (found.writeFault !== undefined) {
-    throw new WeirError('WEIR_BUCKET_NOT_WRITABLE', `bucket '${bucket}': ${found.writeFault}`)
-  }
+  if (found.writeFault !== undefined) throw notWritable(bucket, found.writeFault)
+}
+
+function notWritable(bucket: string, fault: string): WeirError {
+  return new WeirError('WEIR_BUCKET_NOT_WRITABLE', `bucket '${bucket}': ${fault}`)
 }
 
 /** The contract of a bucket. One that was made by hand belongs to the only contract, when there is but one. */

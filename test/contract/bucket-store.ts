@@ -70,7 +70,7 @@ export function testBucketStore(name: string, start: () => Promise<BucketStoreFi
       await put(url, { ...headers, 'x-amz-acl': 'public-read' }, CONTENT),
       await put(url, without(headers, 'if-none-match'), CONTENT),
       await put(expired.url, expired.headers, CONTENT),
-      await put(url.split('?')[0]!, headers, CONTENT),
+      await put(url.split('?')[0]!, without(headers, 'authorization'), CONTENT), // Wherever the signature is.
     ]
 
     assert.ok(

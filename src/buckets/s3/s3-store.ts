@@ -1,0 +1,288 @@
+import { Readable } from 'node:stream'
+import {
+  GetBucketAclCommand,
+  GetObjectCommand,
+  HeadBucketCommand,
+  HeadObjectCommand,
+  ListBucketsCommand,
+  ListObjectsV2Command,
+  PutObjectCommand,
+  S3Client,
+} from '@aws-sdk/client-s3'
+import { WeirError } from '../../model/errors.ts'
+import { type Clock, systemClock } from '../../stdx/clock.ts'
+import { encodePath, signPut } from './sign-put.ts'
+
+export interface S3Options {
+  /** Such as `https://s3.example.org`. */
+  endpoint: string
+  region: string
+  /** Where the bucket's name stands: in the path, or before the host. */
+  addressing: 'path' | 'virtual-host'
+  /** The technical user's. */
+  credentials: { accessKeyId: string; secretAccessKey: string }
+  /** PEM of the authorities to trust beside the usual ones. */
+  ca?: string
+  /** False for a store that does not know `If-None-Match` on PUT. */
+  conditionalWrites?: boolean
+}
+
+/** How long stores accept a signed request after its date. All known ones: 15 minutes. */
+const SIGNATURE_MS = 15 * 60_000
+/** A finding of `findBucket` is believed this long: good ones longer than faults, which somebody may be curing. */
+const FOUND_MS = 30_000
+const FAULT_MS = 2_000
+const FOUND_MAX = 10_000
+const NAME_SIZE_MAX = 1024
+const DIGEST_KEY = 'weir-sha256'
+const PROBE_NAME = 'weir-write-check'
+/** MD5 of nothing: never that of the probe's one byte. */
+const WRONG_MD5 = '1B2M2Y8AsgTpgAmY7PhCfg=='
+
+interface Found {
+  contractNumber?: number
+  writeFault?: string
+}
+
+/**
+ * Buckets of tenants in an S3-compatible store, which let the technical user write. Objects belong to the technical
+ * user, and the bucket's owner has full control. The secret never leaves this class: not in URLs, logs or errors.
+ */
+export class S3Store {
+  readonly #options: S3Options
+  readonly #clock: Clock
+  readonly #client: S3Client
+  readonly #found = new Map<string, { expiresAtMs: number; found: Promise<Found | undefined> }>()
+  #technicalUser: Promise<string | undefined> | undefined
+
+  constructor(options: S3Options, dependencies: { clock?: Clock } = {}) {
+    this.#options = options
+    this.#clock = dependencies.clock ?? systemClock
+    this.#client = new S3Client({
+      endpoint: options.endpoint,
+      region: options.region,
+      forcePathStyle: options.addressing === 'path',
+      credentials: options.credentials,
+      // Others than AWS do not know the newer checksums, and refuse streams that carry them.
+      requestChecksumCalculation: 'WHEN_REQUIRED',
+      responseChecksumValidation: 'WHEN_REQUIRED',
+      maxAttempts: 2,
+      requestHandler: {
+        connectionTimeout: 3_000,
+        requestTimeout: 10_000,
+        throwOnRequestTimeout: true,
+        httpAgent: { maxSockets: 64 },
+        httpsAgent: { maxSockets: 64, ...(options.ca === undefined ? {} : { ca: options.ca }) },
+      },
+    })
+  }
+
+  stop(): void {
+    this.#client.destroy()
+  }
+
+  /**
+   * `objectName` is one that would be written: permission may be limited to a prefix. Whether the technical user can
+   * write is tried without writing: the store is sent a body that does not match its MD5, and looks at the permission
+   * before it looks at that.
+   */
+  findBucket(bucket: string, objectName = PROBE_NAME): Promise<Found | undefined> {
+    const key = `${bucket}/${objectName.replace(/\d+\.log\.gz$/, '')}` // The same for all windows of a flow log.
+    const nowMs = this.#clock.nowMs()
+    const known = this.#found.get(key)
+    if (known !== undefined && known.expiresAtMs > nowMs) return known.found
+    const found = this.#look(bucket, objectName)
+    const entry = { expiresAtMs: nowMs + FAULT_MS, found }
+    if (this.#found.size >= FOUND_MAX) this.#found.clear()
+    this.#found.set(key, entry)
+    found.then(
+      (it) => {
+        if (it !== undefined && it.writeFault === undefined) entry.expiresAtMs = nowMs + FOUND_MS
+      },
+      () => this.#found.delete(key),
+    )
+    return found
+  }
+
+  nameFault(objectName: string): string | undefined {
+    const size = Buffer.byteLength(objectName)
+    return size > NAME_SIZE_MAX ? `the name is longer than ${NAME_SIZE_MAX} bytes` : undefined
+  }
+
+  async statObject(
+    bucket: string,
+    objectName: string,
+  ): Promise<{ size: number; sha256?: string } | undefined> {
+    try {
+      const head = await this.#client.send(new HeadObjectCommand({ Bucket: bucket, Key: objectName }))
+      const sha256 = head.Metadata?.[DIGEST_KEY]
+      return { size: head.ContentLength ?? 0, ...(sha256 === undefined ? {} : { sha256 }) }
+    } catch (error) {
+      // Who may not list a bucket is told 403 for an object that is not there; what it wrote itself it may read.
+      if (statusOf(error) === 404 || statusOf(error) === 403) return undefined
+      throw unavailable(error, `looking at an object of bucket '${bucket}'`)
+    }
+  }
+
+  async signUpload(order: {
+    bucket: string
+    objectName: string
+    size: number
+    sha256: string
+    expiresAtMs: number
+  }): Promise<{ url: string; headers: Record<string, string> }> {
+    const { region, credentials, conditionalWrites = true } = this.#options
+    const { bucket, objectName, size, sha256 } = order
+    const url = this.#urlOf(bucket, objectName)
+    const headers = signPut({
+      url,
+      region,
+      credentials,
+      size,
+      sha256,
+      headers: {
+        'content-type': 'application/gzip',
+        'x-amz-acl': 'bucket-owner-full-control',
+        [`x-amz-meta-${DIGEST_KEY}`]: sha256,
+        ...(conditionalWrites ? { 'if-none-match': '*' } : {}),
+      },
+      // A signature ages from its date, so one that shall end sooner is dated back; none lives longer than this.
+      signedAtMs: Math.min(order.expiresAtMs - SIGNATURE_MS, this.#clock.nowMs()),
+    })
+    return { url: url.href, headers }
+  }
+
+  async listObjects(
+    bucket: string,
+    listing: { prefix: string; after: string; limit: number },
+  ): Promise<{ name: string; size: number; modifiedAtMs: number }[]> {
+    try {
+      const listed = await this.#client.send(
+        new ListObjectsV2Command({
+          Bucket: bucket,
+          Prefix: listing.prefix,
+          ...(listing.after === '' ? {} : { StartAfter: listing.after }),
+          MaxKeys: listing.limit,
+        }),
+      )
+      return (listed.Contents ?? []).map(({ Key = '', Size = 0, LastModified }) => ({
+        name: Key,
+        size: Size,
+        modifiedAtMs: LastModified?.getTime() ?? 0,
+      }))
+    } catch (error) {
+      if (statusOf(error) === 404) return []
+      if (statusOf(error) === 403) {
+        throw new WeirError('WEIR_FORBIDDEN', `the technical user may not list bucket '${bucket}'`, {
+          cause: error,
+        })
+      }
+      throw unavailable(error, `listing bucket '${bucket}'`)
+    }
+  }
+
+  async readObject(bucket: string, objectName: string): Promise<Readable | undefined> {
+    try {
+      const { Body } = await this.#client.send(new GetObjectCommand({ Bucket: bucket, Key: objectName }))
+      return Body instanceof Readable ? Body : undefined
+    } catch (error) {
+      if (statusOf(error) === 404 || statusOf(error) === 403) return undefined
+      throw unavailable(error, `reading an object of bucket '${bucket}'`)
+    }
+  }
+
+  /** The canonical id that a tenant lets into a bucket; undefined where the store does not tell. */
+  technicalUser(): Promise<string | undefined> {
+    this.#technicalUser ??= this.#client.send(new ListBucketsCommand({})).then(
+      ({ Owner }) => Owner?.ID,
+      (error: unknown) => {
+        this.#technicalUser = undefined
+        throw unavailable(error, 'asking the store who the technical user is')
+      },
+    )
+    return this.#technicalUser
+  }
+
+  async #look(bucket: string, objectName: string): Promise<Found | undefined> {
+    const owner = await this.#ownerOf(bucket)
+    if (owner === 'missing') return undefined
+    const contract = owner === 'unknown' ? undefined : /^(\d{1,15})\|/.exec(owner.id)?.[1]
+    const writeFault = await this.#writeFault(bucket, objectName)
+    return {
+      ...(contract === undefined ? {} : { contractNumber: Number(contract) }),
+      ...(writeFault === undefined ? {} : { writeFault }),
+    }
+  }
+
+  /** Canonical ids are `<contract>|<user>`; an operator registers buckets of owners with others. */
+  async #ownerOf(bucket: string): Promise<{ id: string } | 'unknown' | 'missing'> {
+    try {
+      const { Owner } = await this.#client.send(new GetBucketAclCommand({ Bucket: bucket }))
+      return Owner?.ID === undefined ? 'unknown' : { id: Owner.ID }
+    } catch (error) {
+      if (statusOf(error) === 404) return 'missing'
+      if (!isAboutBucket(error)) throw unavailable(error, `asking for the owner of bucket '${bucket}'`)
+    }
+    try {
+      await this.#client.send(new HeadBucketCommand({ Bucket: bucket }))
+    } catch (error) {
+      if (statusOf(error) === 404) return 'missing'
+      if (statusOf(error) !== 403) throw unavailable(error, `looking for bucket '${bucket}'`)
+    }
+    return 'unknown'
+  }
+
+  async #writeFault(bucket: string, objectName: string): Promise<string | undefined> {
+    const { conditionalWrites = true } = this.#options
+    try {
+      await this.#client.send(
+        new PutObjectCommand({
+          Bucket: bucket,
+          Key: objectName,
+          Body: Buffer.from('x'),
+          ContentMD5: WRONG_MD5,
+          ACL: 'bucket-owner-full-control',
+          ...(conditionalWrites ? { IfNoneMatch: '*' } : {}),
+        }),
+      )
+      return undefined // A store that does not look at MD5s: it has let us write.
+    } catch (error) {
+      const { name } = error as Error
+      if (name === 'BadDigest' || name === 'InvalidDigest' || statusOf(error) === 412) return undefined
+      if (statusOf(error) === 403) return `the technical user may not write (${name})`
+      if (name === 'QuotaExceeded') return 'its quota is used up (QuotaExceeded)'
+      throw unavailable(error, `trying bucket '${bucket}'`)
+    }
+  }
+
+  #urlOf(bucket: string, objectName: string): URL {
+    const url = new URL(this.#options.endpoint)
+    const base = url.pathname.replace(/\/+$/, '')
+    if (this.#options.addressing === 'path') url.pathname = `${base}/${bucket}/${encodePath(objectName)}`
+    else {
+      url.hostname = `${bucket}.${url.hostname}`
+      url.pathname = `${base}/${encodePath(objectName)}`
+    }
+    return url
+  }
+}
+
+function statusOf(error: unknown): number | undefined {
+  return (error as { $metadata?: { httpStatusCode?: number } }).$metadata?.httpStatusCode
+}
+
+/** A refusal that another bucket might not meet; keys and clocks are wrong for all. */
+function isAboutBucket(error: unknown): boolean {
+  const { name } = error as Error
+  const ours = ['InvalidAccessKeyId', 'SignatureDoesNotMatch', 'RequestTimeTooSkewed', 'UserSuspended']
+  return statusOf(error) === 403 && !ours.includes(name)
+}
+
+/** Names the store's code and nothing else: its messages may quote keys. */
+function unavailable(error: unknown, doing: string): WeirError {
+  const { name } = error as Error
+  const { code } = error as NodeJS.ErrnoException
+  const status = statusOf(error)
+  const reason = status === undefined ? (code ?? name) : `${status} ${name}`
+  return new WeirError('WEIR_STORE_UNAVAILABLE', `${doing} failed: ${reason}`)
+}

@@ -1,0 +1,83 @@
+import { CreateBucketCommand, type Permission, PutBucketAclCommand, S3Client } from '@aws-sdk/client-s3'
+import { S3Store } from '../../src/buckets/s3/s3-store.ts'
+import { Radosgw, type S3User } from './radosgw.ts'
+
+export const TECHNICAL_USER = '31721881|65b95d54-8b1b-459c-9d46-364296d9beaf'
+
+/** What a tenant gives the technical user: to write, and to let it see whose bucket it is. */
+export const GRANT: Permission[] = ['WRITE', 'READ_ACP']
+
+/** A radosgw with the technical user and tenants. */
+export class S3World implements AsyncDisposable {
+  readonly ceph: Radosgw
+  readonly technicalUser: S3User
+  #buckets = 0
+
+  private constructor(ceph: Radosgw) {
+    this.ceph = ceph
+    this.technicalUser = ceph.createUser(TECHNICAL_USER)
+  }
+
+  static async start(options: { lifecycleDayS?: number } = {}): Promise<S3World> {
+    return new S3World(await Radosgw.start(options))
+  }
+
+  /** Through `endpoint`, where a proxy may stand. */
+  store(endpoint = this.ceph.endpoint, credentials = this.technicalUser): S3Store {
+    return new S3Store({ endpoint, region: 'us-east-1', addressing: 'path', credentials })
+  }
+
+  tenant(contractNumber: number): Tenant {
+    return new Tenant(this, this.ceph.createUser(`${contractNumber}|${crypto.randomUUID()}`))
+  }
+
+  newBucketName(): string {
+    return `logs-${++this.#buckets}`
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.ceph[Symbol.asyncDispose]()
+  }
+}
+
+export class Tenant implements Disposable {
+  readonly user: S3User
+  readonly client: S3Client
+  readonly #world: S3World
+
+  constructor(world: S3World, user: S3User) {
+    this.#world = world
+    this.user = user
+    this.client = new S3Client({
+      endpoint: world.ceph.endpoint,
+      region: 'us-east-1',
+      forcePathStyle: true,
+      credentials: user,
+      requestChecksumCalculation: 'WHEN_REQUIRED',
+      responseChecksumValidation: 'WHEN_REQUIRED',
+    })
+  }
+
+  async createBucket(permissions: readonly Permission[] = GRANT): Promise<string> {
+    const bucket = this.#world.newBucketName()
+    await this.client.send(new CreateBucketCommand({ Bucket: bucket }))
+    await this.grant(bucket, permissions)
+    return bucket
+  }
+
+  /** Exactly these, to the technical user; none removes it from the bucket. */
+  async grant(bucket: string, permissions: readonly Permission[]): Promise<void> {
+    const technicalUser = { Type: 'CanonicalUser', ID: this.#world.technicalUser.uid } as const
+    const owner = { Type: 'CanonicalUser', ID: this.user.uid } as const
+    const Grants = [
+      { Grantee: owner, Permission: 'FULL_CONTROL' as const }, // Without it the owner is locked out.
+      ...permissions.map((permission) => ({ Grantee: technicalUser, Permission: permission })),
+    ]
+    const AccessControlPolicy = { Owner: { ID: this.user.uid }, Grants }
+    await this.client.send(new PutBucketAclCommand({ Bucket: bucket, AccessControlPolicy }))
+  }
+
+  [Symbol.dispose](): void {
+    this.client.destroy()
+  }
+}
