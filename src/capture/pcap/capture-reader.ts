@@ -14,6 +14,9 @@ import { PcapngIndexer, SECTION_HEADER } from './pcapng-indexer.ts'
 /** The least room that a reader needs: the largest packet and as much again. */
 export const READER_SIZE_MIN = 4 << 20
 
+/** At a time: what is read should still be in the processor's cache when it is metered. */
+const READ_SIZE = 512 << 10
+
 const SNOOP = 0x736e6f6f
 const KUZNETZOV = [0xa1b2cd34, 0x34cdb2a1]
 
@@ -98,7 +101,7 @@ export class CaptureReader {
     this.#memory.copyWithin(this.#from, this.#begin, this.#end)
     this.#end = this.#from + (this.#end - this.#begin)
     this.#begin = this.#from
-    const pending = this.#source.read(this.#memory, this.#end, this.#limit - this.#end)
+    const pending = this.#source.read(this.#memory, this.#end, Math.min(READ_SIZE, this.#limit - this.#end))
     const size = typeof pending === 'number' ? pending : await pending // A microtask less for plain files.
     if (size === 0) return false
     const indexer = this.#indexer
