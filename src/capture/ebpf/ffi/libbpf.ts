@@ -238,11 +238,10 @@ export function programRuns(fd: number): { runs: bigint; ns: bigint } {
   return { ns: description.readBigUInt64LE(192), runs: description.readBigUInt64LE(200) }
 }
 
-/** A tc program that does nothing but go on: what the harness itself costs. */
-export function loadEmptyProgram(): Descriptor {
-  const instructions = Buffer.from('b4000000ffffffff9500000000000000', 'hex') // w0 = TC_ACT_UNSPEC; exit
-  const fd = C.programLoad(BPF_PROG_TYPE_SCHED_CLS, 'weir_empty', 'GPL', instructions, 2, null)
-  return new Descriptor(check(fd, 'loading an empty program'))
+/** A tc program given as instructions: for benchmarks and tests, which need others' programs beside ours. */
+export function loadClassifier(name: string, instructions: Buffer): Descriptor {
+  const fd = C.programLoad(BPF_PROG_TYPE_SCHED_CLS, name, 'GPL', instructions, instructions.length / 8, null)
+  return new Descriptor(check(fd, `loading program ${name}`))
 }
 
 export interface TestRun {

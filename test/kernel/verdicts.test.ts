@@ -1,0 +1,268 @@
+import assert from 'node:assert/strict'
+import { before, test } from 'node:test'
+import { attachClassic, type Hook, loadClassifier } from '../../src/capture/ebpf/ffi/libbpf.ts'
+import { findDeviceByName, inNetns } from '../../src/capture/ebpf/ffi/libc.ts'
+import { ensureObject } from '../support/bpf-object.ts'
+import { KernelWorld, type ReadRow } from '../support/kernel-world.ts'
+import { TestNetwork, withoutRoot } from '../support/network.ts'
+
+// Who refuses a packet, and what the points on its way say of it. Points: 1 on the host's side of guest a, 2 on that of
+// guest b (both mirrored), 3 the host's own eth0. Rows are "point direction source > destination protocol action".
+
+before(ensureObject)
+
+type Place = { host: string; a: string; b: string; network: TestNetwork; world: KernelWorld }
+
+function routed(network: TestNetwork, world: KernelWorld): Place {
+  const [host, a, b] = ['h', 'a', 'b'].map((it) => network.namespace(it)) as [string, string, string]
+  network.run(host, 'sysctl', '-qw', 'net.ipv4.ip_forward=1', 'net.ipv6.conf.all.forwarding=1')
+  for (const [name, guest, net, point] of [['a', a, 1, 1] as const, ['b', b, 2, 2] as const]) {
+    network.veth({ namespace: host, device: `to-${name}` }, { namespace: guest, device: 'eth0' })
+    network.address(host, `to-${name}`, `10.0.${net}.1/24`, `fd00:${net}::1/64`)
+    network.address(guest, 'eth0', `10.0.${net}.2/24`, `fd00:${net}::2/64`)
+    network.run(guest, 'ip', 'route', 'add', 'default', 'via', `10.0.${net}.1`)
+    network.run(guest, 'ip', '-6', 'route', 'add', 'default', 'via', `fd00:${net}::1`)
+    world.attach(point, `to-${name}`, host, { mirrored: true })
+  }
+  return { host, a, b, network, world }
+}
+
+function bridged(network: TestNetwork, world: KernelWorld): Place {
+  const [host, a, b] = ['h', 'a', 'b'].map((it) => network.namespace(it)) as [string, string, string]
+  network.run(host, 'ip', 'link', 'add', 'br0', 'type', 'bridge', 'mcast_snooping', '0', 'forward_delay', '0')
+  network.run(host, 'ip', 'link', 'set', 'br0', 'up')
+  network.address(host, 'br0', '10.0.1.1/24')
+  network.run(host, 'sysctl', '-qw', 'net.ipv4.ip_forward=1')
+  for (const [name, guest, host4, point] of [['a', a, 2, 1] as const, ['b', b, 3, 2] as const]) {
+    network.veth({ namespace: host, device: `to-${name}` }, { namespace: guest, device: 'eth0' })
+    network.run(host, 'sysctl', '-qw', `net.ipv6.conf.to-${name}.disable_ipv6=1`)
+    network.run(host, 'ip', 'link', 'set', `to-${name}`, 'master', 'br0')
+    network.address(guest, 'eth0', `10.0.1.${host4}/24`)
+    network.run(guest, 'ip', 'route', 'add', 'default', 'via', '10.0.1.1')
+    world.attach(point, `to-${name}`, host, { mirrored: true })
+  }
+  return { host, a, b, network, world }
+}
+
+/** One datagram of `size` bytes; a sender that is told "not permitted" is fine. */
+function send(place: Place, from: 'host' | 'a' | 'b', to: string, port: number, size = 3): void {
+  const script = `head -c ${size} /dev/zero > /dev/udp/${to}/${port}`
+  place.network.attempt(place[from], 'bash', '-c', script)
+}
+
+/** The rows about UDP and ICMP that are not a neighbour's or a router's, without source ports. */
+function seen(world: KernelWorld): string[] {
+  const isNoise = (it: ReadRow) => it.protocol === 58 && !it.destination.startsWith('fd')
+  return world
+    .rows()
+    .filter((it) => !isNoise(it) && it.protocol !== 2)
+    .map((it) => {
+      const to = it.protocol === 17 ? `${it.destination}:${it.ports[1]}` : it.destination
+      return `${it.point} ${it.direction} ${it.source} > ${to} ${it.packets}x${it.octets / it.packets} ${it.action}`
+    })
+    .sort()
+}
+
+interface Case {
+  name: string
+  topology?: (network: TestNetwork, world: KernelWorld) => Place
+  arrange(place: Place): void
+  act(place: Place): void
+  expected: string[]
+}
+
+const A_TO_B = '10.0.1.2 > 10.0.2.2:9'
+const udpFromA = (place: Place) => send(place, 'a', '10.0.2.2', 9)
+const nft = (rules: string) => (place: Place) => place.network.nft(place.host, rules)
+const chain = (family: string, hook: string, rule: string, extra = '') =>
+  `table ${family} t { chain c { type filter hook ${hook} ${extra} priority filter; ${rule}; }; }`
+
+const CASES: Case[] = [
+  {
+    name: 'nft drop in forward: the sender’s egress and the receiver’s ingress',
+    arrange: nft(chain('inet', 'forward', 'udp dport 9 drop')),
+    act: udpFromA,
+    expected: [`1 EGRESS ${A_TO_B} 1x31 REJECT`, `2 INGRESS ${A_TO_B} 1x31 REJECT`],
+  },
+  {
+    name: 'nft drop in forward, IPv6',
+    arrange: nft(chain('inet', 'forward', 'udp dport 9 drop')),
+    act: (place) => send(place, 'a', 'fd00:2::2', 9),
+    expected: [
+      '1 EGRESS fd00:1::2 > fd00:2::2:9 1x51 REJECT',
+      '2 INGRESS fd00:1::2 > fd00:2::2:9 1x51 REJECT',
+    ],
+  },
+  {
+    name: 'nft reject in forward: refused, and its answer is accepted',
+    arrange: nft(chain('inet', 'forward', 'udp dport 9 reject')),
+    act: udpFromA,
+    expected: [
+      `1 EGRESS ${A_TO_B} 1x31 REJECT`,
+      '1 INGRESS 10.0.1.1 > 10.0.1.2 1x59 ACCEPT',
+      `2 INGRESS ${A_TO_B} 1x31 REJECT`,
+    ],
+  },
+  {
+    name: 'iptables DROP in FORWARD',
+    arrange: ({ network, host }) =>
+      network.run(host, 'iptables', '-A', 'FORWARD', '-p', 'udp', '--dport', '9', '-j', 'DROP'),
+    act: udpFromA,
+    expected: [`1 EGRESS ${A_TO_B} 1x31 REJECT`, `2 INGRESS ${A_TO_B} 1x31 REJECT`],
+  },
+  {
+    name: 'before routing: no receiver was chosen yet',
+    arrange: nft(chain('inet', 'prerouting', 'udp dport 9 drop')),
+    act: udpFromA,
+    expected: [`1 EGRESS ${A_TO_B} 1x31 REJECT`],
+  },
+  {
+    name: 'after routing',
+    arrange: nft(chain('inet', 'postrouting', 'udp dport 9 drop')),
+    act: udpFromA,
+    expected: [`1 EGRESS ${A_TO_B} 1x31 REJECT`, `2 INGRESS ${A_TO_B} 1x31 REJECT`],
+  },
+  {
+    name: 'in input: for the host itself',
+    arrange: nft(chain('inet', 'input', 'udp dport 9 drop')),
+    act: (place) => send(place, 'a', '10.0.1.1', 9),
+    expected: ['1 EGRESS 10.0.1.2 > 10.0.1.1:9 1x31 REJECT'],
+  },
+  {
+    name: 'in output: what the host itself sends',
+    arrange: nft(chain('inet', 'output', 'udp dport 9 drop')),
+    act: (place) => send(place, 'host', '10.0.2.2', 9),
+    expected: ['2 INGRESS 10.0.2.1 > 10.0.2.2:9 1x31 REJECT'],
+  },
+  {
+    name: 'netdev ingress, before IP sees it',
+    arrange: nft(chain('netdev', 'ingress', 'udp dport 9 drop', 'device "to-a"')),
+    act: udpFromA,
+    expected: [`1 EGRESS ${A_TO_B} 1x31 REJECT`],
+  },
+  {
+    name: 'netdev egress, before our hook there',
+    arrange: nft(chain('netdev', 'egress', 'udp dport 9 drop', 'device "to-b"')),
+    act: udpFromA,
+    expected: [`1 EGRESS ${A_TO_B} 1x31 REJECT`, `2 INGRESS ${A_TO_B} 1x31 REJECT`],
+  },
+  {
+    name: 'a classifier on clsact ingress',
+    arrange: ({ host }) => shoot(host, 'to-a', 'ingress'),
+    act: udpFromA,
+    expected: [`1 EGRESS ${A_TO_B} 1x31 REJECT`],
+  },
+  {
+    name: 'a classifier on clsact egress, behind our hook',
+    arrange: ({ host }) => shoot(host, 'to-b', 'egress'),
+    act: udpFromA,
+    expected: [`1 EGRESS ${A_TO_B} 1x31 REJECT`, `2 INGRESS ${A_TO_B} 1x31 REJECT`],
+  },
+  {
+    name: 'destination translated before it is refused: each point with the addresses it sees',
+    arrange: nft(`table ip t {
+      chain nat { type nat hook prerouting priority dstnat; udp dport 9 dnat to 10.0.2.2:99; }
+      chain c { type filter hook forward priority filter; udp dport 99 drop; }
+    }`),
+    act: (place) => send(place, 'a', '10.0.9.9', 9),
+    expected: ['1 EGRESS 10.0.1.2 > 10.0.9.9:9 1x31 REJECT', '2 INGRESS 10.0.1.2 > 10.0.2.2:99 1x31 REJECT'],
+  },
+  {
+    name: 'no route, no listener: lost, not refused',
+    arrange: ({ network, host }) => network.run(host, 'ip', 'route', 'add', 'blackhole', '10.0.8.0/24'),
+    act: (place) => {
+      send(place, 'a', '10.0.8.8', 9)
+      send(place, 'a', '10.0.2.2', 9)
+    },
+    expected: [
+      `1 EGRESS ${A_TO_B} 1x31 ACCEPT`,
+      '1 EGRESS 10.0.1.2 > 10.0.8.8:9 1x31 ACCEPT',
+      '1 INGRESS 10.0.2.2 > 10.0.1.2 1x59 ACCEPT',
+      `2 EGRESS 10.0.2.2 > 10.0.1.2 1x59 ACCEPT`,
+      `2 INGRESS ${A_TO_B} 1x31 ACCEPT`,
+    ],
+  },
+  {
+    name: 'a guest’s own firewall is not the host’s',
+    arrange: ({ network, b }) => network.nft(b, chain('inet', 'input', 'udp dport 9 drop')),
+    act: udpFromA,
+    expected: [`1 EGRESS ${A_TO_B} 1x31 ACCEPT`, `2 INGRESS ${A_TO_B} 1x31 ACCEPT`],
+  },
+  {
+    name: 'fragments that conntrack put together before they were refused',
+    arrange: nft(
+      `table ip t { chain c { type filter hook forward priority filter; ct state new udp dport 9 drop; }; }`,
+    ),
+    act: (place) => send(place, 'a', '10.0.2.2', 9, 4000),
+    expected: [
+      `1 EGRESS ${A_TO_B} 3x${(4000 + 8 + 60) / 3} REJECT`,
+      `2 INGRESS ${A_TO_B} 3x${(4000 + 8 + 60) / 3} REJECT`,
+    ],
+  },
+  {
+    name: 'IPv6 fragments that conntrack put together before they were refused',
+    arrange: nft(
+      `table ip6 t { chain c { type filter hook forward priority filter; ct state new udp dport 9 drop; }; }`,
+    ),
+    act: (place) => send(place, 'a', 'fd00:2::2', 9, 4000),
+    expected: [
+      `1 EGRESS fd00:1::2 > fd00:2::2:9 3x${(4000 + 8 + 3 * 48) / 3} REJECT`,
+      `2 INGRESS fd00:1::2 > fd00:2::2:9 3x${(4000 + 8 + 3 * 48) / 3} REJECT`,
+    ],
+  },
+  {
+    name: 'bridge family, forward: both ports',
+    topology: bridged,
+    arrange: nft(chain('bridge', 'forward', 'udp dport 9 drop')),
+    act: (place) => send(place, 'a', '10.0.1.3', 9),
+    expected: ['1 EGRESS 10.0.1.2 > 10.0.1.3:9 1x31 REJECT', '2 INGRESS 10.0.1.2 > 10.0.1.3:9 1x31 REJECT'],
+  },
+  {
+    name: 'bridge family, a broadcast refused at one port is not refused at the sender',
+    topology: bridged,
+    arrange: nft(chain('bridge', 'forward', 'oifname "to-b" udp dport 9 drop')),
+    act: ({ network, a }) =>
+      network.run(a, 'socat', '-u', 'EXEC:printf abc', 'UDP4-DATAGRAM:10.0.1.255:9,broadcast'),
+    expected: [
+      '1 EGRESS 10.0.1.2 > 10.0.1.255:9 1x31 ACCEPT',
+      '2 INGRESS 10.0.1.2 > 10.0.1.255:9 1x31 REJECT',
+    ],
+  },
+  {
+    name: 'a port of a bridge, refused by the IP firewall behind the bridge',
+    topology: bridged,
+    arrange: nft(chain('inet', 'input', 'udp dport 9 drop')),
+    act: (place) => send(place, 'a', '10.0.1.1', 9),
+    expected: ['1 EGRESS 10.0.1.2 > 10.0.1.1:9 1x31 REJECT'],
+  },
+]
+
+/** Another's program on the device: IPv4 datagrams to port 9 are shot (TC_ACT_SHOT), all else goes on. */
+function shoot(host: string, device: string, hook: Hook): void {
+  const instructions = [
+    'bf16000000000000', // r6 = context
+    '3000000017000000', // r0 = byte 23, the protocol
+    '5500040011000000', // not 17: go on
+    '2800000024000000', // r0 = bytes 36 and 37, the destination port
+    '5500020009000000', // not 9: go on
+    'b700000002000000', // return TC_ACT_SHOT
+    '9500000000000000',
+    'b7000000ffffffff', // return TC_ACT_UNSPEC
+    '9500000000000000',
+  ]
+  using program = loadClassifier('shoot', Buffer.from(instructions.join(''), 'hex'))
+  inNetns(host, () => attachClassic(program.fd, findDeviceByName(device)!.ifindex, hook, 1))
+}
+
+for (const { name, topology = routed, arrange, act, expected } of CASES) {
+  test(`verdict: ${name}`, { skip: withoutRoot }, async () => {
+    await using network = new TestNetwork()
+    using world = new KernelWorld()
+    const place = topology(network, world)
+    arrange(place)
+
+    act(place)
+
+    assert.deepEqual(seen(world), expected.toSorted())
+  })
+}
