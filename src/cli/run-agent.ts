@@ -58,7 +58,7 @@ export function createAgent(setup: AgentSetup): Agent {
   return new Agent(
     { version: packageVersion(), windowSizeS: setup.windowSizeS },
     {
-      meter: createMeter(setup.dataDir, setup.windowSizeS, setup.limits),
+      meter: createMeter(setup.dataDir, setup.windowSizeS, setup.limits, setup.logLevel),
       devices: new LinkWatcher({ log }),
       points: new PointTable({ file: path.join(directory, 'points.json') }),
       controlPlane: client,
@@ -76,8 +76,13 @@ export function createAgent(setup: AgentSetup): Agent {
   )
 }
 
-export function createMeter(dataDir: string, windowSizeS: number, limits: AgentLimits): KernelMeter {
-  const log = createLogger({ level: 'warn', destination: process.stderr })
+export function createMeter(
+  dataDir: string,
+  windowSizeS: number,
+  limits: AgentLimits,
+  logLevel = 'warn',
+): KernelMeter {
+  const log = createLogger({ level: logLevel, destination: process.stderr })
   return new KernelMeter(
     {
       objectPath: fileURLToPath(new URL('../../build/bpf/flow.bpf.o', import.meta.url)),
