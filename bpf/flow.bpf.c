@@ -12,9 +12,6 @@
 
 char LICENSE[] SEC("license") = "GPL";
 
-/* Scalars of addresses: the difference of two pointers is the only arithmetic the verifier lets pass. */
-#define ADDRESS(pointer) ((__u64)((const char *)(pointer) - (const char *)&state))
-
 static __always_inline struct stash *stash_of(__u64 address)
 {
 	__u32 index = (address >> 8) & (STASH_SIZE - 1); /* skbs lie 256 bytes apart */
@@ -252,9 +249,7 @@ int verdict(__u64 *context)
 
 	if (likely(reason == REASON_NONE))
 		return 0;
-	struct sk_buff *skb = (void *)context[0];
-
-	judge(skb, reason, is_egress, ADDRESS(skb));
+	judge(context, reason, is_egress);
 	return 0;
 }
 

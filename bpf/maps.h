@@ -107,4 +107,7 @@ struct {
 	__type(value, struct stash);
 } stashes SEC(".maps");
 
+/* Scalars of addresses: the difference of two pointers is the only arithmetic the verifier lets pass. */
+#define ADDRESS(pointer) ((__u64)((const char *)(pointer) - (const char *)&state))
+
 #endif

@@ -89,6 +89,8 @@ struct refusal {
 	__u32 size;
 	__u32 protocol;
 	__u32 pad;
+	__u64 address_offset; /* from an address that was read to one as in a stash */
+	__u64 next_fragment; /* the rest of a packet that was put together from fragments */
 };
 
 /* Whether a window still takes verdicts on what it counted at `counted`. */
@@ -177,22 +179,22 @@ static __noinline bool refuse_stashed(struct refusal *refusal, const struct stas
 
 static __noinline void refuse_input(struct refusal *refusal)
 {
-	struct packet packet = refusal->packet;
+	struct packet *packet = &refusal->packet;
+	struct key6 key = packet->key;
 	__u32 index = (refusal->address >> 8) & (STASH_SIZE - 1);
 	struct stash *stash = bpf_map_lookup_elem(&stashes, &index);
 
 	if (stash && stash->skb == refusal->address && refuse_stashed(refusal, stash))
 		return;
-	refusal->packet = packet;
+	packet->key = key;
 	__u64 point = point_of(refusal->netns, refusal->iif);
 
 	if (!point)
 		return;
-	packet.key.tail |= tail_of(point, DIRECTION_INGRESS);
-	if (refuse_counted(&packet, refusal->now, refusal->reason))
+	packet->key.tail |= tail_of(point, DIRECTION_INGRESS);
+	if (refuse_counted(packet, refusal->now, refusal->reason))
 		return;
-	if (packet_untranslate(&packet, refusal->conntrack) &&
-	    refuse_counted(&packet, refusal->now, refusal->reason))
+	if (packet_untranslate(packet, refusal->conntrack) && refuse_counted(packet, refusal->now, refusal->reason))
 		return;
 	__sync_fetch_and_add(&state.verdicts_unmatched, 1);
 }
@@ -247,7 +249,14 @@ static __always_inline struct net_device *route_device(struct sk_buff *skb)
 	return BPF_CORE_READ(route, dev);
 }
 
-/* Reads what is needed of a packet that is being freed. False: not IP. */
+/* Once for all that are parsed: the verifier need not see it twice. */
+static __noinline bool refusal_parse(struct refusal *refusal)
+{
+	return parse(&refusal->source, refusal->network, refusal->size, refusal->protocol, &refusal->segmentation,
+		     &refusal->packet) == PARSED_FLOW;
+}
+
+/* Reads what is needed of a packet that is being freed. False: not a flow. */
 static __always_inline bool refusal_read(struct sk_buff *skb, struct refusal *refusal)
 {
 	unsigned char *head = skb->head;
@@ -259,23 +268,94 @@ static __always_inline bool refusal_read(struct sk_buff *skb, struct refusal *re
 	refusal->source.head = head;
 	refusal->source.limit = data + skb->len - skb->data_len;
 	refusal->protocol = bpf_ntohs(skb->protocol);
+	refusal->conntrack = skb->_nfct;
+	refusal->iif = skb->skb_iif;
 	refusal->segmentation.size = BPF_CORE_READ(shared, gso_size);
-	if (refusal->segmentation.size) {
+	if (!refusal->segmentation.size) {
+		refusal->next_fragment = skb->data_len ? (__u64)BPF_CORE_READ(shared, frag_list) : 0;
+	} else {
 		refusal->segmentation.segments = BPF_CORE_READ(shared, gso_segs);
 		refusal->segmentation.type = BPF_CORE_READ(shared, gso_type);
 		if (BPF_CORE_READ_BITFIELD(skb, encapsulation))
 			refusal->segmentation.inner_header_size = inner_header_size(
 				head, refusal->segmentation.type, skb->inner_transport_header, refusal->network);
 	}
-	refusal->conntrack = skb->_nfct;
-	refusal->iif = skb->skb_iif;
-	return parse(&refusal->source, refusal->network, refusal->size, refusal->protocol, &refusal->segmentation,
-		     &refusal->packet) == PARSED_FLOW;
+	return refusal_parse(refusal);
 }
 
-static __always_inline void judge(struct sk_buff *skb, __u32 reason, bool is_egress, __u64 address)
+/*
+ * Connection tracking puts fragments together before rules see them, and hangs those after the first one into a list,
+ * each with its own IP header still in its head. They were counted one by one, and so they are refused.
+ */
+#define FRAGMENTS_PER_PACKET_MAX 64
+#define FRAGMENT_HEADER_SIZE 8
+
+struct fragments {
+	__u64 next;
+	__u32 packets;
+	__u32 payload; /* bytes of the list's members */
+	__u32 headers; /* bytes in front of these */
+};
+
+static int fragment_add(__u32 __attribute__((unused)) index, struct fragments *sum)
 {
-	struct refusal refusal = { .reason = reason, .address = address };
+	struct sk_buff *skb = (void *)sum->next;
+
+	if (!skb)
+		return 1;
+	sum->packets++;
+	sum->payload += BPF_CORE_READ(skb, len);
+	sum->headers += BPF_CORE_READ(skb, data) - BPF_CORE_READ(skb, head) - BPF_CORE_READ(skb, network_header);
+	sum->next = (__u64)BPF_CORE_READ(skb, next);
+	return 0;
+}
+
+static int fragment_refuse(__u32 __attribute__((unused)) index, struct refusal *refusal)
+{
+	struct sk_buff *skb = (void *)refusal->next_fragment;
+
+	if (!skb)
+		return 1;
+	unsigned char *head = BPF_CORE_READ(skb, head);
+	__u32 data = BPF_CORE_READ(skb, data) - head;
+	__u32 size = BPF_CORE_READ(skb, len);
+
+	refusal->address = (__u64)skb + refusal->address_offset;
+	refusal->next_fragment = (__u64)BPF_CORE_READ(skb, next);
+	refusal->network = BPF_CORE_READ(skb, network_header);
+	refusal->size = size + data - refusal->network;
+	refusal->source.head = head;
+	refusal->source.limit = data + size - BPF_CORE_READ(skb, data_len);
+	__builtin_memset(&refusal->packet, 0, sizeof(refusal->packet));
+	if (refusal_parse(refusal))
+		refuse_input(refusal);
+	return 0;
+}
+
+static __always_inline void refuse_fragments(struct refusal *refusal, __u32 out, bool is_input)
+{
+	struct fragments sum = { .next = refusal->next_fragment };
+	__u32 total = refusal->packet.octets;
+	__u32 extra = refusal->packet.is_ipv6 ? FRAGMENT_HEADER_SIZE : 0; /* taken out of the first one's header */
+
+	bpf_loop(FRAGMENTS_PER_PACKET_MAX, fragment_add, &sum, 0);
+	if (out) {
+		refusal->packet.packets = 1 + sum.packets;
+		refusal->packet.octets = total + sum.headers + extra;
+		refuse_output(refusal, out);
+	}
+	if (!is_input)
+		return;
+	refusal->packet.packets = 1;
+	refusal->packet.octets = total - sum.payload + extra;
+	refuse_input(refusal);
+	bpf_loop(FRAGMENTS_PER_PACKET_MAX, fragment_refuse, refusal, 0);
+}
+
+static __always_inline void judge(__u64 *context, __u32 reason, bool is_egress)
+{
+	struct sk_buff *skb = (void *)context[0];
+	struct refusal refusal = { .reason = reason, .address = ADDRESS(skb) };
 	struct net_device *device = skb->dev;
 	struct net_device *leaving = reason == REASON_NETFILTER ? route_device(skb) : NULL;
 	__u32 type = BPF_CORE_READ_BITFIELD(skb, pkt_type);
@@ -291,7 +371,7 @@ static __always_inline void judge(struct sk_buff *skb, __u32 reason, bool is_egr
 		refusal.netns = BPF_CORE_READ(device, nd_net.net, net_cookie);
 		is_bridge = flags & IFF_EBRIDGE;
 		/* A port of a bridge, or a device about to send: not where the packet came from. */
-		if (ifindex != iif && (flags & IFF_BRIDGE_PORT || !iif))
+		if (reason == REASON_NETFILTER && ifindex != iif && (flags & IFF_BRIDGE_PORT || !iif))
 			out = ifindex;
 	} else if (leaving) {
 		refusal.netns = BPF_CORE_READ(leaving, nd_net.net, net_cookie);
@@ -306,17 +386,25 @@ static __always_inline void judge(struct sk_buff *skb, __u32 reason, bool is_egr
 		if (!(is_loopback && iif) && !(is_copy && route_ifindex == iif))
 			out = route_ifindex;
 	}
+	/* One copy of a broadcast was refused; others may have gone where they should. */
+	bool is_input = iif && !(is_copy && (out || is_bridge));
+
 	refusal.now = refusal.source.now = clock_now();
 	if (!refusal_read(skb, &refusal))
 		return;
+	if (refusal.next_fragment) {
+		__u64 address = 0;
+
+		bpf_probe_read_kernel(&address, sizeof(address), &context[0]); /* the same pointer, as a number */
+		refusal.address_offset = refusal.address - address;
+		refuse_fragments(&refusal, out, is_input);
+		return;
+	}
 	if (is_egress)
 		refuse_egress(&refusal, ifindex);
-	else if (out && reason == REASON_NETFILTER)
+	else if (out)
 		refuse_output(&refusal, out);
-	/* One copy of a broadcast was refused; others may have gone where they should. */
-	if (is_copy && (out || is_bridge))
-		return;
-	if (iif)
+	if (is_input)
 		refuse_input(&refusal);
 }
 

@@ -52,7 +52,7 @@ function send(place: Place, from: 'host' | 'a' | 'b', to: string, port: number, 
 
 /** The rows about UDP and ICMP that are not a neighbour's or a router's, without source ports. */
 function seen(world: KernelWorld): string[] {
-  const isNoise = (it: ReadRow) => it.protocol === 58 && !it.destination.startsWith('fd')
+  const isNoise = (it: ReadRow) => it.protocol === 58
   return world
     .rows()
     .filter((it) => !isNoise(it) && it.protocol !== 2)
