@@ -165,11 +165,12 @@ export class Agent {
     this.#clearCommittedWindows()
     spool.enforceLimits()
     this.#retireStrangers()
-    devices.onChange(() => this.#reconcile())
-    devices.start()
     delivery.start()
+    devices.start()
+    // Not before assignments are known: no assignments would mean that everything is to be let go.
     const saved = this.#dependencies.savedAssignments()
     if (saved !== undefined) this.#accept(saved)
+    devices.onChange(() => this.#reconcile())
     this.#clockSyncedAtMs = this.#limitsCheckedAtMs = clock.nowMs()
     this.#timer = setInterval(() => this.#tick(), TICK_MS)
     this.#polling = this.#pollAssignments()
@@ -313,6 +314,7 @@ export class Agent {
 
   /** Makes the kernel's points match the assignments and the devices that are there. */
   #reconcile(): void {
+    if (this.#assignments.version === '') return
     const { meter, points } = this.#dependencies
     const before = JSON.stringify([...this.#statuses])
     const wanted = new Map(this.#assignments.assignments.map((it) => [it.flowLogId, it]))
@@ -339,6 +341,9 @@ export class Agent {
     const live = points.live(assignment.flowLogId)
     const now = live === undefined ? undefined : attached.get(live.point)
     if ('waitingFor' in device) {
+      // The kernel knows better than a list that has just been lost and is being read anew.
+      const isListed = found.some((it) => it.ifindex === now?.ifindex && it.netns === now.netns)
+      if (now !== undefined && !isListed) return { state: 'attached', device: now.device }
       if (live !== undefined) this.#detach(live.point)
       return { state: 'waiting', message: `waiting for an interface: ${device.waitingFor}` }
     }
