@@ -23,9 +23,9 @@ export async function assertBucketUsable(
   db: Db,
   buckets: BucketStore,
   contractNumber: number,
-  bucket: string,
+  { bucket, name }: { bucket: string; name?: string },
 ): Promise<void> {
-  const found = await buckets.findBucket(bucket)
+  const found = await buckets.findBucket(bucket, name)
   if (found === undefined) throw new WeirError('WEIR_BUCKET_MISSING', `bucket '${bucket}' does not exist`)
   const owner = found.contractNumber ?? (await registeredOwner(db, bucket))
   // Who may not write may often not see the owner either: the grant is the first thing that is missing.
@@ -39,6 +39,11 @@ export async function assertBucketUsable(
 
 function notWritable(bucket: string, fault: string): WeirError {
   return new WeirError('WEIR_BUCKET_NOT_WRITABLE', `bucket '${bucket}': ${fault}`)
+}
+
+/** An object that a flow log would write. Without a prefix the name is not known before the flow log has its interface. */
+export function sampleOf({ bucket, prefix }: Destination): { bucket: string; name?: string } {
+  return prefix === '' ? { bucket } : { bucket, name: objectName(prefix, 1_000_000_000) }
 }
 
 /** The contract of a bucket. One that was made by hand belongs to the only contract, when there is but one. */

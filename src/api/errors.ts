@@ -66,6 +66,8 @@ export function sendError(reply: FastifyReply, error: unknown): FastifyReply {
   const isConsole = reply.request.headers[CONSOLE_HEADER] !== undefined
   if (body.httpStatus === 401 && !isConsole)
     reply.header('www-authenticate', 'Basic realm="weir", charset="UTF-8"')
+  // For agents: a fault of one bucket must not look like one of this server.
+  if (error instanceof WeirError) reply.header('x-weir-code', error.code)
   if (body.httpStatus === 503) reply.header('retry-after', '5')
   return reply.code(body.httpStatus).type('application/json; charset=utf-8').send(body)
 }

@@ -21,7 +21,7 @@ import { settleRequests } from '../store/settle.ts'
 import type { Change, Store } from '../store/store.ts'
 import type { BucketStore } from './bucket-store.ts'
 import { assertEditable, assertOperator, assertPrivilege, assertVisible } from './caller.ts'
-import { assertBucketUsable, destinationOf } from './destinations.ts'
+import { assertBucketUsable, destinationOf, sampleOf } from './destinations.ts'
 import { InvalidInputError } from './errors.ts'
 import { isObject } from './normalise.ts'
 import { propertiesOf } from './render.ts'
@@ -162,8 +162,9 @@ export class Inventory {
       draft.destination = destination
       draft.properties['bucket'] = prefix === '' ? bucket : `${bucket}/${prefix}`
     }
-    const names = new Set(flowLogs.map((it) => it.destination!.bucket))
-    for (const bucket of names) await assertBucketUsable(db, this.#buckets, account.contractNumber, bucket)
+    const destinations = new Map(flowLogs.map((it) => [it.properties['bucket'], it.destination!]))
+    for (const it of destinations.values())
+      await assertBucketUsable(db, this.#buckets, account.contractNumber, sampleOf(it))
   }
 
   async #insert(

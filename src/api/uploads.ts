@@ -1,5 +1,6 @@
 import type { UploadGrant, UploadRequest } from '../model/agent-protocol.ts'
 import { WeirError } from '../model/errors.ts'
+import { objectName } from '../model/flow-log.ts'
 import { carriedBy, findFlowLogs, recordDeliveryError } from '../store/flow-logs.ts'
 import { findObject, recordDelivery, reserveObject } from '../store/objects.ts'
 import type { FlowLogRow, ObjectRow } from '../store/schema.ts'
@@ -44,7 +45,8 @@ export class Uploads {
     const flowLogs = await this.#carried(host, upload.flowLogIds)
     const { bucket, contractNumber, stem } = destinationOf(flowLogs)
     try {
-      await assertBucketUsable(this.#store.db, this.#buckets, contractNumber, bucket)
+      const name = objectName(stem, upload.windowStartS)
+      await assertBucketUsable(this.#store.db, this.#buckets, contractNumber, { bucket, name })
       const object = await this.#freeName({ host, contractNumber, bucket, stem, upload })
       return await this.#granted(object, origin)
     } catch (error) {
@@ -98,14 +100,17 @@ export class Uploads {
     reservation: Parameters<typeof reserveObject>[1],
   ): Promise<ObjectRow & { delivered: boolean }> {
     const { upload } = reservation
-    let object = await reserveObject(this.#store, reservation)
+    const reserved = await reserveObject(this.#store, reservation)
+    let { object } = reserved
+    // Asked for the first time: if something else has that name, the store says so and the agent asks again.
+    if (reserved.isNew) return { ...object, delivered: false }
     assertSameSegment(object, upload)
     for (let tried = 0; tried < NAMES_TRIED_MAX; tried++) {
       if (object.delivered_at !== null) return { ...object, delivered: true }
       const found = await this.#buckets.statObject(object.bucket, object.object_name)
       if (found === undefined) return { ...object, delivered: false }
       if (isSame(found, object)) return { ...object, delivered: true } // An earlier try had reached the store.
-      object = await reserveObject(this.#store, reservation, secondOf(object.object_name))
+      object = (await reserveObject(this.#store, reservation, secondOf(object.object_name))).object
     }
     throw new WeirError('WEIR_UPLOAD_FAILED', `no free name for segment '${upload.segmentId}' was found`)
   }

@@ -16,20 +16,29 @@ export class ControlPlaneError extends WeirError {
   /** HTTP status; undefined when there was no answer. */
   readonly status: number | undefined
   readonly retryAfterMs: number | undefined
+  /** Which of our errors it was, where the answer came from a control plane and not from something in between. */
+  readonly serverCode: string | undefined
 
   constructor(
     code: ErrorCode,
     message: string,
-    details: { status?: number; retryAfterMs?: number | undefined; cause?: unknown } = {},
+    details: {
+      status?: number
+      retryAfterMs?: number | undefined
+      serverCode?: string | undefined
+      cause?: unknown
+    } = {},
   ) {
     super(code, message, { cause: details.cause })
     this.status = details.status
     this.retryAfterMs = details.retryAfterMs
+    this.serverCode = details.serverCode
   }
 
   /** True when the fault is not about what was asked: everything else will fail likewise, for now. */
   get concernsAll(): boolean {
     const { status } = this
+    if (this.serverCode !== undefined && BUCKET_CODES.has(this.serverCode)) return false
     return (
       status === undefined ||
       status === 401 ||
@@ -40,6 +49,14 @@ export class ControlPlaneError extends WeirError {
     )
   }
 }
+
+/** Faults of the bucket that was asked for, or of the store behind it. */
+export const BUCKET_CODES: ReadonlySet<string> = new Set([
+  'WEIR_BUCKET_FOREIGN',
+  'WEIR_BUCKET_MISSING',
+  'WEIR_BUCKET_NOT_WRITABLE',
+  'WEIR_STORE_UNAVAILABLE',
+])
 
 export interface RequestOptions {
   signal?: AbortSignal
@@ -131,7 +148,8 @@ export class ControlPlaneClient {
 
   #refusal(answer: Answer): ControlPlaneError {
     const { status } = answer
-    const details = { status, retryAfterMs: retryAfterMs(answer.headers, this.#clock.nowMs()) }
+    const serverCode = answer.headers['x-weir-code']?.toString()
+    const details = { status, serverCode, retryAfterMs: retryAfterMs(answer.headers, this.#clock.nowMs()) }
     const message = `control plane answered ${status}: ${saidBy(answer)}`
     if (status === 401) return new ControlPlaneError('WEIR_UNAUTHORIZED', message, details)
     const away = status === 429 || (status >= 502 && status <= 504)

@@ -30,7 +30,8 @@ export interface DelivererOptions {
 export interface DeliverySpool {
   segments(): Segment[]
   segment(segmentId: string): Segment | undefined
-  load(segmentId: string): Promise<LoadedSegment | undefined>
+  load(segmentId: string): Promise<LoadedSegment | 'damaged'>
+  salvage(segmentId: string): void
   upload(segmentId: string): void
   acknowledge(segmentId: string): void
   fail(segmentId: string): void
@@ -356,11 +357,14 @@ export class Deliverer {
     this.#spool.upload(segment.segmentId)
     try {
       const loaded = await this.#spool.load(segment.segmentId)
-      if (loaded === undefined) {
-        this.#forget(segment) // Damaged, with nothing whole in it; the spool has counted it.
+      const grant = loaded === 'damaged' ? await this.#ask(lane, segment) : await this.#store(lane, loaded)
+      if (loaded === 'damaged' && !grant.delivered) {
+        this.#spool.salvage(segment.segmentId)
+        this.#forget(segment)
+        this.#queue(0)
         return
       }
-      const grant = await this.#store(lane, loaded)
+      if (loaded === 'damaged') await this.#acknowledge(segment, lane.bucket) // It had arrived before the damage.
       this.#spool.acknowledge(segment.segmentId)
       this.#forget(segment)
       this.#noteDelivery(lane, segment, grant)
@@ -375,9 +379,7 @@ export class Deliverer {
     const { signal } = this.#stopping
     let answer: Awaited<ReturnType<HttpExchange['exchange']>> | undefined
     for (let round = 0; round < ATTEMPT_GRANTS_MAX; round++) {
-      const grant = await this.#api.requestUpload(requestFor(segment), { signal })
-      lane.named(segment)
-      this.#serverAnswered()
+      const grant = await this.#ask(lane, segment)
       if (!grant.delivered) {
         answer = await this.#http.exchange({
           method: 'PUT',
@@ -395,6 +397,13 @@ export class Deliverer {
       return grant
     }
     throw storeFault(lane.bucket, answer!, this.#clock.nowMs())
+  }
+
+  async #ask(lane: Lane, segment: Segment): Promise<UploadGrant> {
+    const grant = await this.#api.requestUpload(requestFor(segment), { signal: this.#stopping.signal })
+    lane.named(segment)
+    this.#serverAnswered()
+    return grant
   }
 
   async #acknowledge(segment: Segment, bucket: string): Promise<void> {

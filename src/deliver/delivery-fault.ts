@@ -1,5 +1,5 @@
 import { WeirError } from '../model/errors.ts'
-import { ControlPlaneError } from './control-plane-client.ts'
+import { BUCKET_CODES, ControlPlaneError } from './control-plane-client.ts'
 import { type Answer, ExchangeError, retryAfterMs } from './http-exchange.ts'
 
 /** Whom a failed attempt concerns, and so who waits: nobody else does. */
@@ -62,20 +62,13 @@ export function isExpired(answer: Answer): boolean {
 export function faultFrom(error: unknown, bucket: string): DeliveryFault {
   if (error instanceof DeliveryFault) return error
   if (error instanceof ControlPlaneError) {
-    const { message, status } = error
-    const details = {
-      reason: `${status ?? 'unreachable'}`,
-      message,
-      retryAfterMs: error.retryAfterMs,
-      cause: error,
-    }
+    const { message, status, serverCode } = error
+    const reason = serverCode ?? `${status ?? 'unreachable'}`
+    const details = { reason, message, retryAfterMs: error.retryAfterMs, cause: error }
     if (error.concernsAll) return new DeliveryFault('server', 'retry', details)
     // A 500 may be this segment's own doing: it must not stop the others.
-    return new DeliveryFault(
-      status !== undefined && status >= 500 ? 'bucket' : 'segment',
-      kindOf(status),
-      details,
-    )
+    const ofBucket = (status !== undefined && status >= 500) || BUCKET_CODES.has(serverCode ?? '')
+    return new DeliveryFault(ofBucket ? 'bucket' : 'segment', kindOf(status), details)
   }
   if (error instanceof ExchangeError) {
     const message = `bucket '${bucket}' cannot be reached: ${error.message}`

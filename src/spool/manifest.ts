@@ -7,7 +7,7 @@ import { crc32 } from 'node:zlib'
  *   <crc32 of the JSON, 8 hex digits> <JSON>\n
  *
  *   {"windowKey":…,"tells":[…]}     the window; written first and once more at the end
- *   {"segmentId":…,"file":…,…}      one for each segment; a later line of the same segment replaces the earlier one
+ *   {"segmentId":…,"file":…,…}      one for each segment; one with "replaces" takes the place of that earlier one
  */
 export const MANIFEST = 'manifest'
 
@@ -22,6 +22,8 @@ export type Member = readonly [number, number, number, number, number, number]
 
 export interface SegmentLine {
   segmentId: string
+  /** The damaged segment that this one was saved from. */
+  replaces?: string
   /** Name within the window's folder. */
   file: string
   bucket: string
@@ -57,8 +59,10 @@ export function parseManifest(bytes: Buffer): Manifest {
     const end = newline < 0 ? bytes.length : newline
     const line = newline < 0 ? undefined : parseLine(bytes.subarray(at, end))
     if (line === undefined) manifest.damagedLines++
-    else if ('segmentId' in line) segments.set(line.segmentId, line)
-    else manifest.window = line
+    else if ('segmentId' in line) {
+      segments.set(line.segmentId, line)
+      if (line.replaces !== undefined) segments.delete(line.replaces)
+    } else manifest.window = line
     at = end + 1
   }
   manifest.segments = [...segments.values()]

@@ -10,12 +10,11 @@ export interface Segment {
   readonly windowStartS: number
   readonly windowSizeS: number
   readonly flowLogIds: string[]
-  /** These change when a damaged segment is replaced by what is whole in it. */
-  file: string
-  path: string
-  size: number
-  sha256: string
-  records: number
+  readonly file: string
+  readonly path: string
+  readonly size: number
+  readonly sha256: string
+  readonly records: number
   state: SegmentState
 }
 
@@ -43,11 +42,6 @@ export class SegmentIndex {
     this.#windows.set(segment.windowKey, this.ofWindow(segment.windowKey) - 1)
     if (this.ofWindow(segment.windowKey) === 0) this.#windows.delete(segment.windowKey)
     this.bytes -= segment.size
-  }
-
-  resize(segment: Segment, size: number): void {
-    this.bytes += size - segment.size
-    segment.size = size
   }
 
   get(segmentId: string): Segment | undefined {

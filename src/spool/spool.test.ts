@@ -51,7 +51,11 @@ class Disk implements Disposable {
 
 async function textOf(spool: Spool, segmentId: string): Promise<string | undefined> {
   const loaded = await spool.load(segmentId)
-  return loaded && gunzipSync(loaded.bytes ?? fs.readFileSync(loaded.segment.path)).toString()
+  if (loaded !== 'damaged') return gunzipSync(loaded.bytes ?? fs.readFileSync(loaded.segment.path)).toString()
+  const known = new Set(spool.segments().map((it) => it.segmentId))
+  spool.salvage(segmentId)
+  const salvaged = spool.segments().find((it) => !known.has(it.segmentId))
+  return salvaged && textOf(spool, salvaged.segmentId)
 }
 
 test('committed segments come back oldest first, with their contents, and go when acknowledged', async () => {

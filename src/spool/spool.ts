@@ -3,13 +3,13 @@ import fs from 'node:fs'
 import path from 'node:path'
 import { assert } from '../stdx/assert.ts'
 import type { Clock } from '../stdx/clock.ts'
-import { type SpoolFiles, systemFiles } from './files.ts'
+import { replaceDurably, type SpoolFiles, systemFiles } from './files.ts'
 import { type GivenUp, LossLedger } from './loss-ledger.ts'
 import { MANIFEST, type Manifest, manifestLine, parseManifest, type SegmentLine } from './manifest.ts'
 import { lossesOf, type Salvage, salvage } from './salvage.ts'
 import { type Segment, SegmentIndex } from './segment-index.ts'
 import { advance, type SegmentEvent } from './segment-state.ts'
-import { isMissing, SpoolError, spoolErrorFrom } from './spool-error.ts'
+import { isMissing, spoolErrorFrom } from './spool-error.ts'
 import { recordsOf, TMP_PREFIX, WINDOW_PREFIX } from './window-writer.ts'
 
 const DAMAGED = 'damaged'
@@ -163,19 +163,39 @@ export class Spool {
     this.#remove(this.#advance(segmentId, 'acknowledge'))
   }
 
-  /**
-   * Reads a segment and checks it against its manifest. A damaged one is set aside, and what is whole in it takes its
-   * place; undefined when nothing was.
-   */
-  async load(segmentId: string): Promise<LoadedSegment | undefined> {
+  /** Reads a segment and checks it against its manifest. */
+  async load(segmentId: string): Promise<LoadedSegment | 'damaged'> {
     const segment = this.#index.get(segmentId)
-    if (segment === undefined) return undefined
-    const read = await readAndDigest(segment)
-    if (read.sha256 === segment.sha256) return { segment, bytes: read.bytes }
-    if (!this.#salvage(segment)) return undefined
-    const again = await readAndDigest(segment)
-    if (again.sha256 === segment.sha256) return { segment, bytes: again.bytes }
-    throw new SpoolError('WEIR_SPOOL_DAMAGED', `segment ${segmentId} is damaged again after salvage`)
+    assert(segment !== undefined, `no segment ${segmentId}`)
+    const { sha256, bytes } = await readAndDigest(segment)
+    return sha256 === segment.sha256 ? { segment, bytes } : 'damaged'
+  }
+
+  /**
+   * Sets a damaged segment aside. What is whole in it becomes a segment of its own, with a name of its own, since the
+   * control plane may know the old name with the old contents; what is not goes into the ledger. Ask the control plane
+   * first whether the segment had arrived before it was damaged.
+   */
+  salvage(segmentId: string): void {
+    const segment = this.#index.get(segmentId)
+    assert(segment !== undefined, `no segment ${segmentId}`)
+    const { windowKey, bucket, windowStartS, file } = segment
+    const line = this.#manifestOf(windowKey).segments.find((it) => it.segmentId === segmentId)
+    const { whole, members, losses } = line === undefined ? NOTHING : salvage(segment.path, line)
+    const recordsLost = losses.reduce((sum, { records }) => sum + records, 0)
+    this.#counts.damagedSegments++
+    this.#log.error(
+      { segmentId, bucket, windowStartS, recordsLost, recordsKept: recordsOf(members) },
+      'segment is damaged',
+    )
+    const cause = `damaged ${segmentId}`
+    this.#ledger.add(cause, losses)
+    this.#writeLedger()
+    if (line !== undefined && members.length > 0) this.#addSalvaged(windowKey, { ...line, members }, whole)
+    segment.state = advance(segment.state, 'giveUp')
+    this.#index.remove(segment)
+    if (this.#setAside(windowKey, file)) this.#ledger.settle([cause])
+    this.#removeWindowWhenEmpty(windowKey)
   }
 
   /**
@@ -235,6 +255,7 @@ export class Spool {
     }
     const present = new Set(fs.existsSync(folder) ? fs.readdirSync(folder) : []) // A window may have been empty.
     present.delete(MANIFEST)
+    present.delete(`${MANIFEST}.new`) // Of a salvage that a crash interrupted.
     const finished: string[] = []
     for (const line of manifest.segments) {
       if (!present.delete(line.file)) continue // Delivered, or given up.
@@ -242,6 +263,7 @@ export class Spool {
         finished.push(line.file) // Given up, and the crash came before the unlink.
       else this.#index.add(segmentOf(folder, windowKey, line))
     }
+    this.#ledger.settle(manifest.segments.map(({ replaces }) => `damaged ${replaces}`))
     for (const file of finished) this.#tryRemove(path.join(folder, file))
     for (const file of present) this.#setAside(windowKey, file)
     this.#ledger.told(manifest.window?.tells ?? [])
@@ -282,48 +304,30 @@ export class Spool {
     }
   }
 
-  /** Puts the whole members of a damaged segment in its place. False when there are none. */
-  #salvage(segment: Segment): boolean {
-    const { segmentId, windowKey, bucket, windowStartS, file } = segment
-    const line = this.#manifestOf(windowKey).segments.find((it) => it.segmentId === segmentId)
-    const { whole, members, losses } = line === undefined ? NOTHING : salvage(segment.path, line)
-    const recordsLost = losses.reduce((sum, { records }) => sum + records, 0)
-    this.#counts.damagedSegments++
-    this.#log.error(
-      { segmentId, bucket, windowStartS, recordsLost, recordsKept: recordsOf(members) },
-      'segment is damaged',
-    )
-    const cause = `damaged ${segmentId} ${file}`
-    this.#ledger.add(cause, losses)
-    this.#writeLedger()
-    if (line !== undefined && members.length > 0) this.#replace(segment, { ...line, members }, whole)
-    const aside = this.#setAside(windowKey, file)
-    if (aside) this.#ledger.settle([cause])
-    if (members.length > 0) return true
-    segment.state = advance(segment.state, 'giveUp')
-    this.#index.remove(segment)
-    this.#removeWindowWhenEmpty(windowKey)
-    return false
-  }
-
-  #replace(segment: Segment, line: SegmentLine, whole: Buffer): void {
-    const folder = this.#folderOf(segment.windowKey)
+  #addSalvaged(windowKey: string, damaged: SegmentLine, whole: Buffer): void {
+    const folder = this.#folderOf(windowKey)
     const sha256 = createHash('sha256').update(whole).digest('hex')
-    const file = `salvaged-${sha256.slice(0, 8)}-${segment.file}`
-    try {
-      this.#files.writeDurably(path.join(folder, file), whole)
-      this.#files.append(path.join(folder, MANIFEST), [
-        Buffer.from(manifestLine({ ...line, file, size: whole.length, sha256 })),
-      ])
-      this.#files.syncFolder(folder)
-    } catch (error) {
-      throw spoolErrorFrom(error, `salvaging segment ${segment.segmentId}`)
+    const mark = sha256.slice(0, 8)
+    const line: SegmentLine = {
+      ...damaged,
+      segmentId: `${damaged.segmentId}-${mark}`,
+      replaces: damaged.segmentId,
+      file: `salvaged-${mark}-${damaged.file}`,
+      size: whole.length,
+      sha256,
     }
-    this.#index.resize(segment, whole.length)
-    segment.file = file
-    segment.path = path.join(folder, file)
-    segment.sha256 = sha256
-    segment.records = recordsOf(line.members)
+    try {
+      this.#files.writeDurably(path.join(folder, line.file), whole)
+      const manifest = fs.readFileSync(path.join(folder, MANIFEST))
+      replaceDurably(
+        this.#files,
+        path.join(folder, MANIFEST),
+        Buffer.concat([manifest, Buffer.from(manifestLine(line))]),
+      )
+    } catch (error) {
+      throw spoolErrorFrom(error, `salvaging segment ${damaged.segmentId}`)
+    }
+    this.#index.add(segmentOf(folder, windowKey, line))
   }
 
   #setAside(windowKey: string, file: string): boolean {
@@ -371,7 +375,9 @@ export class Spool {
   #removeWindowWhenEmpty(windowKey: string): void {
     if (this.#index.ofWindow(windowKey) > 0) return
     const folder = this.#folderOf(windowKey)
-    const left = fs.existsSync(folder) ? fs.readdirSync(folder).filter((name) => name !== MANIFEST) : []
+    const left = fs.existsSync(folder)
+      ? fs.readdirSync(folder).filter((name) => !name.startsWith(MANIFEST))
+      : []
     if (left.length > 0) return // Something could not be removed or set aside: the manifest stays with it.
     try {
       this.#files.removeFolder(folder)

@@ -12,6 +12,12 @@ export interface Reservation {
   upload: UploadRequest
 }
 
+export interface Reserved {
+  object: ObjectRow
+  /** False when the segment had a name before. */
+  isNew: boolean
+}
+
 export function findObject(db: Db, host: string, segmentId: string): Promise<ObjectRow | undefined> {
   return db
     .selectFrom('objects')
@@ -29,7 +35,7 @@ export async function reserveObject(
   store: Store,
   reservation: Reservation,
   afterS?: number,
-): Promise<ObjectRow> {
+): Promise<Reserved> {
   for (;;) {
     try {
       return await store.change((change) => reserve(change, reservation, afterS))
@@ -39,10 +45,10 @@ export async function reserveObject(
   }
 }
 
-async function reserve(change: Change, it: Reservation, afterS: number | undefined): Promise<ObjectRow> {
+async function reserve(change: Change, it: Reservation, afterS: number | undefined): Promise<Reserved> {
   const { host, bucket, stem, upload } = it
   const known = await findObject(change.tx, host, upload.segmentId)
-  if (known !== undefined && afterS === undefined) return known
+  if (known !== undefined && afterS === undefined) return { object: known, isNew: false }
   const firstS = afterS === undefined ? upload.windowStartS : afterS + 1
   const name = await firstFreeName(change, bucket, stem, firstS)
   const row: ObjectRow = {
@@ -64,7 +70,7 @@ async function reserve(change: Change, it: Reservation, afterS: number | undefin
     .values(row)
     .onConflict((on) => on.columns(['host', 'segment_id']).doUpdateSet({ object_name: name }))
     .execute()
-  return row
+  return { object: row, isNew: known === undefined }
 }
 
 const NAMES_AT_ONCE = 64

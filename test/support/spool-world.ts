@@ -145,7 +145,7 @@ export class SpoolWorld {
 
   async #deliver(segmentId: string, spool: Spool): Promise<void> {
     const loaded = await spool.load(segmentId)
-    if (loaded === undefined) return
+    if (loaded === 'damaged') throw new Error(`segment ${segmentId} is damaged`)
     spool.upload(segmentId)
     const unacknowledged = path.join(this.directory, 'unacknowledged', segmentId)
     this.#assertAlive()

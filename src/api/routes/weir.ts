@@ -214,7 +214,8 @@ function addObjects(app: FastifyInstance, services: Services): void {
   const assertOwn = async (account: Account, bucket: string) => {
     assertAdministrator(account)
     const found = 'reason' in parseDestination(bucket) ? undefined : await buckets.findBucket(bucket)
-    const isForeign = found === undefined || !(await isOwn(services, account, bucket))
+    const owner = found?.contractNumber ?? (await registeredOwner(services.store.db, bucket))
+    const isForeign = found === undefined || owner !== account.contractNumber
     if (isForeign) throw new WeirError('WEIR_NOT_FOUND', `bucket '${bucket}' does not exist`)
   }
 
