@@ -1,3 +1,4 @@
+import type { Socket } from 'node:net'
 import fastify, {
   type FastifyBaseLogger,
   type FastifyError,
@@ -15,7 +16,7 @@ import { AuditLog } from './audit-log.ts'
 import { Authentication } from './authentication.ts'
 import type { BucketStore } from './bucket-store.ts'
 import './caller.ts'
-import { invalidInput, sendError } from './errors.ts'
+import { errorBody, invalidInput, sendError } from './errors.ts'
 import { Inventory } from './inventory.ts'
 import { isPretty } from './query.ts'
 import { RateLimit } from './rate-limit.ts'
@@ -163,6 +164,7 @@ function newFastify(
         allowUnionTypes: true,
       },
     },
+    clientErrorHandler: refuseGarbage,
     // Paths that the router cannot even read get here without passing the hooks.
     frameworkErrors: (error, request, reply) => {
       authenticate(request as FastifyRequest).then(
@@ -179,6 +181,18 @@ function newFastify(
   return app
 }
 
+/** What came is no HTTP: even that is said in the usual form. */
+function refuseGarbage(error: Error & { code?: string }, socket: Socket): void {
+  if (error.code === 'ECONNRESET' || !socket.writable) return
+  const body = JSON.stringify(errorBody(new WeirError('WEIR_BAD_REQUEST', 'the request is not HTTP')))
+  const head = [
+    'HTTP/1.1 400 Bad Request',
+    'Content-Type: application/json',
+    `Content-Length: ${body.length}`,
+  ]
+  socket.end(`${[...head, 'Connection: close'].join('\r\n')}\r\n\r\n${body}`)
+}
+
 /** JSON whatever the case; a missing body is one, since clients send the content type with every request. */
 function addJsonParser(app: FastifyInstance): void {
   const parseJson = app.getDefaultJsonParser('error', 'error')
@@ -186,6 +200,9 @@ function addJsonParser(app: FastifyInstance): void {
   app.addContentTypeParser('application/json', { parseAs: 'string' }, (request, body, done) => {
     request.rawBody = String(body)
     if (request.rawBody.trim() === '') return done(null, undefined)
+    if (request.rawBody.includes('\\u0000')) {
+      return done(new WeirError('WEIR_BAD_REQUEST', 'NUL characters in the body'))
+    }
     parseJson(request, request.rawBody, (error, value) => {
       if (error === null) return done(null, value)
       done(new WeirError('WEIR_BAD_REQUEST', `the body is not JSON: ${error.message}`, { cause: error }))
@@ -204,6 +221,8 @@ function addHooks(
     reply.header('x-ratelimit-burst', limit.burst)
     reply.header('x-ratelimit-remaining', limit.burst)
     await authenticate(request)
+    // PostgreSQL takes no NUL in a text, file systems none in a name, and nobody has use for one.
+    if (request.url.includes('%00')) throw new WeirError('WEIR_BAD_REQUEST', 'NUL characters in the URL')
     if (request.account !== undefined) takeFromLimit(limit, request.account.contractNumber, reply, metrics)
     // Some generated clients name any type at all for a PATCH.
     if (request.headers['content-type'] === '*/*') request.headers['content-type'] = 'application/json'

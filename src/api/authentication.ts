@@ -3,6 +3,7 @@ import type { IncomingHttpHeaders } from 'node:http'
 import { WeirError } from '../model/errors.ts'
 import {
   type Account,
+  contractExists,
   findToken,
   findUserByEmail,
   type Membership,
@@ -64,14 +65,13 @@ export class Authentication {
     const own: Membership = { contractNumber: row.contract_number, role: row.role ?? 'admin' }
     const wanted = wantedContract(request)
     if (wanted === undefined || wanted === own.contractNumber) return accountOf(row, own)
-    if (row.operator === 1) return accountOf(row, { contractNumber: wanted, role: 'admin' })
-    throw foreignContract(wanted) // A token is for one contract.
+    return this.#asOperator(row, wanted) // A token is for one contract, but for the operator's.
   }
 
   async #byPassword(credentials: string, request: Asking): Promise<Account> {
     const text = Buffer.from(credentials, 'base64').toString('utf8')
     const colon = text.indexOf(':')
-    if (colon < 0) throw unauthorized()
+    if (colon < 0 || text.includes('\0')) throw unauthorized() // PostgreSQL takes no NUL in a text.
     const user = await findUserByEmail(this.#store.db, text.slice(0, colon))
     const isRight = await this.#isPassword(text.slice(colon + 1), user?.password_hash ?? undefined)
     if (user === undefined || user.active === 0 || !isRight) throw unauthorized()
@@ -81,8 +81,13 @@ export class Authentication {
       wanted === undefined ? memberships[0] : memberships.find((it) => it.contractNumber === wanted)
     if (chosen !== undefined) return accountOf(user, chosen)
     if (wanted === undefined) throw unauthorized()
-    if (user.operator === 1) return accountOf(user, { contractNumber: wanted, role: 'admin' })
-    throw foreignContract(wanted)
+    return this.#asOperator(user, wanted)
+  }
+
+  async #asOperator(user: UserRow, contractNumber: number): Promise<Account> {
+    const mayEnter = user.operator === 1 && (await contractExists(this.#store.db, contractNumber))
+    if (mayEnter) return accountOf(user, { contractNumber, role: 'admin' })
+    throw foreignContract(contractNumber)
   }
 
   /** Takes as long for unknown users as for known ones. */

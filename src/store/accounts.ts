@@ -191,6 +191,11 @@ export async function createContract(
   }
 }
 
+export async function contractExists(db: Db, contractNumber: number): Promise<boolean> {
+  const query = db.selectFrom('contracts').select('name').where('contract_number', '=', contractNumber)
+  return (await query.executeTakeFirst()) !== undefined
+}
+
 export async function contractNumbers(db: Db, limit = 1000): Promise<number[]> {
   const rows = await db
     .selectFrom('contracts')

@@ -15,7 +15,7 @@ const programs = postgresPrograms()
 const skip = programs === undefined ? 'PostgreSQL is not installed' : false
 
 // What says everything about a control plane over SQLite says it about one over PostgreSQL too.
-const SUITES = ['life-cycle', 'uploads', 'inventory', 'authorisation']
+const SUITES = ['life-cycle', 'uploads', 'inventory', 'authorisation', 'fuzz', 'tree']
 
 test('the same suites pass over PostgreSQL', { skip }, async () => {
   await using server = await startPostgres(programs!)
