@@ -177,37 +177,42 @@ static __noinline bool refuse_stashed(struct refusal *refusal, const struct stas
 	return true;
 }
 
-static __noinline void refuse_input(struct refusal *refusal)
+__noinline int refuse_input(struct refusal *refusal)
 {
+	if (!refusal)
+		return 0;
 	struct packet *packet = &refusal->packet;
 	struct key6 key = packet->key;
 	__u32 index = (refusal->address >> 8) & (STASH_SIZE - 1);
 	struct stash *stash = bpf_map_lookup_elem(&stashes, &index);
 
 	if (stash && stash->skb == refusal->address && refuse_stashed(refusal, stash))
-		return;
+		return 0;
 	packet->key = key;
 	__u64 point = point_of(refusal->netns, refusal->iif);
 
 	if (!point)
-		return;
+		return 0;
 	packet->key.tail |= tail_of(point, DIRECTION_INGRESS);
 	if (refuse_counted(packet, refusal->now, refusal->reason))
-		return;
+		return 0;
 	if (packet_untranslate(packet, refusal->conntrack) && refuse_counted(packet, refusal->now, refusal->reason))
-		return;
+		return 0;
 	__sync_fetch_and_add(&state.verdicts_unmatched, 1);
+	return 0;
 }
 
 /* Refused before the hook of its output device: counted and refused in one. */
-static __noinline void refuse_output(struct refusal *refusal, __u32 ifindex)
+__noinline int refuse_output(struct refusal *refusal, __u32 ifindex)
 {
+	if (!refusal)
+		return 0;
 	__u64 point = point_of(refusal->netns, ifindex);
 	struct packet *packet = &refusal->packet;
 	__u32 tail = packet->key.tail;
 
 	if (!point)
-		return;
+		return 0;
 	__u32 slot = window_at(refusal->now) & SLOT_MASK;
 	__u32 tick = tick_of(refusal->now);
 
@@ -223,20 +228,24 @@ static __noinline void refuse_output(struct refusal *refusal, __u32 ifindex)
 	if (flow)
 		refuse(flow, packet, tick, refusal->reason);
 	packet->key.tail = tail;
+	return 0;
 }
 
 /* Refused by a classifier behind our own egress hook, which has counted it. */
-static __noinline void refuse_egress(struct refusal *refusal, __u32 ifindex)
+__noinline int refuse_egress(struct refusal *refusal, __u32 ifindex)
 {
+	if (!refusal)
+		return 0;
 	__u64 point = point_of(refusal->netns, ifindex);
 	__u32 tail = refusal->packet.key.tail;
 
 	if (!point)
-		return;
+		return 0;
 	refusal->packet.key.tail = tail | tail_of(point, DIRECTION_EGRESS);
 	if (!refuse_counted(&refusal->packet, refusal->now, refusal->reason))
 		__sync_fetch_and_add(&state.verdicts_unmatched, 1);
 	refusal->packet.key.tail = tail;
+	return 0;
 }
 
 /* The device that a routed packet is to leave by; NULL: not decided, or this host itself. */
@@ -249,10 +258,14 @@ static __always_inline struct net_device *route_device(struct sk_buff *skb)
 	return BPF_CORE_READ(route, dev);
 }
 
-/* Once for all that are parsed: the verifier need not see it twice. */
-static __noinline bool refusal_parse(struct refusal *refusal)
+/* Not static, like others here: the verifier looks at them once, and not again for each way that leads to them. */
+__noinline int refusal_parse(struct refusal *refusal)
 {
-	return parse(&refusal->source, refusal->network, refusal->size, refusal->protocol, &refusal->segmentation,
+	if (!refusal)
+		return 0;
+	struct source source = { .head = refusal->source.head, .limit = refusal->source.limit, .now = refusal->now };
+
+	return parse(&source, refusal->network, refusal->size, refusal->protocol, &refusal->segmentation,
 		     &refusal->packet) == PARSED_FLOW;
 }
 

@@ -11,6 +11,7 @@ import { COUNTERS, COUNTERS_SIZE, DRAIN_GRACE_NS, SKIPPED, SKIPPED_SIZE } from '
 import { layoutPath, Pins, publishPins, removeTree, writePins } from './pins.ts'
 import type { AttachedPoint, PointConfig } from './point-record.ts'
 import { type Attachment, PointRegistry } from './point-registry.ts'
+import { expedited } from './rcu.ts'
 import { type KernelState, readState } from './state.ts'
 import { WindowMaps } from './window-maps.ts'
 
@@ -108,7 +109,7 @@ export class KernelMeter {
     mkdirSync(pinPath, { recursive: true, mode: 0o700 })
     removeTree(this.#unpublishedPath()) // An agent died here before its programs counted anything.
     const isAdopted = existsSync(layoutPath(pinPath))
-    if (!isAdopted) this.#load()
+    if (!isAdopted) expedited(() => this.#load())
     this.#open()
     const state = this.#state()
     this.#instance = state.instance
@@ -132,14 +133,17 @@ export class KernelMeter {
   /** Begins to observe a device. Other programs on it go on working. */
   attach(point: PointConfig): AttachedPoint {
     this.#closedThrough = undefined
-    this.#maps!.reserve(this.#points!.size + 1, this.#state())
-    return this.#points!.attach(point)
+    return expedited(() => {
+      this.#maps!.reserve(this.#points!.size + 1, this.#state())
+      return this.#points!.attach(point)
+    })
   }
 
   /** Stops at once. What was counted stays in its windows. Unknown points are ignored. */
   detach(point: number): void {
     assert(this.#points !== undefined, 'KernelMeter not started')
-    this.#points.detach(point)
+    const points = this.#points
+    expedited(() => points.detach(point))
   }
 
   /** The points that are in place on their devices: neither has the device gone nor has anyone removed our hooks. */
@@ -188,7 +192,7 @@ export class KernelMeter {
     const slot = find()
     if (slot === undefined) return
     assert(!slot.isOpen, 'windows are cleared oldest first')
-    this.#maps!.replace(slot.slot, this.#points!.size)
+    expedited(() => this.#maps!.replace(slot.slot, this.#points!.size))
     freeSlot(control, slot.slot, generation)
   }
 
@@ -231,7 +235,7 @@ export class KernelMeter {
       this.#open()
       this.#points!.load()
     }
-    this.#points?.detachAll()
+    expedited(() => this.#points?.detachAll())
     this.stop()
     removeTree(pinPath)
     removeIfEmpty(path.dirname(pinPath))
