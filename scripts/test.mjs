@@ -16,7 +16,7 @@ function main(files) {
   for (const sentence of missing) process.stderr.write(`test: ${sentence}\n`)
   if (inCi && missing.length > 0) return 1
   if (files.length === 0) {
-    if (run('node_modules/.bin/biome', ['ci', '--error-on-warnings', '.']) !== 0) return 1
+    if (run('node_modules/.bin/biome', ['ci', '--colors=off', '--error-on-warnings', '.']) !== 0) return 1
     if (run('node_modules/.bin/tsc', ['-p', '.']) !== 0) return 1
     if (run('node_modules/.bin/tsc', ['-p', 'console']) !== 0) return 1
   }
