@@ -3,11 +3,12 @@ import { test } from 'node:test'
 import { gunzipSync } from 'node:zlib'
 import { ROW, ROW_IPV6, ROW_REJECT, ROW_SIZE, ROW_SKIPPED } from '../model/flow-rows.ts'
 import { random } from '../stdx/prng.ts'
+import { FusedCodec } from './fused-codec.ts'
 import { type GzipCodec, MEMBER_ROWS_MAX, ZlibCodec } from './gzip-codec.ts'
 import { encodeText, RECORD_SIZE_MAX, RecordContext } from './record-text.ts'
 
 // One suite for every codec: plain gzip whose text is byte for byte that of the text codec.
-const CODECS: GzipCodec[] = [new ZlibCodec(), new ZlibCodec({ level: 6 })]
+const CODECS: GzipCodec[] = [new ZlibCodec(), new FusedCodec()]
 
 const context = new RecordContext({
   accountId: 12345678,
@@ -44,7 +45,7 @@ for (const codec of CODECS) {
   test(`${codec.name}: rows of every shape survive`, () => {
     for (let seed = 0; seed < 300; seed++) {
       const next = random(seed)
-      const rows = randomRows(next, 1 + (next() % 400), next() % 6)
+      const rows = randomRows(next, 1 + (next() % 2000), next() % 6)
       const it = seed % 2 === 0 ? context : other
       assert.equal(gunzipSync(encoded(codec, it, rows)).compare(text(it, rows)), 0, `seed ${seed}`)
     }
