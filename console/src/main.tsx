@@ -1,3 +1,15 @@
+import { StrictMode } from 'react'
 import { createRoot } from 'react-dom/client'
+import { App } from './app.tsx'
+import { applyTheme } from './state/theme.ts'
+import './style/tokens.css'
+import './style/base.css'
+import './style/parts.css'
+import './style/pages.css'
 
-createRoot(document.getElementById('root')!).render(<p>Weir</p>)
+applyTheme()
+createRoot(document.getElementById('root')!).render(
+  <StrictMode>
+    <App />
+  </StrictMode>,
+)

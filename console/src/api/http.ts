@@ -1,0 +1,64 @@
+/** The server refused, or could not be reached (`status` 0). */
+export class ApiError extends Error {
+  readonly status: number
+  constructor(status: number, message: string) {
+    super(message)
+    this.status = status
+  }
+}
+
+const CLOUD_API = '/cloudapi/v6'
+
+/** One request with the session's cookie. Paths of the Cloud API begin with `/datacenters` and the like. */
+export async function send(
+  method: string,
+  path: string,
+  { body, signal }: { body?: unknown; signal?: AbortSignal | undefined } = {},
+): Promise<Response> {
+  const url = path.startsWith('/weir/') ? path : `${CLOUD_API}${path}`
+  let response: Response
+  try {
+    response = await fetch(url, {
+      method,
+      credentials: 'same-origin',
+      cache: 'no-store',
+      headers: {
+        'x-weir-console': '1', // Without it the server takes a change for the work of another site.
+        ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+      },
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+      ...(signal === undefined ? {} : { signal }),
+    })
+  } catch (cause) {
+    if (signal?.aborted) throw cause
+    throw new ApiError(0, 'The server does not answer. Is it running, and is the network there?')
+  }
+  if (response.ok) return response
+  const error = new ApiError(response.status, await refusal(response))
+  if (response.status === 401) dispatchEvent(new Event('weir-signed-out'))
+  throw error
+}
+
+export async function getJson<T>(path: string, signal?: AbortSignal): Promise<T> {
+  return (await (await send('GET', path, { signal })).json()) as T
+}
+
+export async function postJson<T>(path: string, body: unknown, signal?: AbortSignal): Promise<T> {
+  return (await (await send('POST', path, { body, signal })).json()) as T
+}
+
+async function refusal(response: Response): Promise<string> {
+  const text = await response.text()
+  try {
+    const { messages } = JSON.parse(text) as { messages: { message: string }[] }
+    return messages.map(({ message }) => sentence(message)).join(' ')
+  } catch {
+    return `The server answered HTTP ${response.status}.`
+  }
+}
+
+/** `[(root).properties.bucket] bucket 'x' does not exist` → `Bucket 'x' does not exist.` */
+function sentence(message: string): string {
+  const text = message.replace(/^(\[[^\]]*\]\s*)+/, '').trim() || message
+  return `${text.charAt(0).toUpperCase()}${text.slice(1)}${/[.!?]$/.test(text) ? '' : '.'}`
+}

@@ -1,0 +1,167 @@
+import { type ComponentType, lazy, Suspense, useCallback, useEffect, useState } from 'react'
+import { ApiError } from './api/http.ts'
+import { currentSession, type Session, signOut } from './api/session.ts'
+import { SignIn } from './pages/sign-in.tsx'
+import { navigate, pathWithScope, usePlace } from './state/location.ts'
+import { SessionContext } from './state/session.ts'
+import { chooseTheme, type Theme, useTheme } from './state/theme.ts'
+import { Button } from './ui/button.tsx'
+import { Link } from './ui/link.tsx'
+import { Mark } from './ui/mark.tsx'
+import { Empty, Failure, Loading } from './ui/states.tsx'
+
+const PAGES: { path: string; title: string; page: ComponentType }[] = [
+  {
+    path: '/resources',
+    title: 'Resources',
+    page: lazy(async () => ({ default: (await import('./pages/resources.tsx')).Resources })),
+  },
+  {
+    path: '/explore',
+    title: 'Explore',
+    page: lazy(async () => ({ default: (await import('./pages/explore.tsx')).Explore })),
+  },
+  {
+    path: '/firewall',
+    title: 'Firewall',
+    page: lazy(async () => ({ default: (await import('./pages/firewall.tsx')).Firewall })),
+  },
+  {
+    path: '/throughput',
+    title: 'Throughput',
+    page: lazy(async () => ({ default: (await import('./pages/throughput.tsx')).Throughput })),
+  },
+  {
+    path: '/delivery',
+    title: 'Delivery',
+    page: lazy(async () => ({ default: (await import('./pages/delivery.tsx')).Delivery })),
+  },
+]
+
+export function App() {
+  const [session, setSession] = useState<Session | 'unknown' | undefined>('unknown')
+  const [error, setError] = useState<ApiError>()
+  const find = useCallback((signal: AbortSignal) => {
+    setError(undefined)
+    currentSession(signal).then(setSession, (cause) => {
+      if (!signal.aborted) setError(cause instanceof ApiError ? cause : new ApiError(0, String(cause)))
+    })
+  }, [])
+  useEffect(() => {
+    const controller = new AbortController()
+    find(controller.signal)
+    addEventListener('weir-signed-out', () => setSession(undefined), { signal: controller.signal })
+    return () => controller.abort()
+  }, [find])
+
+  if (error !== undefined) {
+    return (
+      <main className="alone">
+        <h1 className="visually-hidden">Weir</h1>
+        <Failure error={error} again={() => find(new AbortController().signal)} />
+      </main>
+    )
+  }
+  if (session === 'unknown') return <Loading what="the console" rows={0} />
+  if (session === undefined) return <SignIn onSignedIn={setSession} />
+  return (
+    <SessionContext value={session}>
+      <Shell session={session} onSignOut={() => setSession(undefined)} />
+    </SessionContext>
+  )
+}
+
+function Shell({ session, onSignOut }: { session: Session; onSignOut(): void }) {
+  const { path } = usePlace()
+  const shown = PAGES.find((it) => it.path === path)
+  const isStart = path === '/' || path === '/sign-in'
+  useEffect(() => {
+    if (isStart) navigate(pathWithScope('/resources'), { replace: true })
+  }, [isStart])
+  useEffect(() => {
+    document.title = shown === undefined ? 'Weir' : `${shown.title} · Weir`
+  }, [shown])
+  return (
+    <div className="shell">
+      <a className="skip" href="#content">
+        Skip to the content
+      </a>
+      <header className="bar">
+        <Link className="brand" href={pathWithScope('/resources')} aria-label="Weir, to the resources">
+          <Mark />
+          <span>Weir</span>
+        </Link>
+        <nav className="nav" aria-label="Pages">
+          {PAGES.map((it) => (
+            <Link
+              key={it.path}
+              href={pathWithScope(it.path)}
+              {...(it === shown ? { 'aria-current': 'page' as const } : {})}
+            >
+              {it.title}
+            </Link>
+          ))}
+        </nav>
+        <AccountMenu session={session} onSignOut={onSignOut} />
+      </header>
+      <main id="content" className="content" tabIndex={-1}>
+        {shown === undefined && !isStart && (
+          <Empty title="There is no such page" action={<Link href="/resources">To the resources</Link>} />
+        )}
+        {shown !== undefined && (
+          <Suspense fallback={<Loading what={shown.title} />}>
+            <shown.page />
+          </Suspense>
+        )}
+      </main>
+    </div>
+  )
+}
+
+const THEMES: { value: Theme; label: string }[] = [
+  { value: 'auto', label: 'As the system' },
+  { value: 'light', label: 'Light' },
+  { value: 'dark', label: 'Dark' },
+]
+
+function AccountMenu({ session, onSignOut }: { session: Session; onSignOut(): void }) {
+  const { chosen } = useTheme()
+  const leave = async () => {
+    await signOut().catch(() => undefined) // An expired session is as good as none.
+    onSignOut()
+    navigate('/sign-in')
+  }
+  return (
+    <details className="account">
+      <summary aria-label={`Account ${session.email}`}>
+        <span className="account-letter" aria-hidden="true">
+          {session.email.charAt(0).toUpperCase()}
+        </span>
+      </summary>
+      <div className="account-menu">
+        <p>
+          <strong>{session.email}</strong>
+          <br />
+          <span className="muted">
+            Contract {session.contractNumber}, {session.operator ? 'operator' : session.role}
+          </span>
+        </p>
+        <fieldset className="themes">
+          <legend>Colours</legend>
+          {THEMES.map(({ value, label }) => (
+            <label key={value}>
+              <input
+                type="radio"
+                name="theme"
+                checked={chosen === value}
+                onChange={() => chooseTheme(value)}
+              />
+              {label}
+            </label>
+          ))}
+        </fieldset>
+        <Button onClick={leave}>Sign out</Button>
+      </div>
+    </details>
+  )
+}

@@ -1,0 +1,54 @@
+export interface Colours {
+  ink: string
+  muted: string
+  line: string
+  surface: string
+  accent: string
+  good: string
+  bad: string
+  other: string
+  series: string[]
+  /** From little to much. */
+  scale: string[]
+}
+
+const SERIES_COUNT = 10
+
+/** Charts are painted, so they cannot use the style sheet's variables: they are read from it. */
+export function readColours(): Colours {
+  const probe = document.body.appendChild(document.createElement('span'))
+  // A variable's own value is text such as `light-dark(…)`; a colour made of it is what is meant just now.
+  const read = (name: string) => {
+    probe.style.color = `var(--${name})`
+    return getComputedStyle(probe).color
+  }
+  const colours = {
+    ink: read('ink'),
+    muted: read('muted'),
+    line: read('line'),
+    surface: read('surface'),
+    accent: read('accent'),
+    good: read('good'),
+    bad: read('bad'),
+    other: read('other'),
+    series: Array.from({ length: SERIES_COUNT }, (_, index) => read(`series-${index + 1}`)),
+    scale: [read('scale-0'), read('scale-1'), read('scale-2'), read('scale-3')],
+  }
+  probe.remove()
+  return colours
+}
+
+/** The class that gives a swatch the colour of the series at `index`. */
+export function swatchClass(line: { key: unknown; other: boolean }, index: number): string {
+  if (line.other) return 'swatch swatch-other'
+  if (line.key === 'ACCEPT') return 'swatch swatch-good'
+  if (line.key === 'REJECT') return 'swatch swatch-bad'
+  return `swatch swatch-${(index % SERIES_COUNT) + 1}`
+}
+
+export function colourOf(colours: Colours, line: { key: unknown; other: boolean }, index: number): string {
+  if (line.other) return colours.other
+  if (line.key === 'ACCEPT') return colours.good
+  if (line.key === 'REJECT') return colours.bad
+  return colours.series[index % SERIES_COUNT]!
+}

@@ -1,0 +1,61 @@
+import type { EChartsOption } from 'echarts'
+import type { Heat, Metric } from '../api/explore.ts'
+import { rateText } from '../text/numbers.ts'
+import { timeText } from '../text/times.ts'
+import type { Colours } from './colours.ts'
+import { TOOLTIP, timeTip } from './tip.ts'
+
+/** Ports over time. The scale is logarithmic: one backup must not make everything else white. */
+export function heatOption(
+  answer: Heat,
+  colours: Colours,
+  metric: Metric,
+  labels: readonly string[],
+): EChartsOption {
+  const label = { color: colours.muted, fontFamily: 'IBM Plex Sans', fontSize: 11 }
+  const smallest = Math.min(...answer.cells.map(([, , value]) => value).filter((value) => value > 0))
+  const logOf = (value: number) => Math.log10(Math.max(value, smallest))
+  return {
+    animation: false,
+    grid: { left: 8, right: 16, top: 8, bottom: 8, containLabel: true },
+    xAxis: {
+      type: 'category',
+      data: answer.timesS.map((s) => timeText(s)),
+      axisLabel: { ...label, hideOverlap: true },
+      axisLine: { lineStyle: { color: colours.line } },
+      axisTick: { show: false },
+    },
+    yAxis: {
+      type: 'category',
+      inverse: true,
+      data: [...labels],
+      axisLabel: label,
+      axisLine: { show: false },
+      axisTick: { show: false },
+    },
+    visualMap: {
+      show: false,
+      min: logOf(smallest),
+      max: Math.max(logOf(answer.max), logOf(smallest) + 0.1),
+      inRange: { color: colours.scale },
+    },
+    tooltip: {
+      ...TOOLTIP,
+      formatter: (params: unknown) => {
+        const [at, row, , value] = (params as { data: [number, number, number, number] }).data
+        return timeTip(answer.timesS[at]!, [{ label: labels[row]!, value: rateText(metric, value) }])
+      },
+    },
+    series: [
+      {
+        type: 'heatmap',
+        data: answer.cells
+          .filter(([, , value]) => value > 0)
+          .map(([at, row, value]) => [at, row, logOf(value), value]),
+        encode: { value: 2 },
+        itemStyle: { borderColor: colours.surface, borderWidth: 1 },
+        emphasis: { itemStyle: { borderColor: colours.ink } },
+      },
+    ],
+  }
+}

@@ -1,0 +1,69 @@
+import type { EChartsOption } from 'echarts'
+import type { Metric, Sankey } from '../api/explore.ts'
+import { amountText } from '../text/numbers.ts'
+import { DIMENSIONS } from '../text/words.ts'
+import type { Colours } from './colours.ts'
+import { TOOLTIP, tip } from './tip.ts'
+
+/** Who talks to whom: a column per dimension, links as wide as what went over them. */
+export function sankeyOption(answer: Sankey, colours: Colours, metric: Metric, width: number): EChartsOption {
+  const labels = new Map(answer.nodes.map((node) => [node.id, node.label]))
+  const lastColumn = Math.max(...answer.nodes.map(({ column }) => column))
+  const labelWidth = Math.max(56, Math.min(190, width / 5))
+  return {
+    animation: false,
+    tooltip: {
+      ...TOOLTIP,
+      trigger: 'item',
+      formatter: (params: unknown) => {
+        const { dataType, data } = params as { dataType: string; data: Record<string, unknown> }
+        if (dataType === 'edge') {
+          const from = labels.get(String(data['source'])) ?? ''
+          const to = labels.get(String(data['target'])) ?? ''
+          return tip(`${from} → ${to}`, [{ label: metric, value: amountText(metric, Number(data['value'])) }])
+        }
+        const node = answer.nodes.find(({ id }) => id === data['name'])
+        if (node === undefined) return ''
+        const title = `${DIMENSIONS[node.dimension]} ${node.label}`
+        return tip(title, [{ label: metric, value: amountText(metric, node.value) }])
+      },
+    },
+    series: [
+      {
+        type: 'sankey',
+        left: 4,
+        right: labelWidth + 8,
+        top: 8,
+        bottom: 8,
+        nodeWidth: 10,
+        nodeGap: 9,
+        draggable: false,
+        layoutIterations: 48,
+        emphasis: { focus: 'adjacency' },
+        lineStyle: { color: 'source', opacity: 0.32, curveness: 0.5 },
+        label: {
+          color: colours.ink,
+          fontFamily: 'IBM Plex Sans',
+          fontSize: 12,
+          width: labelWidth,
+          overflow: 'truncate',
+          formatter: (it) => labels.get(it.name) ?? it.name,
+        },
+        data: answer.nodes.map((node) => ({
+          name: node.id,
+          depth: node.column,
+          itemStyle: { color: nodeColour(colours, node, lastColumn), borderWidth: 0 },
+        })),
+        links: answer.links,
+      },
+    ],
+  }
+}
+
+function nodeColour(colours: Colours, node: Sankey['nodes'][number], lastColumn: number): string {
+  if (node.other) return colours.other
+  if (node.key === 'REJECT') return colours.bad
+  if (node.key === 'ACCEPT') return colours.good
+  if (node.column === 0) return colours.series[0]!
+  return node.column === lastColumn ? colours.series[1]! : colours.series[2]!
+}

@@ -1,0 +1,290 @@
+import { type Interface, loadInventory } from '../api/cloud.ts'
+import {
+  type Agent,
+  type DeliveryStatus,
+  type FlowLogDelivery,
+  loadObjects,
+  loadStatus,
+  type StoredObject,
+  windowStartOf,
+} from '../api/delivery.ts'
+import { useLoaded } from '../state/load.ts'
+import { setQuery, usePlace } from '../state/location.ts'
+import { useSession } from '../state/session.ts'
+import { bytesText, countText, percentText, plural } from '../text/numbers.ts'
+import { durationText } from '../text/times.ts'
+import { Badge } from '../ui/badge.tsx'
+import { Select } from '../ui/choice.tsx'
+import { Empty, Failure, Loading } from '../ui/states.tsx'
+import { type Column, Table } from '../ui/table.tsx'
+import { IsoTime, Time } from '../ui/time.tsx'
+import { stateOf, withRemedy } from './flow-log-state.ts'
+
+const REFRESH_MS = 5_000
+
+async function load(signal: AbortSignal) {
+  const [status, datacenters] = await Promise.all([loadStatus(signal), loadInventory(signal)])
+  const interfaces = datacenters.flatMap(({ servers, gateways }) => [
+    ...servers.flatMap(({ nics }) => nics),
+    ...gateways,
+  ])
+  return { status, interfaces: new Map(interfaces.map((it) => [it.id, it])) }
+}
+
+/** What has arrived, what is under way, and what is in its way. */
+export function Delivery() {
+  const loaded = useLoaded('delivery', load, REFRESH_MS)
+  const { value, error } = loaded
+  return (
+    <>
+      <header className="page-head">
+        <h1>Delivery</h1>
+        {value !== undefined && <p className="muted">Windows of {durationText(value.status.windowSizeS)}</p>}
+      </header>
+      {value === undefined && error === undefined && <Loading what="delivery" />}
+      {error !== undefined && <Failure error={error} again={loaded.again} />}
+      {value !== undefined && error === undefined && (
+        <>
+          <FlowLogs status={value.status} interfaces={value.interfaces} />
+          <Agents agents={value.status.agents} />
+          {value.status.flowLogs.length > 0 && (
+            <Objects flowLogs={value.status.flowLogs} interfaces={value.interfaces} />
+          )}
+        </>
+      )}
+    </>
+  )
+}
+
+type Interfaces = Map<string, Interface>
+
+function nameOf(interfaces: Interfaces, it: FlowLogDelivery): string {
+  return interfaces.get(it.interfaceId)?.name ?? `${it.interfaceId.slice(0, 8)}…`
+}
+
+function FlowLogs({ status, interfaces }: { status: DeliveryStatus; interfaces: Interfaces }) {
+  const { flowLogs } = status
+  const stateFor = (it: FlowLogDelivery) => stateOf(interfaces.get(it.interfaceId)?.flowLog ?? GONE, it)
+  const columns: Column<FlowLogDelivery>[] = [
+    { title: 'Interface', value: (it) => nameOf(interfaces, it) },
+    {
+      title: 'State',
+      value: (it) => <Badge tone={stateFor(it).tone}>{stateFor(it).word}</Badge>,
+    },
+    {
+      title: 'Bucket',
+      value: (it) => <code>{[it.bucket, it.prefix].filter((part) => part !== '').join('/')}</code>,
+    },
+    { title: 'Objects', value: ({ delivery }) => countText(delivery.objects), numeric: true },
+    { title: 'Records', value: ({ delivery }) => countText(delivery.records), numeric: true, minor: true },
+    { title: 'Size', value: ({ delivery }) => bytesText(delivery.bytes), numeric: true },
+    { title: 'Last object', value: ({ delivery }) => <IsoTime at={delivery.lastDeliveredAt} ago /> },
+  ]
+  const failing = flowLogs.filter((it) => stateFor(it).tone === 'bad')
+  return (
+    <section className="panel" aria-labelledby="flow-logs">
+      <header className="panel-head">
+        <h2 id="flow-logs">Flow logs</h2>
+      </header>
+      {failing.map((it) => (
+        <div key={it.id} className="note note-bad" role="alert">
+          <strong>{nameOf(interfaces, it)}</strong>: {stateFor(it).why}{' '}
+          {it.delivery.lastErrorAt && (
+            <span className="muted">
+              Last tried <IsoTime at={it.delivery.lastErrorAt} ago />.
+            </span>
+          )}
+        </div>
+      ))}
+      {flowLogs.length === 0 ? (
+        <Empty title="No flow log yet">Enable one under Resources. What it delivers appears here.</Empty>
+      ) : (
+        <Table caption="Flow logs" columns={columns} rows={flowLogs} rowKey={({ id }) => id} />
+      )}
+    </section>
+  )
+}
+
+/** A flow log that is being deleted has left the inventory already. */
+const GONE = {
+  id: '',
+  metadata: { state: 'INACTIVE', createdDate: '', createdBy: '' },
+  properties: { name: '', action: 'ALL', direction: 'BIDIRECTIONAL', bucket: '' },
+} as const
+
+function Agents({ agents }: { agents: Agent[] }) {
+  const columns: Column<Agent>[] = [
+    { title: 'Host', value: ({ host }) => <strong>{host}</strong> },
+    {
+      title: 'Agent',
+      value: ({ live, lastSeenAt }) => (
+        <>
+          <Badge tone={live ? 'good' : 'bad'}>{live ? 'Live' : 'Silent'}</Badge>{' '}
+          {!live && (
+            <span className="muted small">
+              since <IsoTime at={lastSeenAt} />
+            </span>
+          )}
+        </>
+      ),
+    },
+    { title: 'Window', value: ({ health }) => <Time s={health?.windowStartS} />, minor: true },
+    {
+      title: 'Flows in the window',
+      numeric: true,
+      value: ({ health }) =>
+        health === null
+          ? '–'
+          : `${countText(health.flows)} (${percentText(health.flows / Math.max(1, health.flowsMax))})`,
+    },
+    {
+      title: 'Skipped packets',
+      numeric: true,
+      value: ({ health }) =>
+        health === null ? (
+          '–'
+        ) : (
+          <span className={health.skippedPackets > 0 ? 'bad' : ''}>{countText(health.skippedPackets)}</span>
+        ),
+    },
+    {
+      title: 'Waiting to be delivered',
+      value: ({ health }) => (health === null ? '–' : <Pending spool={health.spool} />),
+    },
+    {
+      title: 'Last object',
+      minor: true,
+      value: ({ health }) => <IsoTime at={health?.lastDelivery?.at} ago />,
+    },
+  ]
+  const failing = agents.filter(({ health }) => health?.lastError !== undefined)
+  return (
+    <section className="panel" aria-labelledby="agents">
+      <header className="panel-head">
+        <h2 id="agents">Hosts</h2>
+      </header>
+      {failing.map(({ host, health }) => (
+        <div key={host} className="note note-warn">
+          <strong>{host}</strong>: {withRemedy(health!.lastError!.message)}{' '}
+          <span className="muted">
+            <IsoTime at={health!.lastError!.at} ago />
+          </span>
+        </div>
+      ))}
+      {agents.length === 0 ? (
+        <Empty title="No agent yet">
+          Start <code>weir agent</code> on the hosts whose interfaces have flow logs.
+        </Empty>
+      ) : (
+        <Table caption="Hosts" columns={columns} rows={agents} rowKey={({ host }) => host} />
+      )}
+    </section>
+  )
+}
+
+function Pending({ spool }: { spool: { segments: number; bytes: number; oldestWindowStartS?: number } }) {
+  if (spool.segments === 0) return <span className="muted">nothing</span>
+  return (
+    <>
+      {plural(spool.segments, 'segment')}, {bytesText(spool.bytes)}
+      {spool.oldestWindowStartS !== undefined && (
+        <span className="muted small">
+          {' '}
+          since <Time s={spool.oldestWindowStartS} />
+        </span>
+      )}
+    </>
+  )
+}
+
+const SPANS = [
+  { value: '3600', label: 'the last hour' },
+  { value: '21600', label: 'the last 6 hours' },
+  { value: '86400', label: 'the last day' },
+  { value: '604800', label: 'the last week' },
+] as const
+
+const SHOWN_MAX = 200
+
+function Objects({ flowLogs, interfaces }: { flowLogs: FlowLogDelivery[]; interfaces: Interfaces }) {
+  const { windowSizeS } = useSession()
+  const { query } = usePlace()
+  const chosen = flowLogs.find(({ id }) => id === query.get('flowlog')) ?? flowLogs[0]!
+  const span = SPANS.find(({ value }) => value === query.get('span'))?.value ?? '3600'
+  const { value, error, again } = useLoaded(
+    `${chosen.id} ${span}`,
+    (signal) => loadObjects(chosen, Math.floor(Date.now() / 1000) - Number(span), signal),
+    REFRESH_MS,
+  )
+  const newestFirst = value === undefined ? [] : [...value].reverse()
+  return (
+    <section className="panel" aria-labelledby="objects">
+      <header className="panel-head">
+        <h2 id="objects">Objects</h2>
+      </header>
+      <div className="panel-tools">
+        <Select
+          label="Of"
+          value={chosen.id}
+          options={flowLogs.map((it) => ({ value: it.id, label: nameOf(interfaces, it) }))}
+          onChange={(flowlog) => setQuery({ flowlog })}
+        />
+        <Select
+          label="from"
+          value={span}
+          options={SPANS}
+          onChange={(next) => setQuery({ span: next === '3600' ? undefined : next })}
+        />
+      </div>
+      {error !== undefined && <Failure error={error} again={again} />}
+      {value === undefined && error === undefined && <Loading what="objects" />}
+      {value?.length === 0 && (
+        <Empty title="No object in this time">A window without flows makes no object.</Empty>
+      )}
+      {newestFirst.length > 0 && (
+        <>
+          <p className="muted small">
+            {plural(newestFirst.length, 'object')},{' '}
+            {bytesText(newestFirst.reduce((sum, it) => sum + it.size, 0))}
+            {newestFirst.length > SHOWN_MAX && `; the newest ${SHOWN_MAX} are shown`}
+          </p>
+          <Table
+            caption="Objects, newest first"
+            columns={objectColumns(windowSizeS)}
+            rows={newestFirst.slice(0, SHOWN_MAX)}
+            rowKey={({ name }) => name}
+          />
+        </>
+      )}
+    </section>
+  )
+}
+
+function objectColumns(windowSizeS: number): Column<StoredObject>[] {
+  return [
+    { title: 'Window', value: ({ name }) => <Time s={windowStartOf(name)} /> },
+    {
+      title: 'Object',
+      value: ({ bucket, name }) => (
+        <a
+          href={`/weir/v1/objects/content?${new URLSearchParams({ bucket, name })}`}
+          download={name.split('/').at(-1)}
+        >
+          <code>{name}</code>
+        </a>
+      ),
+    },
+    { title: 'Size', value: ({ size }) => bytesText(size), numeric: true },
+    { title: 'Arrived', value: ({ modifiedAt }) => <IsoTime at={modifiedAt} />, minor: true },
+    {
+      title: 'After its window closed',
+      numeric: true,
+      value: ({ name, modifiedAt }) => {
+        const startS = windowStartOf(name)
+        if (startS === undefined) return '–'
+        const delayS = Date.parse(modifiedAt) / 1000 - startS - windowSizeS
+        return delayS < 0 ? 'before it' : durationText(delayS)
+      },
+    },
+  ]
+}

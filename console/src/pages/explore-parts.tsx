@@ -1,0 +1,122 @@
+import type { ReactNode } from 'react'
+import type { Around, Dimension, Key, Names } from '../api/explore.ts'
+import type { Loaded } from '../state/load.ts'
+import { pathWithScope, setQuery } from '../state/location.ts'
+import { useScope, withCondition } from '../state/scope.ts'
+import { conditionFor, keyText } from '../text/words.ts'
+import { Button } from '../ui/button.tsx'
+import { Coverage } from '../ui/coverage.tsx'
+import { Link } from '../ui/link.tsx'
+import { Empty, Failure, Loading } from '../ui/states.tsx'
+
+/** The frame of every answer: loading, failed, nothing found, or the answer with what it is made of. */
+export function AnswerFrame<T extends Around>({
+  loaded,
+  what,
+  isEmpty,
+  empty,
+  children,
+}: {
+  loaded: Loaded<T>
+  what: string
+  isEmpty(answer: T): boolean
+  /** Instead of the general words. */
+  empty?: ReactNode
+  children(answer: T): ReactNode
+}) {
+  const { value, error, loading, again } = loaded
+  if (error !== undefined) return <Failure error={error} again={again} />
+  if (value === undefined) return <Loading what={what} rows={7} />
+  return (
+    <div className={loading ? 'answer answer-old' : 'answer'} aria-busy={loading}>
+      {isEmpty(value) ? (empty ?? <NothingFound around={value} />) : children(value)}
+      <Coverage around={value} />
+    </div>
+  )
+}
+
+function NothingFound({ around }: { around: Around }) {
+  const { scope } = useScope()
+  const { objects, objectsOutside } = around.coverage
+  if (scope.filter !== undefined) {
+    return (
+      <Empty
+        title="No flow matches the filter"
+        action={<Button onClick={() => setQuery({ filter: undefined })}>Clear the filter</Button>}
+      >
+        In this time range there is nothing that fits it.
+      </Empty>
+    )
+  }
+  if (objects + objectsOutside === 0) {
+    return (
+      <Empty
+        title="No flows yet"
+        action={
+          <Link className="button button-strong" href={pathWithScope('/resources')}>
+            To the resources
+          </Link>
+        }
+      >
+        Enable a flow log on an interface. Its first object comes when the current window has closed.
+      </Empty>
+    )
+  }
+  return (
+    <Empty
+      title="No flows in this time range"
+      action={
+        <Button onClick={() => setQuery({ since: '7d', until: undefined, live: undefined })}>
+          Show the last 7 days
+        </Button>
+      }
+    >
+      There are objects, but none from this time.
+    </Empty>
+  )
+}
+
+/** A value that, clicked, becomes a condition of the filter. */
+export function FilterBy({
+  dimension,
+  value,
+  names,
+  label,
+  to,
+}: {
+  dimension: Dimension
+  value: Key
+  names?: Names
+  label?: string
+  /** Another page that has the filter line; the current one otherwise. */
+  to?: string
+}) {
+  const { scope } = useScope()
+  const text = label ?? keyText(dimension, value, names)
+  const condition = conditionFor(dimension, value)
+  if (condition === undefined) return <span>{text}</span>
+  const filter = withCondition(scope.filter ?? '', condition)
+  if (to !== undefined) {
+    return (
+      <Link className="filter-by" href={pathWithScope(to, { filter })} title={`Explore ${condition}`}>
+        {text}
+      </Link>
+    )
+  }
+  return (
+    <button
+      type="button"
+      className="filter-by"
+      title={`Filter by ${condition}`}
+      onClick={() => setQuery({ filter, page: undefined })}
+    >
+      {text}
+    </button>
+  )
+}
+
+/** Adds a condition for a value that was clicked in a chart. */
+export function filterByClick(filter: string | undefined, dimension: Dimension, key: Key): void {
+  const condition = conditionFor(dimension, key)
+  if (condition !== undefined) setQuery({ filter: withCondition(filter ?? '', condition), page: undefined })
+}

@@ -1,0 +1,142 @@
+import { type FormEvent, useId } from 'react'
+import type { Answer, Counters, Question, Reach, Seen } from '../api/explore.ts'
+import { useAnswer } from '../state/explore.ts'
+import { setQuery, usePlace } from '../state/location.ts'
+import { useScope } from '../state/scope.ts'
+import { countText } from '../text/numbers.ts'
+import { interfaceText } from '../text/words.ts'
+import { ActionBadge, Badge } from '../ui/badge.tsx'
+import { Button } from '../ui/button.tsx'
+import { Failure } from '../ui/states.tsx'
+import { type Column, Table } from '../ui/table.tsx'
+import { Time } from '../ui/time.tsx'
+
+const ANSWERS = {
+  allowed: { tone: 'good', text: 'Yes' },
+  refused: { tone: 'bad', text: 'No' },
+  both: { tone: 'warn', text: 'Sometimes' },
+  unseen: { tone: 'off', text: 'Not seen' },
+} as const
+
+/** "Can A reach B on port P?", answered by what was seen. */
+export function ReachPanel() {
+  const { query } = usePlace()
+  const { scope, refreshMs } = useScope()
+  const [src, dst, port] = [query.get('from'), query.get('to'), query.get('port')]
+  const { filter: _filter, ...range } = scope // The question has its own conditions.
+  const question: Question<'reach'> | undefined =
+    src === null || dst === null
+      ? undefined
+      : { kind: 'reach', ...range, src, dst, ...(port === null ? {} : { port: Number(port) }) }
+  const loaded = useAnswer(question, refreshMs)
+  return (
+    <section className="panel reach" aria-labelledby="reach">
+      <h2 id="reach">Can it reach that?</h2>
+      <ReachForm src={src ?? ''} dst={dst ?? ''} port={port ?? ''} />
+      <div aria-live="polite">
+        {question !== undefined && loaded.error !== undefined && (
+          <Failure error={loaded.error} again={loaded.again} />
+        )}
+        {question !== undefined && loaded.value !== undefined && <ReachAnswer answer={loaded.value} />}
+      </div>
+    </section>
+  )
+}
+
+function ReachForm({ src, dst, port }: { src: string; dst: string; port: string }) {
+  const id = useId()
+  const submit = (event: FormEvent<HTMLFormElement>) => {
+    event.preventDefault()
+    const fields = new FormData(event.currentTarget)
+    const read = (name: string) => String(fields.get(name) ?? '').trim()
+    setQuery({ from: read('from'), to: read('to'), port: read('port') })
+  }
+  return (
+    <form key={`${src} ${dst} ${port}`} className="reach-form" onSubmit={submit}>
+      <label htmlFor={`${id}-from`}>Can</label>
+      <input
+        id={`${id}-from`}
+        name="from"
+        required
+        defaultValue={src}
+        placeholder="10.0.0.7, 10.0.0.0/8 or any"
+        spellCheck={false}
+      />
+      <label htmlFor={`${id}-to`}>reach</label>
+      <input
+        id={`${id}-to`}
+        name="to"
+        required
+        defaultValue={dst}
+        placeholder="10.0.0.2"
+        spellCheck={false}
+      />
+      <label htmlFor={`${id}-port`}>on port</label>
+      <input
+        id={`${id}-port`}
+        name="port"
+        type="number"
+        min={1}
+        max={65535}
+        defaultValue={port}
+        placeholder="any"
+        className="short"
+      />
+      <Button look="strong" type="submit">
+        Ask
+      </Button>
+    </form>
+  )
+}
+
+interface Way extends Counters, Seen {
+  name: string
+}
+
+function ReachAnswer({ answer }: { answer: Answer<'reach'> }) {
+  const { result, names } = answer
+  const { tone, text } = ANSWERS[result.answer]
+  const ways: Way[] = [
+    { name: 'Allowed', ...result.accepted },
+    { name: 'Refused', ...result.refused },
+    { name: 'Answered', ...result.answered },
+  ]
+  return (
+    <>
+      <p className="reach-answer">
+        <Badge tone={tone}>{text}</Badge> <strong>{result.sentence}</strong>
+      </p>
+      {result.answer !== 'unseen' && (
+        <Table caption="What was seen" columns={WAYS} rows={ways} rowKey={({ name }) => name} />
+      )}
+      {result.changes.length > 1 && <Changes changes={result.changes} />}
+      {result.interfaces.length > 1 && (
+        <p className="muted small">
+          Seen at {result.interfaces.map((it) => interfaceText(it.interface, names)).join(', ')}.
+        </p>
+      )}
+    </>
+  )
+}
+
+const WAYS: Column<Way>[] = [
+  { title: 'Flows that were', value: ({ name }) => name },
+  { title: 'Count', value: ({ flows }) => countText(flows), numeric: true },
+  { title: 'First', value: ({ firstS }) => <Time s={firstS} /> },
+  { title: 'Last', value: ({ lastS }) => <Time s={lastS} /> },
+]
+
+function Changes({ changes }: { changes: Reach['changes'] }) {
+  return (
+    <div>
+      <h3>When the verdict turned</h3>
+      <ol className="turns">
+        {changes.map(({ atS, action }) => (
+          <li key={`${atS} ${action}`}>
+            <Time s={atS} /> <ActionBadge action={action} />
+          </li>
+        ))}
+      </ol>
+    </div>
+  )
+}

@@ -1,0 +1,284 @@
+import type { ReactNode } from 'react'
+import type { Answer, ChangedRow, RejectRow, UnusedRow } from '../api/explore.ts'
+import { Chart } from '../chart/chart.tsx'
+import { seriesOption } from '../chart/series-option.ts'
+import { FilterLine } from '../filter/filter-line.tsx'
+import { useAnswer } from '../state/explore.ts'
+import { pathWithScope, setQuery } from '../state/location.ts'
+import { useScope, withCondition } from '../state/scope.ts'
+import { countText, percentText, plural, rateText } from '../text/numbers.ts'
+import { interfaceText, protocolText } from '../text/words.ts'
+import { Badge } from '../ui/badge.tsx'
+import { Link } from '../ui/link.tsx'
+import { RangePicker } from '../ui/range-picker.tsx'
+import { Empty } from '../ui/states.tsx'
+import { type Column, Table } from '../ui/table.tsx'
+import { Time } from '../ui/time.tsx'
+import { AnswerFrame, FilterBy } from './explore-parts.tsx'
+import { ReachPanel } from './firewall-reach.tsx'
+
+/** Do the rules do what they should? What was refused, what changed, what nobody uses. */
+export function Firewall() {
+  const { scope } = useScope()
+  return (
+    <>
+      <header className="page-head">
+        <h1>Firewall</h1>
+        <RangePicker />
+      </header>
+      <ReachPanel />
+      <FilterLine value={scope.filter ?? ''} onApply={(filter) => setQuery({ filter })} />
+      <Refused />
+      <Changed />
+      <Unused />
+    </>
+  )
+}
+
+function Refused() {
+  const { scope, refreshMs } = useScope()
+  const loaded = useAnswer({ kind: 'rejects', ...scope }, refreshMs)
+  return (
+    <section className="panel" aria-labelledby="refused">
+      <header className="panel-head">
+        <h2 id="refused">What was refused</h2>
+      </header>
+      <AnswerFrame
+        loaded={loaded}
+        what="what was refused"
+        isEmpty={({ result, totals }) => result.refused.flows === 0 && totals.flows > 0}
+        empty={
+          <Empty title="Nothing was refused">
+            Every flow in this time range was let through. If that is a surprise, look whether the flow logs
+            record rejected flows too.
+          </Empty>
+        }
+      >
+        {(answer) => <RefusedAnswer answer={answer} />}
+      </AnswerFrame>
+    </section>
+  )
+}
+
+function RefusedAnswer({ answer }: { answer: Answer<'rejects'> }) {
+  const { result, names } = answer
+  const { refused, share, series } = result
+  const values = series.values
+  const line = {
+    key: 'REJECT',
+    label: 'Rejected',
+    other: false,
+    total: refused.flows,
+    avg: 0,
+    max: Math.max(0, ...values),
+    p95: 0,
+    last: values.at(-1) ?? 0,
+    values,
+  }
+  const shown = { stepS: series.stepS, timesS: series.timesS, series: [line], total: line }
+  return (
+    <>
+      <p className="lead">
+        <strong>{plural(refused.flows, 'flow')}</strong> refused, {percentText(share)} of all; first{' '}
+        <Time s={refused.firstS} />, last <Time s={refused.lastS} />.
+      </p>
+      <Chart
+        label={`Refused flows over time: ${rateText('flows', line.max)} at most. The tables below say by whom and where.`}
+        version={JSON.stringify(series)}
+        height={180}
+        option={(colours) => seriesOption(shown, colours, { metric: 'flows', labelOf: () => 'Rejected' })}
+        onZoom={(sinceS, untilS) =>
+          setQuery({ since: String(sinceS), until: String(untilS), live: undefined })
+        }
+      />
+      <div className="quarters">
+        <RejectTable
+          title="By source"
+          rows={result.sources}
+          name={(row) => <FilterBy dimension="srcaddr" value={row.key as string} to="/explore" />}
+        />
+        <RejectTable title="By port" rows={result.ports} name={(row) => <PortLink row={row} />} />
+        <RejectTable
+          title="By destination"
+          rows={result.targets}
+          name={(row) => <FilterBy dimension="dstaddr" value={row.key as string} to="/explore" />}
+        />
+        <RejectTable
+          title="By interface"
+          rows={result.interfaces}
+          name={(row) => (
+            <FilterBy dimension="interface" value={row.key as string} names={names} to="/explore" />
+          )}
+        />
+      </div>
+    </>
+  )
+}
+
+function PortLink({ row }: { row: RejectRow }) {
+  const { scope } = useScope()
+  const { key, label } = row
+  if (key === null || typeof key !== 'object') return <span>{label}</span>
+  const condition = `protocol = ${key.protocol} and dstport = ${key.dstport}`
+  const filter = withCondition(scope.filter ?? '', condition)
+  return (
+    <Link className="filter-by" href={pathWithScope('/explore', { filter })} title={`Explore ${condition}`}>
+      {label}
+    </Link>
+  )
+}
+
+function RejectTable({
+  title,
+  rows,
+  name,
+}: {
+  title: string
+  rows: RejectRow[]
+  name(row: RejectRow): ReactNode
+}) {
+  const most = Math.max(1, ...rows.map(({ flows }) => flows))
+  const columns: Column<RejectRow>[] = [
+    {
+      title: title.replace(/^By (.)/, (_all, letter: string) => letter.toUpperCase()),
+      value: (row) => (
+        <span className="bar-cell">
+          {name(row)}
+          <meter min={0} max={most} value={row.flows} aria-hidden="true" />
+        </span>
+      ),
+    },
+    { title: 'Flows', value: ({ flows }) => countText(flows), numeric: true },
+    { title: 'First', value: ({ firstS }) => <Time s={firstS} />, minor: true },
+    { title: 'Last', value: ({ lastS }) => <Time s={lastS} /> },
+  ]
+  return (
+    <div>
+      <h3>{title}</h3>
+      <Table
+        caption={`Refused flows ${title.toLowerCase()}`}
+        columns={columns}
+        rows={rows}
+        rowKey={(row) => JSON.stringify(row.key)}
+      />
+    </div>
+  )
+}
+
+const VERDICTS = {
+  'now refused': { tone: 'bad', text: 'Now refused' },
+  'now allowed': { tone: 'good', text: 'Now allowed' },
+  mixed: { tone: 'warn', text: 'Both' },
+} as const
+
+function Changed() {
+  const { scope, refreshMs } = useScope()
+  const loaded = useAnswer({ kind: 'changed', ...scope, limit: 20 }, refreshMs)
+  return (
+    <section className="panel" aria-labelledby="changed">
+      <header className="panel-head">
+        <h2 id="changed">Allowed and refused</h2>
+        <p className="muted">
+          The same conversation, both ways: a rule that changed, or a limit that was reached.
+        </p>
+      </header>
+      <AnswerFrame
+        loaded={loaded}
+        what="rules that changed"
+        isEmpty={({ result }) => result.rows.length === 0}
+        empty={
+          <Empty title="No rule changed">Nothing was both allowed and refused in this time range.</Empty>
+        }
+      >
+        {({ result, names }) => (
+          <Table
+            caption="Conversations both allowed and refused"
+            columns={changedColumns((id) => interfaceText(id, names))}
+            rows={result.rows}
+            rowKey={(row) =>
+              JSON.stringify([row.interface, row.srcaddr, row.dstaddr, row.protocol, row.dstport])
+            }
+          />
+        )}
+      </AnswerFrame>
+    </section>
+  )
+}
+
+function changedColumns(nameOf: (id: string) => string): Column<ChangedRow>[] {
+  return [
+    {
+      title: 'Verdict',
+      value: ({ verdict }) => <Badge tone={VERDICTS[verdict].tone}>{VERDICTS[verdict].text}</Badge>,
+    },
+    {
+      title: 'Source',
+      value: ({ srcaddr }) => <FilterBy dimension="srcaddr" value={srcaddr} to="/explore" />,
+    },
+    {
+      title: 'Destination',
+      value: ({ dstaddr }) => <FilterBy dimension="dstaddr" value={dstaddr} to="/explore" />,
+    },
+    { title: 'Port', value: (it) => `${protocolText(it.protocol)} ${it.dstport}` },
+    { title: 'Last allowed', value: ({ accepted }) => <Time s={accepted.lastS} /> },
+    { title: 'Last refused', value: ({ refused }) => <Time s={refused.lastS} /> },
+    { title: 'Allowed', value: ({ accepted }) => countText(accepted.flows), numeric: true, minor: true },
+    { title: 'Refused', value: ({ refused }) => countText(refused.flows), numeric: true, minor: true },
+    { title: 'Interface', value: (it) => nameOf(it.interface), minor: true },
+  ]
+}
+
+function Unused() {
+  const { scope } = useScope()
+  const loaded = useAnswer({ kind: 'unused', ...scope, limit: 20 })
+  return (
+    <section className="panel" aria-labelledby="unused">
+      <header className="panel-head">
+        <h2 id="unused">Services that nobody uses</h2>
+        <p className="muted">Open, but silent in this time range, or let in and never answered.</p>
+      </header>
+      <AnswerFrame
+        loaded={loaded}
+        what="unused services"
+        isEmpty={({ result }) => result.rows.length === 0}
+        empty={
+          <Empty title="Every known service is used">
+            A service is known once it had traffic in the 30 days before this time range.
+          </Empty>
+        }
+      >
+        {({ result, names }) => (
+          <Table
+            caption="Services that nobody uses"
+            columns={unusedColumns((id) => interfaceText(id, names))}
+            rows={result.rows}
+            rowKey={(row) => JSON.stringify([row.interface, row.address, row.protocol, row.port])}
+          />
+        )}
+      </AnswerFrame>
+    </section>
+  )
+}
+
+function unusedColumns(nameOf: (id: string) => string): Column<UnusedRow>[] {
+  return [
+    {
+      title: 'State',
+      value: ({ state }) => (
+        <Badge tone={state === 'silent' ? 'off' : 'warn'}>
+          {state === 'silent' ? 'Silent' : 'Never answered'}
+        </Badge>
+      ),
+    },
+    {
+      title: 'Address',
+      value: ({ address }) => <FilterBy dimension="dstaddr" value={address} to="/explore" />,
+    },
+    { title: 'Port', value: (it) => `${protocolText(it.protocol)} ${it.port}` },
+    { title: 'Last seen', value: ({ lastS }) => <Time s={lastS} /> },
+    { title: 'First seen', value: ({ firstS }) => <Time s={firstS} />, minor: true },
+    { title: 'Sources', value: ({ sources }) => countText(sources), numeric: true, minor: true },
+    { title: 'Flows', value: ({ flows }) => countText(flows), numeric: true },
+    { title: 'Interface', value: (it) => nameOf(it.interface), minor: true },
+  ]
+}

@@ -1,0 +1,206 @@
+import { type FormEvent, useId, useState } from 'react'
+import {
+  ACTIONS,
+  createFlowLog,
+  type Datacenter,
+  DIRECTIONS,
+  deleteFlowLog,
+  type FlowLogProperties,
+  type Interface,
+} from '../api/cloud.ts'
+import { loadBuckets } from '../api/delivery.ts'
+import { useLoaded } from '../state/load.ts'
+import { useSession } from '../state/session.ts'
+import { durationText } from '../text/times.ts'
+import { Button } from '../ui/button.tsx'
+import { Dialog } from '../ui/dialog.tsx'
+import { FlowLogCode } from './flow-log-code.tsx'
+
+interface EnableProps {
+  of: Interface
+  datacenter: Datacenter
+  onClose(): void
+}
+
+/** The four properties, none of which but the name can be changed later: so it says. */
+export function EnableDialog({ of, onClose }: EnableProps) {
+  const { windowSizeS } = useSession()
+  const buckets = useLoaded('buckets', loadBuckets)
+  const [properties, setProperties] = useState<FlowLogProperties>({
+    name: of.name,
+    action: 'ALL',
+    direction: 'BIDIRECTIONAL',
+    bucket: '',
+  })
+  const [busy, setBusy] = useState(false)
+  const [fault, setFault] = useState('')
+  const suggested = `${buckets.value?.[0] ?? 'bucket'}/${of.name}`
+  const wanted = { ...properties, bucket: properties.bucket || suggested }
+  const change = (changes: Partial<FlowLogProperties>) => setProperties({ ...properties, ...changes })
+  const submit = async (event: FormEvent) => {
+    event.preventDefault()
+    setBusy(true)
+    setFault('')
+    try {
+      await createFlowLog(of, wanted)
+      onClose()
+    } catch (error) {
+      setFault(error instanceof Error ? error.message : String(error))
+      setBusy(false)
+    }
+  }
+  return (
+    <Dialog title={`Enable a flow log on ${of.name}`} onClose={onClose}>
+      <form className="form" onSubmit={submit}>
+        <TextField label="Name" value={properties.name} required onChange={(name) => change({ name })} />
+        <TextField
+          label="Bucket, or bucket/prefix"
+          value={properties.bucket}
+          placeholder={suggested}
+          options={buckets.value ?? []}
+          hint="An existing bucket of your contract. The prefix is what the objects' names begin with."
+          onChange={(bucket) => change({ bucket })}
+        />
+        <div className="form-pair">
+          <Options
+            label="Record"
+            value={properties.action}
+            options={ACTIONS.map((value) => ({ value, label: ACTION_WORDS[value] }))}
+            onChange={(action) => change({ action })}
+          />
+          <Options
+            label="Direction, seen from the interface"
+            value={properties.direction}
+            options={DIRECTIONS.map((value) => ({ value, label: DIRECTION_WORDS[value] }))}
+            onChange={(direction) => change({ direction })}
+          />
+        </div>
+        <p className="note">
+          Every {durationText(windowSizeS)} one object with that window's flows goes into the bucket, if there
+          were any. Later only the name can be changed.
+        </p>
+        <p className="form-fault" role="alert">
+          {fault}
+        </p>
+        <details className="disclosure">
+          <summary>The same as weir, Terraform, SDK or curl</summary>
+          <FlowLogCode of={of} properties={wanted} />
+        </details>
+        <div className="dialog-do">
+          <Button onClick={onClose}>Cancel</Button>
+          <Button look="strong" type="submit" disabled={busy}>
+            {busy ? 'Enabling…' : 'Enable'}
+          </Button>
+        </div>
+      </form>
+    </Dialog>
+  )
+}
+
+const ACTION_WORDS = { ALL: 'Accepted and rejected', ACCEPTED: 'Accepted only', REJECTED: 'Rejected only' }
+const DIRECTION_WORDS = { BIDIRECTIONAL: 'Both', INGRESS: 'Ingress only', EGRESS: 'Egress only' }
+
+/** With the words of what stays. */
+export function DisableDialog({ of, onClose }: { of: Interface; onClose(): void }) {
+  const [busy, setBusy] = useState(false)
+  const [fault, setFault] = useState('')
+  const { flowLog } = of
+  if (flowLog === undefined) return null
+  const disable = async () => {
+    setBusy(true)
+    setFault('')
+    try {
+      await deleteFlowLog(of, flowLog)
+      onClose()
+    } catch (error) {
+      setFault(error instanceof Error ? error.message : String(error))
+      setBusy(false)
+    }
+  }
+  return (
+    <Dialog title={`Disable the flow log on ${of.name}?`} onClose={onClose}>
+      <ul className="facts">
+        <li>Capturing stops at once.</li>
+        <li>What was captured until then is still delivered, when its window closes.</li>
+        <li>
+          All objects stay in <code>{flowLog.properties.bucket}</code>; they are yours to keep or delete.
+        </li>
+        <li>To enable it again is to create a new flow log. Flows in between are not recorded.</li>
+      </ul>
+      <p className="form-fault" role="alert">
+        {fault}
+      </p>
+      <div className="dialog-do">
+        <Button onClick={onClose}>Keep it</Button>
+        <Button look="danger" disabled={busy} onClick={disable}>
+          {busy ? 'Disabling…' : 'Disable'}
+        </Button>
+      </div>
+    </Dialog>
+  )
+}
+
+interface TextProps {
+  label: string
+  value: string
+  required?: boolean
+  placeholder?: string
+  options?: string[]
+  hint?: string
+  onChange(value: string): void
+}
+
+function TextField({ label, value, required = false, placeholder, options, hint, onChange }: TextProps) {
+  const id = useId()
+  return (
+    <div className="field">
+      <label htmlFor={id}>{label}</label>
+      <input
+        id={id}
+        value={value}
+        required={required}
+        autoComplete="off"
+        spellCheck={false}
+        {...(placeholder === undefined ? {} : { placeholder })}
+        {...(options === undefined ? {} : { list: `${id}-options` })}
+        {...(hint === undefined ? {} : { 'aria-describedby': `${id}-hint` })}
+        onChange={(event) => onChange(event.target.value)}
+      />
+      {options !== undefined && (
+        <datalist id={`${id}-options`}>
+          {options.map((it) => (
+            <option key={it} value={it} />
+          ))}
+        </datalist>
+      )}
+      {hint !== undefined && (
+        <p id={`${id}-hint`} className="muted small">
+          {hint}
+        </p>
+      )}
+    </div>
+  )
+}
+
+interface OptionsProps<T extends string> {
+  label: string
+  value: T
+  options: { value: T; label: string }[]
+  onChange(value: T): void
+}
+
+function Options<T extends string>({ label, value, options, onChange }: OptionsProps<T>) {
+  const id = useId()
+  return (
+    <div className="field">
+      <label htmlFor={id}>{label}</label>
+      <select id={id} value={value} onChange={(event) => onChange(event.target.value as T)}>
+        {options.map((it) => (
+          <option key={it.value} value={it.value}>
+            {it.label}
+          </option>
+        ))}
+      </select>
+    </div>
+  )
+}

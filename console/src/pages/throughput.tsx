@@ -1,0 +1,203 @@
+import type { Answer, Question, ThroughputRow } from '../api/explore.ts'
+import { Chart } from '../chart/chart.tsx'
+import { seriesOption } from '../chart/series-option.ts'
+import { FilterLine } from '../filter/filter-line.tsx'
+import { useAnswer } from '../state/explore.ts'
+import { setQuery, usePlace } from '../state/location.ts'
+import { useScope, withCondition } from '../state/scope.ts'
+import { bitRateText, bytesText, countText, percentText } from '../text/numbers.ts'
+import { durationText } from '../text/times.ts'
+import { interfaceText, keyText } from '../text/words.ts'
+import { Button } from '../ui/button.tsx'
+import { RangePicker } from '../ui/range-picker.tsx'
+import { type Column, Table } from '../ui/table.tsx'
+import { Time } from '../ui/time.tsx'
+import { AnswerFrame, FilterBy } from './explore-parts.tsx'
+
+/** How much went through each interface, and who made the peaks. */
+export function Throughput() {
+  const { scope, refreshMs } = useScope()
+  const loaded = useAnswer({ kind: 'throughput', ...scope }, refreshMs)
+  return (
+    <>
+      <header className="page-head">
+        <h1>Throughput</h1>
+        <RangePicker />
+      </header>
+      <FilterLine value={scope.filter ?? ''} onApply={(filter) => setQuery({ filter, peak: undefined })} />
+      <OverTime />
+      <section className="panel" aria-labelledby="interfaces">
+        <header className="panel-head">
+          <h2 id="interfaces">By interface and direction</h2>
+        </header>
+        <AnswerFrame loaded={loaded} what="throughput" isEmpty={({ result }) => result.rows.length === 0}>
+          {(answer) => <InterfacesTable answer={answer} />}
+        </AnswerFrame>
+      </section>
+    </>
+  )
+}
+
+function OverTime() {
+  const { scope, refreshMs } = useScope()
+  const question: Question<'series'> = {
+    kind: 'series',
+    ...scope,
+    metric: 'bytes',
+    splitBy: 'interface',
+    top: 8,
+  }
+  const loaded = useAnswer(question, refreshMs)
+  const { value } = loaded
+  if (value === undefined || value.totals.flows === 0) return null // The table below says why.
+  const { result, names } = value
+  const labelOf = (index: number) => {
+    const line = result.series[index]!
+    return line.other ? 'Other' : keyText('interface', line.key, names)
+  }
+  return (
+    <section className="panel" aria-label="Throughput over time">
+      <Chart
+        label={`Throughput of all interfaces: ${bitRateText(result.total.avg)} on average, ${bitRateText(result.total.max)} at most. The table below has the numbers.`}
+        version={JSON.stringify(result)}
+        height={240}
+        option={(colours) =>
+          seriesOption(result, colours, { metric: 'bytes', labelOf, valueText: bitRateText })
+        }
+        onZoom={(sinceS, untilS) =>
+          setQuery({ since: String(sinceS), until: String(untilS), live: undefined, peak: undefined })
+        }
+      />
+    </section>
+  )
+}
+
+const DIRECTIONS = { INGRESS: 'Ingress', EGRESS: 'Egress' }
+
+function InterfacesTable({ answer }: { answer: Answer<'throughput'> }) {
+  const { query } = usePlace()
+  const { result, names } = answer
+  const most = Math.max(1, ...result.rows.map(({ max }) => max))
+  const keyOf = (row: ThroughputRow) => `${row.interface}.${row.direction ?? ''}.${row.maxAtS}`
+  const chosen = result.rows.find((row) => keyOf(row) === query.get('peak'))
+  const columns: Column<ThroughputRow>[] = [
+    {
+      title: 'Interface',
+      value: (row) => (
+        <FilterBy dimension="interface" value={row.interface} label={interfaceText(row.interface, names)} />
+      ),
+    },
+    {
+      title: 'Direction',
+      value: ({ direction }) => (direction === null ? 'Unknown' : DIRECTIONS[direction]),
+    },
+    { title: 'Median, 95 %, maximum', value: (row) => <Spread row={row} most={most} />, minor: true },
+    { title: 'Average', value: ({ avg }) => bitRateText(avg), numeric: true, minor: true },
+    { title: 'Median', value: ({ p50 }) => bitRateText(p50), numeric: true },
+    { title: '95 %', value: ({ p95 }) => bitRateText(p95), numeric: true },
+    { title: 'Maximum', value: ({ max }) => bitRateText(max), numeric: true },
+    { title: 'Sum', value: ({ bytes }) => bytesText(bytes), numeric: true, minor: true },
+    {
+      title: 'Peak',
+      value: (row) =>
+        row.maxAtS === null ? (
+          '–'
+        ) : (
+          <Button
+            look="text"
+            aria-expanded={row === chosen}
+            onClick={() => setQuery({ peak: row === chosen ? undefined : keyOf(row) })}
+          >
+            <Time s={row.maxAtS} />
+          </Button>
+        ),
+    },
+  ]
+  return (
+    <>
+      <p className="muted small">
+        Rates over steps of {durationText(result.stepS)}. A peak, clicked, says who made it.
+      </p>
+      <Table
+        caption="Throughput by interface and direction"
+        columns={columns}
+        rows={result.rows}
+        rowKey={keyOf}
+        rowClass={(row) => (row === chosen ? 'chosen' : undefined)}
+      />
+      {chosen !== undefined && chosen.maxAtS !== null && (
+        <Peak
+          row={chosen}
+          atS={chosen.maxAtS}
+          stepS={result.stepS}
+          name={interfaceText(chosen.interface, names)}
+        />
+      )}
+    </>
+  )
+}
+
+/** Median to 95 % as a bar, the maximum as a mark. The columns beside it have the numbers. */
+function Spread({ row, most }: { row: ThroughputRow; most: number }) {
+  const at = (value: number) => (value / most) * 100
+  return (
+    <svg className="spread" viewBox="0 0 100 10" preserveAspectRatio="none" aria-hidden="true">
+      <rect className="spread-track" x="0" y="4" width="100" height="2" />
+      <rect
+        className="spread-bar"
+        x={at(row.p50)}
+        y="2"
+        width={Math.max(0.8, at(row.p95 - row.p50))}
+        height="6"
+      />
+      <rect className="spread-max" x={Math.max(0, at(row.max) - 1)} y="0" width="1" height="10" />
+    </svg>
+  )
+}
+
+function Peak({ row, atS, stepS, name }: { row: ThroughputRow; atS: number; stepS: number; name: string }) {
+  const { scope } = useScope()
+  const filter = withCondition(scope.filter ?? '', `interface = ${row.interface}`)
+  const loaded = useAnswer({
+    kind: 'top',
+    since: String(atS),
+    until: String(atS + stepS),
+    filter,
+    by: ['srcaddr', 'dstaddr', 'service'],
+    metric: 'bytes',
+    limit: 10,
+  })
+  return (
+    <div className="peak">
+      <h3>
+        Who made the peak of {name} at <Time s={atS} />
+      </h3>
+      <AnswerFrame loaded={loaded} what="contributors" isEmpty={({ result }) => result.rows.length === 0}>
+        {({ result }) => (
+          <Table
+            caption="Contributors of the peak"
+            columns={[
+              {
+                title: 'Source',
+                value: ({ key }) => <FilterBy dimension="srcaddr" value={key.srcaddr ?? null} />,
+              },
+              {
+                title: 'Destination',
+                value: ({ key }) => <FilterBy dimension="dstaddr" value={key.dstaddr ?? null} />,
+              },
+              {
+                title: 'Service',
+                value: ({ key }) => <FilterBy dimension="service" value={key.service ?? null} />,
+              },
+              { title: 'Bytes', value: ({ bytes }) => bytesText(bytes), numeric: true },
+              { title: 'Share', value: ({ share }) => percentText(share), numeric: true },
+              { title: 'Packets', value: ({ packets }) => countText(packets), numeric: true, minor: true },
+            ]}
+            rows={result.rows}
+            rowKey={({ key }) => JSON.stringify(key)}
+          />
+        )}
+      </AnswerFrame>
+    </div>
+  )
+}

@@ -1,0 +1,63 @@
+import { useEffect, useRef, useState } from 'react'
+import { ApiError } from '../api/http.ts'
+
+export interface Loaded<T> {
+  /** The newest answer; stays while the next one is awaited. */
+  value: T | undefined
+  error: ApiError | undefined
+  loading: boolean
+  again(): void
+}
+
+/** Loads whenever `key` changes, and every `refreshMs`. An answer that comes too late for its key is thrown away. */
+export function useLoaded<T>(
+  key: string | undefined,
+  load: (signal: AbortSignal) => Promise<T>,
+  refreshMs?: number,
+): Loaded<T> {
+  const [state, setState] = useState<{ key?: string; value?: T; error?: ApiError; loading: boolean }>({
+    loading: key !== undefined,
+  })
+  const [round, setRound] = useState(0)
+  const loader = useRef(load)
+  loader.current = load
+  // biome-ignore lint/correctness/useExhaustiveDependencies: `round` asks for the same once more.
+  useEffect(() => {
+    if (key === undefined) return
+    const controller = new AbortController()
+    let timer: ReturnType<typeof setTimeout> | undefined
+    const run = async () => {
+      setState((it) => ({ ...it, loading: true }))
+      try {
+        const value = await loader.current(controller.signal)
+        if (!controller.signal.aborted) setState({ key, value, loading: false })
+      } catch (cause) {
+        if (controller.signal.aborted) return
+        const error = cause instanceof ApiError ? cause : new ApiError(0, String(cause))
+        setState((it) => ({
+          key,
+          loading: false,
+          error,
+          ...(it.key === key ? { value: it.value as T } : {}),
+        }))
+      }
+      if (refreshMs !== undefined && !controller.signal.aborted) timer = setTimeout(whenVisible, refreshMs)
+    }
+    // Nobody looks at a hidden page: it asks again when it is seen.
+    const whenVisible = () => {
+      if (!document.hidden) return void run()
+      document.addEventListener('visibilitychange', () => run(), { once: true, signal: controller.signal })
+    }
+    run()
+    return () => {
+      controller.abort()
+      clearTimeout(timer)
+    }
+  }, [key, refreshMs, round])
+  return {
+    value: state.value,
+    error: state.error,
+    loading: state.loading,
+    again: () => setRound((it) => it + 1),
+  }
+}

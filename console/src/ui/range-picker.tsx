@@ -1,0 +1,111 @@
+import { useId, useRef, useState } from 'react'
+import { setQuery } from '../state/location.ts'
+import { DEFAULT_SINCE, useScope } from '../state/scope.ts'
+import { inputText, timeText } from '../text/times.ts'
+import { Button } from './button.tsx'
+
+const PRESETS = [
+  { since: '15m', label: '15 min' },
+  { since: '1h', label: '1 h' },
+  { since: '6h', label: '6 h' },
+  { since: '24h', label: '24 h' },
+  { since: '7d', label: '7 d' },
+]
+
+/** The time range: a length back from now, live, or from one moment to another. */
+export function RangePicker() {
+  const { scope, live } = useScope()
+  const [open, setOpen] = useState(false)
+  const isPreset = !live && scope.until === undefined && PRESETS.some(({ since }) => since === scope.since)
+  const choose = (since: string) =>
+    setQuery({
+      since: since === DEFAULT_SINCE ? undefined : since,
+      until: undefined,
+      live: undefined,
+      page: undefined,
+    })
+  return (
+    <fieldset className="range">
+      <legend className="visually-hidden">Time range</legend>
+      <div className="range-presets">
+        {PRESETS.map(({ since, label }) => (
+          <button
+            key={since}
+            type="button"
+            aria-pressed={isPreset && scope.since === since}
+            onClick={() => choose(since)}
+          >
+            {label}
+          </button>
+        ))}
+        <button
+          type="button"
+          className="range-live"
+          aria-pressed={live}
+          title="The last 15 minutes, asked for again every 5 seconds"
+          onClick={() =>
+            setQuery({ live: live ? undefined : '1', since: undefined, until: undefined, page: undefined })
+          }
+        >
+          <span className="live-dot" aria-hidden="true" />
+          Live
+        </button>
+        <button
+          type="button"
+          aria-pressed={!live && !isPreset}
+          aria-expanded={open}
+          onClick={() => setOpen(!open)}
+        >
+          {!live && !isPreset ? rangeText(scope.since, scope.until) : 'Other…'}
+        </button>
+      </div>
+      {open && <OwnRange onDone={() => setOpen(false)} />}
+    </fieldset>
+  )
+}
+
+function rangeText(since: string, until: string | undefined): string {
+  const text = (value: string) => (/^\d+$/.test(value) ? timeText(Number(value)) : value)
+  return until === undefined ? `Since ${text(since)}` : `${text(since)} – ${text(until)}`
+}
+
+function OwnRange({ onDone }: { onDone(): void }) {
+  const { scope } = useScope()
+  const id = useId()
+  const form = useRef<HTMLFormElement>(null)
+  const nowS = Math.floor(Date.now() / 1000)
+  const startS = /^\d+$/.test(scope.since) ? Number(scope.since) : nowS - 3600
+  const endS = scope.until !== undefined && /^\d+$/.test(scope.until) ? Number(scope.until) : nowS
+  return (
+    <form
+      ref={form}
+      className="range-own"
+      onSubmit={(event) => {
+        event.preventDefault()
+        const fields = new FormData(event.currentTarget)
+        const secondsOf = (name: string) => Math.floor(new Date(String(fields.get(name))).getTime() / 1000)
+        setQuery({
+          since: String(secondsOf('since')),
+          until: String(secondsOf('until')),
+          live: undefined,
+          page: undefined,
+        })
+        onDone()
+      }}
+    >
+      <label htmlFor={`${id}-since`}>From</label>
+      <input
+        id={`${id}-since`}
+        name="since"
+        type="datetime-local"
+        required
+        defaultValue={inputText(startS)}
+      />
+      <label htmlFor={`${id}-until`}>to</label>
+      <input id={`${id}-until`} name="until" type="datetime-local" required defaultValue={inputText(endS)} />
+      <Button look="strong" type="submit">
+        Show
+      </Button>
+    </form>
+  )
+}
