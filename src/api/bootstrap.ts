@@ -60,7 +60,9 @@ export async function bootstrap(
   const owner = await ensureOwner(store, options.credentials)
   const { email: username, userId, contractNumber, password, token } = owner
   const bucket = options.bucket ?? 'flowlogs'
-  await makeBucket({ store, buckets }, { contractNumber, email: username }, bucket)
+  if (buckets.embedded !== undefined) {
+    await makeBucket({ store, buckets }, { contractNumber, email: username }, bucket)
+  }
   return store.change(async (change) => {
     const { hostname: host } = options
     await revokeAgentTokens(change, { host, purpose: PURPOSE })

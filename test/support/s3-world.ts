@@ -24,7 +24,8 @@ export class S3World implements AsyncDisposable {
 
   /** Through `endpoint`, where a proxy may stand. */
   store(endpoint = this.ceph.endpoint, credentials = this.technicalUser): S3Store {
-    return new S3Store({ endpoint, region: 'us-east-1', addressing: 'path', credentials })
+    const requestTimeoutMs = 700 // Black holes are frequent here.
+    return new S3Store({ endpoint, region: 'us-east-1', addressing: 'path', credentials, requestTimeoutMs })
   }
 
   tenant(contractNumber: number): Tenant {

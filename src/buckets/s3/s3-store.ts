@@ -25,6 +25,7 @@ export interface S3Options {
   ca?: string
   /** False for a store that does not know `If-None-Match` on PUT. */
   conditionalWrites?: boolean
+  requestTimeoutMs?: number
 }
 
 /** How long stores accept a signed request after its date. All known ones: 15 minutes. */
@@ -69,7 +70,7 @@ export class S3Store {
       maxAttempts: 2,
       requestHandler: {
         connectionTimeout: 3_000,
-        requestTimeout: 10_000,
+        requestTimeout: options.requestTimeoutMs ?? 10_000,
         throwOnRequestTimeout: true,
         httpAgent: { maxSockets: 64 },
         httpsAgent: { maxSockets: 64, ...(options.ca === undefined ? {} : { ca: options.ca }) },

@@ -1,0 +1,152 @@
+import assert from 'node:assert/strict'
+import { after, before, test } from 'node:test'
+import { CreateBucketCommand, DeleteBucketCommand } from '@aws-sdk/client-s3'
+import { random } from '../../src/stdx/prng.ts'
+import { missingForRadosgw } from '../support/radosgw.ts'
+import { S3Delivery } from '../support/s3-delivery.ts'
+import { GRANT, S3World } from '../support/s3-world.ts'
+import { seededFaults } from '../support/tcp-proxy.ts'
+
+const missing = missingForRadosgw()
+if (missing !== undefined) test('delivery to radosgw', { skip: missing }, () => {})
+else testDelivery()
+
+async function assertEachLineOnce(delivery: S3Delivery, bucket: string, hint = ''): Promise<void> {
+  const stored = await delivery.stored(bucket)
+  const lines = [...stored.values()].flat()
+  assert.equal(new Set(lines).size, lines.length, `duplicates ${hint}`)
+  assert.equal(lines.length, delivery.linesMade, hint)
+  for (const [name, some] of stored) {
+    const second = Number(/-(\d+)\.log\.gz$/.exec(name)?.[1])
+    for (const line of some) {
+      const startS = Number(line.split(' ')[1]) * 60
+      assert.ok(second >= startS && second < startS + 60, `${name} holds ${line} ${hint}`)
+    }
+  }
+}
+
+function testDelivery(): void {
+  let world: S3World
+  before(async () => {
+    world = await S3World.start()
+  })
+  after(async () => {
+    await world?.[Symbol.asyncDispose]()
+  })
+
+  test('a flow log is refused for a bucket that is missing, foreign or not granted, each with its own words', async () => {
+    await using delivery = await S3Delivery.start(world, { nics: 1 })
+    using stranger = world.tenant(delivery.owner.contractNumber === 1 ? 2 : 1)
+    const foreign = await stranger.createBucket()
+    const closed = await delivery.tenant.createBucket([])
+    const unseen = await delivery.tenant.createBucket(['READ_ACP'])
+    const good = await delivery.tenant.createBucket()
+
+    const answers = []
+    for (const bucket of ['nobody-has-this', foreign, closed, unseen, good]) {
+      answers.push(await delivery.createFlowLog(0, `${bucket}/web`))
+    }
+
+    assert.deepEqual(
+      answers.map(({ status }) => status),
+      [422, 422, 422, 422, 202],
+    )
+    assert.match(answers[0]!.message, /does not exist/)
+    assert.match(answers[1]!.message, /does not belong to contract/)
+    assert.match(answers[2]!.message, /may not write/)
+    assert.match(answers[3]!.message, /may not write/)
+  })
+
+  test('a grant that is removed stops delivery, says so, and everything arrives once it is back', async () => {
+    await using delivery = await S3Delivery.start(world, { nics: 2 })
+    const bucket = await delivery.tenant.createBucket()
+    const other = await delivery.tenant.createBucket()
+    await delivery.createFlowLog(0, `${bucket}/web`)
+    await delivery.createFlowLog(1, `${other}/db`)
+    delivery.startAgent()
+    await delivery.addWindow(1)
+    await delivery.untilEmpty()
+
+    await delivery.tenant.grant(bucket, [])
+    await delivery.addWindow(2)
+    await delivery.addWindow(3)
+    await delivery.until(() => delivery.deliveries.filter((it) => it.bucket === other).length === 3)
+    await delivery.until(() => delivery.deliverer.status().buckets[0]?.state === 'refused')
+    const [refused] = delivery.deliverer.status().buckets
+    await delivery.tenant.grant(bucket, GRANT)
+    await delivery.untilEmpty()
+
+    assert.match(refused?.lastError?.message ?? '', /AccessDenied|may not write/)
+    assert.equal(refused?.pendingSegments, 2)
+    assert.deepEqual(
+      [...(await delivery.stored(bucket)).keys()],
+      ['web-120.log.gz', 'web-180.log.gz', 'web-60.log.gz'],
+    )
+  })
+
+  test('a bucket that is deleted and made again gets what was spooled meanwhile', async () => {
+    await using delivery = await S3Delivery.start(world, { nics: 1 })
+    const bucket = await delivery.tenant.createBucket()
+    await delivery.createFlowLog(0, `${bucket}/web`)
+    await delivery.tenant.client.send(new DeleteBucketCommand({ Bucket: bucket }))
+    delivery.startAgent()
+    await delivery.addWindow(1)
+    await delivery.until(() => delivery.deliverer.status().buckets[0]?.state === 'refused')
+    const message = delivery.deliverer.status().buckets[0]?.lastError?.message ?? ''
+
+    await delivery.tenant.client.send(new CreateBucketCommand({ Bucket: bucket }))
+    await delivery.tenant.grant(bucket, GRANT)
+    await delivery.untilEmpty()
+
+    assert.match(message, /NoSuchBucket|does not exist/)
+    await assertEachLineOnce(delivery, bucket)
+  })
+
+  test('a store, a control plane and an agent that die and come back in any order lose and double nothing', async () => {
+    await using delivery = await S3Delivery.start(world, { nics: 3 })
+    const bucket = await delivery.tenant.createBucket()
+    for (let i = 0; i < 3; i++) await delivery.createFlowLog(i, `${bucket}/nic${i}`)
+    delivery.startAgent()
+    await delivery.addWindow(1)
+
+    await world.ceph.killGateway()
+    await delivery.addWindow(2)
+    await world.ceph.startGateway()
+    await delivery.addWindow(3)
+    await delivery.stopControlPlane()
+    await delivery.addWindow(4)
+    await delivery.stopAgent()
+    delivery.startAgent()
+    await delivery.addWindow(5)
+    await delivery.startControlPlane()
+    await delivery.untilEmpty()
+
+    await assertEachLineOnce(delivery, bucket)
+  })
+
+  const schedules = Number(process.env['WEIR_FAULT_SCHEDULES'] ?? 12)
+  test(`${schedules} seeded schedules of faults against the real control plane and radosgw`, async () => {
+    const run = async (seed: number) => {
+      await using delivery = await S3Delivery.start(world, { nics: 3 })
+      const bucket = await delivery.tenant.createBucket()
+      const prefixes = ['web', 'web', 'db'] // Two flow logs in one object.
+      for (const [i, prefix] of prefixes.entries()) await delivery.createFlowLog(i, `${bucket}/${prefix}`)
+      const next = random(seed)
+      delivery.startAgent({ idleMsMax: 500, slowMs: 100 })
+      delivery.storeProxy.faults = seededFaults(next, { faultsMax: 6, percent: 25 })
+      delivery.controlProxy.faults = seededFaults(next, { faultsMax: 6, percent: 25 })
+      for (let i = 1; i <= 3; i++) {
+        await delivery.addWindow(i, { linesEach: 1 + (next() % 3), segmentSizeMax: 200 })
+      }
+      await delivery.untilEmpty().catch((error: unknown) => assert.fail(`seed ${seed}: ${error}`))
+
+      await assertEachLineOnce(delivery, bucket, `seed ${seed}`)
+    }
+    const width = 6 // They wait more than they work: Retry-After is 5 s.
+    for (let seed = 1; seed <= schedules; seed += width) {
+      await Promise.all(
+        Array.from({ length: Math.min(width, schedules - seed + 1) }, (_, i) => run(seed + i)),
+      )
+    }
+  })
+}

@@ -1,0 +1,221 @@
+import fs from 'node:fs'
+import os from 'node:os'
+import path from 'node:path'
+import { gunzipSync, gzipSync } from 'node:zlib'
+import { GetObjectCommand, ListObjectsV2Command } from '@aws-sdk/client-s3'
+import type { FastifyInstance } from 'fastify'
+import { createApp } from '../../src/api/app.ts'
+import { type Bootstrapped, bootstrap } from '../../src/api/bootstrap.ts'
+import type { S3Store } from '../../src/buckets/s3/s3-store.ts'
+import { ControlPlaneClient } from '../../src/deliver/control-plane-client.ts'
+import { Deliverer, type DelivererOptions, type Delivery } from '../../src/deliver/deliverer.ts'
+import { Spool } from '../../src/spool/spool.ts'
+import { WindowWriter } from '../../src/spool/window-writer.ts'
+import { systemClock } from '../../src/stdx/clock.ts'
+import { openStore, type Store } from '../../src/store/store.ts'
+import type { S3World, Tenant } from './s3-world.ts'
+import { silentLog } from './spool-world.ts'
+import { TcpProxy } from './tcp-proxy.ts'
+
+const QUICK: DelivererOptions = {
+  spreadMs: 0,
+  retryDelayMsMin: 10,
+  retryDelayMsMax: 200,
+  refusedDelayMsMin: 100,
+  refusedDelayMsMax: 300,
+  slowMs: 300,
+  idleMsMax: 1_500,
+}
+
+export interface FlowLogTarget {
+  flowLogId: string
+  bucket: string
+  prefix: string
+}
+
+interface Parts {
+  directory: string
+  world: S3World
+  storeProxy: TcpProxy
+  controlProxy: TcpProxy
+  owner: Bootstrapped
+}
+
+/** An agent's spool and deliverer, a real control plane with its database on disk, and radosgw: behind proxies. */
+export class S3Delivery implements AsyncDisposable {
+  readonly owner: Bootstrapped
+  readonly tenant: Tenant
+  readonly storeProxy: TcpProxy
+  readonly controlProxy: TcpProxy
+  readonly targets: FlowLogTarget[] = []
+  readonly deliveries: Delivery[] = []
+  spool!: Spool
+  deliverer!: Deliverer
+  linesMade = 0
+  readonly #directory: string
+  readonly #world: S3World
+  #client: ControlPlaneClient | undefined
+  #app: FastifyInstance | undefined
+  #store: Store | undefined
+  #buckets: S3Store | undefined
+  #controlPort = 0
+
+  private constructor(parts: Parts) {
+    this.owner = parts.owner
+    this.storeProxy = parts.storeProxy
+    this.controlProxy = parts.controlProxy
+    this.#directory = parts.directory
+    this.#world = parts.world
+    this.tenant = parts.world.tenant(parts.owner.contractNumber)
+  }
+
+  static async start(world: S3World, options: { nics: number }): Promise<S3Delivery> {
+    const directory = fs.mkdtempSync(path.join(os.tmpdir(), 'weir-s3-delivery-'))
+    const storeProxy = new TcpProxy({ host: '127.0.0.1', port: world.ceph.port })
+    await storeProxy.start()
+    const store = await openStore({ sqlitePath: path.join(directory, 'weir.db') })
+    const interfaces = Array.from({ length: options.nics }, (_, i) => ({ device: `eth${i}` }))
+    const owner = await bootstrap({ hostname: 'host-1', interfaces }, { store, buckets: world.store() })
+    await store.close()
+    const controlPort = await freePort()
+    const controlProxy = new TcpProxy({ host: '127.0.0.1', port: controlPort })
+    await controlProxy.start()
+    const delivery = new S3Delivery({ directory, world, storeProxy, controlProxy, owner })
+    delivery.#controlPort = controlPort
+    await delivery.startControlPlane()
+    return delivery
+  }
+
+  async startControlPlane(): Promise<void> {
+    this.#store = await openStore({ sqlitePath: path.join(this.#directory, 'weir.db') })
+    this.#buckets = this.#world.store(`http://127.0.0.1:${this.storeProxy.port}`)
+    this.#app = await createApp(
+      { windowSizeS: 60, attachGraceMs: 10 },
+      { store: this.#store, buckets: this.#buckets },
+    )
+    await this.#app.listen({ host: '127.0.0.1', port: this.#controlPort })
+  }
+
+  async stopControlPlane(): Promise<void> {
+    await this.#app?.close()
+    await this.#store?.close()
+    this.#buckets?.stop()
+  }
+
+  async createFlowLog(nic: number, bucket: string): Promise<{ status: number; message: string; id: string }> {
+    const response = await fetch(
+      `http://127.0.0.1:${this.#controlPort}/cloudapi/v6${this.owner.nics[nic]!.path}/flowlogs`,
+      {
+        method: 'POST',
+        headers: { authorization: `Bearer ${this.owner.token}`, 'content-type': 'application/json' },
+        body: JSON.stringify({
+          properties: { name: 'a', action: 'ALL', direction: 'BIDIRECTIONAL', bucket },
+        }),
+      },
+    )
+    const body = (await response.json()) as { id?: string; messages?: { message: string }[] }
+    const [name = '', prefix = ''] = bucket.split('/')
+    if (body.id !== undefined) this.targets.push({ flowLogId: body.id, bucket: name, prefix })
+    return { status: response.status, message: body.messages?.[0]?.message ?? '', id: body.id ?? '' }
+  }
+
+  startAgent(options: DelivererOptions = {}): void {
+    this.spool = new Spool(
+      { directory: path.join(this.#directory, 'spool'), bytesMax: 1e12, ageMsMax: 1e15 },
+      { clock: systemClock, log: silentLog },
+    )
+    this.spool.start()
+    const serverUrl = `http://127.0.0.1:${this.controlProxy.port}`
+    this.#client = new ControlPlaneClient({
+      serverUrl,
+      agentToken: this.owner.agentToken,
+      requestTimeoutMs: 1_500,
+    })
+    this.deliverer = new Deliverer(
+      { ...QUICK, ...options },
+      {
+        spool: this.spool,
+        api: this.#client,
+        clock: systemClock,
+        log: silentLog,
+        onDelivered: (delivery) => this.deliveries.push(delivery),
+      },
+    )
+    this.deliverer.start()
+  }
+
+  async stopAgent(): Promise<void> {
+    await this.deliverer?.stop()
+    this.#client?.stop()
+    this.spool?.stop()
+  }
+
+  async addWindow(
+    index: number,
+    options: { linesEach?: number; segmentSizeMax?: number } = {},
+  ): Promise<void> {
+    const writer = new WindowWriter({
+      directory: this.spool.directory,
+      segmentSizeMax: options.segmentSizeMax ?? 1 << 26,
+    })
+    writer.begin({ windowKey: `boot-${index}`, windowStartS: index * 60, windowSizeS: 60 })
+    for (const { flowLogId, bucket, prefix } of this.targets) {
+      for (let i = 0; i < (options.linesEach ?? 1); i++) {
+        const line = gzipSync(`${flowLogId} ${index} ${this.linesMade++}\n`)
+        writer.append({ bucket, stem: prefix }, line, { flowLogId, records: 1, packets: 1, octets: 60 })
+      }
+    }
+    await writer.commit()
+    this.spool.addWindow(`boot-${index}`)
+    this.deliverer.wake()
+  }
+
+  async until(isTrue: () => boolean, deadlineMs = 60_000): Promise<void> {
+    const endMs = performance.now() + deadlineMs
+    while (!isTrue()) {
+      if (performance.now() > endMs) {
+        throw new Error(`not so after ${deadlineMs} ms: ${isTrue} ${JSON.stringify(this.deliverer.status())}`)
+      }
+      await new Promise((resolve) => setTimeout(resolve, 10))
+    }
+  }
+
+  untilEmpty(): Promise<void> {
+    return this.until(() => this.spool.segments().length === 0)
+  }
+
+  /** All lines in a bucket, by object, as its owner reads them. */
+  async stored(bucket: string): Promise<Map<string, string[]>> {
+    const { client } = this.tenant
+    const { Contents = [] } = await client.send(new ListObjectsV2Command({ Bucket: bucket }))
+    const lines = new Map<string, string[]>()
+    for (const { Key = '' } of Contents) {
+      const { Body } = await client.send(new GetObjectCommand({ Bucket: bucket, Key }))
+      lines.set(
+        Key,
+        gunzipSync(await Body!.transformToByteArray())
+          .toString()
+          .trimEnd()
+          .split('\n'),
+      )
+    }
+    return lines
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stopAgent()
+    await this.controlProxy.stop()
+    await this.stopControlPlane()
+    await this.storeProxy.stop()
+    this.tenant.client.destroy()
+    fs.rmSync(this.#directory, { recursive: true, force: true })
+  }
+}
+
+async function freePort(): Promise<number> {
+  const probe = new TcpProxy({ host: '127.0.0.1', port: 1 })
+  await probe.start()
+  const { port } = probe
+  await probe.stop()
+  return port
+}
