@@ -124,7 +124,7 @@ function testDelivery(): void {
     await assertEachLineOnce(delivery, bucket)
   })
 
-  const schedules = Number(process.env['WEIR_FAULT_SCHEDULES'] ?? 12)
+  const schedules = Number(process.env['WEIR_FAULT_SCHEDULES'] ?? 6)
   test(`${schedules} seeded schedules of faults against the real control plane and radosgw`, async () => {
     const run = async (seed: number) => {
       await using delivery = await S3Delivery.start(world, { nics: 3 })
