@@ -22,7 +22,15 @@ export interface Meter {
   closeWindows(): void
   clearWindow(generation: bigint): void
   setWindowSize(windowSizeS: number): void
-  stats(): { flows: number; flowsMax: number; points: { skippedPackets: bigint }[] }
+  stats(): {
+    flows: number
+    flowsMax: number
+    points: { skippedPackets: bigint }[]
+    hookRuns: bigint
+    hookNs: bigint
+    lateVerdicts: bigint
+    lostPackets: bigint
+  }
 }
 
 export interface Devices {
@@ -40,8 +48,15 @@ export interface ControlPlane {
 
 /** Writes a closed window into the spool, committed when the promise resolves (a worker thread does it). */
 export interface Sealer {
-  seal(task: SealTask): Promise<{ rowsUnassigned: number }>
+  seal(task: SealTask): Promise<SealResult>
   stop(): Promise<void>
+}
+
+export interface SealResult {
+  /** Rows that belonged to no flow log: a bug to be told. */
+  rowsUnassigned: number
+  /** Packets in SKIPDATA rows. */
+  packetsSkipped: number
 }
 
 export interface SealTask {
@@ -144,6 +159,7 @@ export class Agent {
   #sealing: Promise<void> | undefined
   #startedAt = ''
   #reportIsDue = false
+  #packetsSkipped = 0
   #clockSyncedAtMs = 0
   #limitsCheckedAtMs = 0
   #reportedAtMs = 0
@@ -221,6 +237,9 @@ export class Agent {
     if (Math.abs(nowMs - this.#clockSyncedAtMs) >= CLOCK_SYNC_MS) {
       meter.syncClock()
       this.#clockSyncedAtMs = nowMs
+      // Somebody's tool may have removed our hooks; no event tells of that.
+      const attached = [...this.#statuses.values()].filter((it) => it.state === 'attached').length
+      if (meter.points().length !== attached) this.#reconcile()
     }
     if (Math.abs(nowMs - this.#limitsCheckedAtMs) >= LIMITS_CHECK_MS) {
       spool.enforceLimits()
@@ -261,7 +280,9 @@ export class Agent {
     const windowKey = this.#windowKey(window)
     const assignments = new Map(points.all().map((it) => [it.point, it.assignment]))
     const givenUp = spool.flowLogsGivenUp().flatMap((flowLogId) => spool.takeGivenUp(flowLogId))
-    const { rowsUnassigned } = await sealer.seal({ window, windowKey, points: assignments, givenUp })
+    const result = await sealer.seal({ window, windowKey, points: assignments, givenUp })
+    const { rowsUnassigned, packetsSkipped } = result
+    this.#packetsSkipped += packetsSkipped
     if (rowsUnassigned > 0) log.error({ windowKey, rowsUnassigned }, 'rows without a flow log were left out')
     spool.addWindow(windowKey)
   }
@@ -431,7 +452,12 @@ export class Agent {
         windowSizeS: this.#windowSizeS,
         flows: stats.flows,
         flowsMax: stats.flowsMax,
-        skippedPackets: Number(stats.points.reduce((sum, it) => sum + it.skippedPackets, 0n)),
+        skippedPackets:
+          this.#packetsSkipped + Number(stats.points.reduce((sum, it) => sum + it.skippedPackets, 0n)),
+        hookRuns: Number(stats.hookRuns),
+        hookNs: Number(stats.hookNs),
+        lateVerdicts: Number(stats.lateVerdicts),
+        lostPackets: Number(stats.lostPackets),
         spool: {
           segments: pendingSegments,
           bytes: pendingBytes,

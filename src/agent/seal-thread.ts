@@ -4,6 +4,7 @@ import { ZlibCodec } from '../encode/gzip-codec.ts'
 import { ERRORS, type ErrorCode } from '../model/errors.ts'
 import { WindowWriter } from '../spool/window-writer.ts'
 import { assert } from '../stdx/assert.ts'
+import type { SealResult } from './agent.ts'
 import { WindowSealer } from './seal-window.ts'
 import type { SealAnswer, SealRequest } from './seal-worker.ts'
 
@@ -13,8 +14,7 @@ const BATCH_ROWS_MAX = 65_536
 
 const codec = new ZlibCodec()
 
-/** Returns how many rows belonged to no flow log. */
-async function seal({ window, windowKey, points, givenUp, ...options }: SealRequest): Promise<number> {
+async function seal({ window, windowKey, points, givenUp, ...options }: SealRequest): Promise<SealResult> {
   const { pinPath, spoolDirectory } = options
   const writer = new WindowWriter({ directory: spoolDirectory })
   const sealer = new WindowSealer({ points }, { codec, writer })
@@ -26,7 +26,7 @@ async function seal({ window, windowKey, points, givenUp, ...options }: SealRequ
     )
     writer.tell(sealer.tell(givenUp))
     await writer.commit()
-    return sealer.rowsUnassigned
+    return { rowsUnassigned: sealer.rowsUnassigned, packetsSkipped: sealer.packetsSkipped }
   } catch (error) {
     writer.abort()
     throw error
@@ -37,7 +37,7 @@ assert(parentPort !== null, 'seal-thread runs as a worker')
 const port = parentPort
 port.on('message', (request: SealRequest) => {
   seal(request).then(
-    (rowsUnassigned) => port.postMessage({ kind: 'sealed', rowsUnassigned } satisfies SealAnswer),
+    (result) => port.postMessage({ kind: 'sealed', ...result } satisfies SealAnswer),
     (error: Error & { code?: string }) => {
       const code = error.code !== undefined && error.code in ERRORS ? (error.code as ErrorCode) : undefined
       port.postMessage({ kind: 'failed', message: error.message, code } satisfies SealAnswer)

@@ -33,6 +33,8 @@ interface Outlet {
 export class WindowSealer {
   /** Rows whose point nobody knows. It is a bug if there are any, and they must not go missing in silence. */
   rowsUnassigned = 0
+  /** Packets that the kernel could not attribute to a flow. */
+  packetsSkipped = 0
   readonly #codec: GzipCodec
   readonly #writer: SegmentWriter
   readonly #outlets = new Map<number, Outlet>()
@@ -103,11 +105,12 @@ export class WindowSealer {
     for (let i = from; i < end; i++) {
       const at = this.#order[i]! * ROW_SIZE
       const attributes = rows[at + ROW.attributes]!
+      if ((attributes & ROW_SKIPPED) !== 0) this.packetsSkipped += readCounter(rows, at + ROW.packets)
       const wanted = (attributes & ROW_SKIPPED) !== 0 ? required & ROW_EGRESS : required
       if ((attributes & refused) !== 0 || (attributes & wanted) !== wanted) continue
       rows.copy(this.#run, count * ROW_SIZE, at, at + ROW_SIZE)
-      packets += rows.readUInt32LE(at + ROW.packets) + rows.readUInt32LE(at + ROW.packets + 4) * 2 ** 32
-      octets += rows.readUInt32LE(at + ROW.octets) + rows.readUInt32LE(at + ROW.octets + 4) * 2 ** 32
+      packets += readCounter(rows, at + ROW.packets)
+      octets += readCounter(rows, at + ROW.octets)
       if (++count < MEMBER_ROWS_MAX) continue
       this.#append(outlet, count, packets, octets)
       count = packets = octets = 0
@@ -126,6 +129,11 @@ export class WindowSealer {
       octets,
     })
   }
+}
+
+/** Exact below 2^53, which is beyond what one window can hold. */
+function readCounter(rows: Buffer, at: number): number {
+  return rows.readUInt32LE(at) + rows.readUInt32LE(at + 4) * 2 ** 32
 }
 
 function outletOf(assignment: Assignment): Outlet {

@@ -1,7 +1,7 @@
 import { Worker } from 'node:worker_threads'
 import { type ErrorCode, WeirError } from '../model/errors.ts'
 import { assert } from '../stdx/assert.ts'
-import type { Sealer, SealTask } from './agent.ts'
+import type { Sealer, SealResult, SealTask } from './agent.ts'
 
 /** What goes to the thread: plain values only. */
 export interface SealRequest extends SealTask {
@@ -11,11 +11,11 @@ export interface SealRequest extends SealTask {
 
 /** Errors lose their code on the way between threads, so it travels beside the message. */
 export type SealAnswer =
-  | { kind: 'sealed'; rowsUnassigned: number }
+  | ({ kind: 'sealed' } & SealResult)
   | { kind: 'failed'; message: string; code: ErrorCode | undefined }
 
 interface Waiting {
-  resolve(answer: { rowsUnassigned: number }): void
+  resolve(result: SealResult): void
   reject(error: Error): void
 }
 
@@ -35,8 +35,7 @@ export class SealWorker implements Sealer {
     this.#options = options
   }
 
-  /** Returns how many rows belonged to no flow log, which is a bug to be told. */
-  seal(task: SealTask): Promise<{ rowsUnassigned: number }> {
+  seal(task: SealTask): Promise<SealResult> {
     assert(this.#waiting === undefined, 'one window is sealed at a time')
     this.#worker ??= this.#start()
     const worker = this.#worker

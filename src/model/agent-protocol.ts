@@ -50,9 +50,18 @@ export interface AgentReport {
 export interface AgentHealth {
   windowStartS: number
   windowSizeS: number
+  /** Flows of the open window in the kernel, and how many fit. */
   flows: number
   flowsMax: number
+  /** Since the agent started: packets in SKIPDATA records, and those of the open window. */
   skippedPackets: number
+  /** Runs of the hooks and their nanoseconds; 0 unless the sysctl kernel.bpf_stats_enabled is on. */
+  hookRuns: number
+  hookNs: number
+  /** Refused after their window was closed (a queue held them): these stayed ACCEPT. */
+  lateVerdicts: number
+  /** Counted nowhere, for want of kernel memory. */
+  lostPackets: number
   spool: { segments: number; bytes: number; oldestWindowStartS?: number }
   lastDelivery?: { object: string; bucket: string; records: number; bytes: number; at: string }
   lastError?: { message: string; at: string }

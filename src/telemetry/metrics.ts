@@ -11,6 +11,32 @@ export const METRICS = {
   weir_delivery_objects_total: { help: 'Objects acknowledged', kind: 'counter', labels: [] },
   weir_delivery_bytes_total: { help: 'Bytes of objects acknowledged', kind: 'counter', labels: [] },
   weir_delivery_records_total: { help: 'Records in objects acknowledged', kind: 'counter', labels: [] },
+  weir_agent_live: { help: '1 while the agent of a host reports', kind: 'gauge', labels: ['host'] },
+  weir_meter_flows: { help: 'Flows of the open window', kind: 'gauge', labels: ['host'] },
+  weir_meter_flows_max: { help: 'Flows that a window may have', kind: 'gauge', labels: ['host'] },
+  weir_meter_skipped_packets: {
+    help: 'Packets in SKIPDATA records since the agent started',
+    kind: 'gauge',
+    labels: ['host'],
+  },
+  weir_meter_lost_packets: {
+    help: 'Packets counted nowhere, for want of kernel memory',
+    kind: 'gauge',
+    labels: ['host'],
+  },
+  weir_meter_late_verdicts: {
+    help: 'Packets refused after their window was closed',
+    kind: 'gauge',
+    labels: ['host'],
+  },
+  weir_meter_hook_runs: {
+    help: 'Runs of the hooks (with kernel.bpf_stats_enabled)',
+    kind: 'gauge',
+    labels: ['host'],
+  },
+  weir_meter_hook_ns: { help: 'Nanoseconds of these runs', kind: 'gauge', labels: ['host'] },
+  weir_spool_segments: { help: 'Segments that wait for delivery', kind: 'gauge', labels: ['host'] },
+  weir_spool_bytes: { help: 'Bytes that wait for delivery', kind: 'gauge', labels: ['host'] },
 } as const satisfies Record<
   string,
   { help: string; kind: 'counter' | 'gauge' | 'histogram'; labels: readonly string[] }

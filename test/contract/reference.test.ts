@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs'
 import path from 'node:path'
 import { test } from 'node:test'
 import { ERRORS } from '../../src/model/errors.ts'
+import { METRICS } from '../../src/telemetry/metrics.ts'
 import { startControlPlane } from './support/control-plane.ts'
 
 // docs/reference says what the code does, or this fails.
@@ -16,6 +17,16 @@ test('every error code is documented with its status, and no other', () => {
 
   const expected = Object.entries(ERRORS).map(([code, { status, retryable }]) => [code, status, retryable])
   assert.deepEqual(documented.sort(), expected.sort())
+})
+
+test('every metric is documented as it is, and no other', () => {
+  const rows = pageOf('metrics.md').matchAll(/^\| `(weir_\w+)` \| (\w+) \| (.+) \| (.+) \|$/gm)
+  const documented = [...rows].map(([, name, kind, labels, help]) => [name, kind, labels, help])
+
+  const expected = Object.entries(METRICS).map(([name, { kind, labels, help }]) => {
+    return [name, kind, labels.join(', ') || '–', help]
+  })
+  assert.deepEqual(documented, expected)
 })
 
 test("every route of Weir's own and of the agent protocol is documented", async () => {

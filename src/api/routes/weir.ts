@@ -10,6 +10,7 @@ import { findFlowLogs, listFlowLogs, pointsOf } from '../../store/flow-logs.ts'
 import { findByIds } from '../../store/resources.ts'
 import type { FlowLogRow, PointRow } from '../../store/schema.ts'
 import { LIVE_MS } from '../../store/settle.ts'
+import { collectAgentMetrics } from '../agent-metrics.ts'
 import type { Services } from '../app.ts'
 import { assertAdministrator, assertOperator, assertPrivilege, assertVisible, notFound } from '../caller.ts'
 import { registeredOwner } from '../destinations.ts'
@@ -56,6 +57,7 @@ export async function weirRoutes(app: FastifyInstance, services: Services): Prom
 
   app.get('/metrics', async (request, reply) => {
     assertOperator(request.account!)
+    await collectAgentMetrics(services.store, services.metrics)
     return reply.type('text/plain; version=0.0.4').send(await services.metrics.text())
   })
 }

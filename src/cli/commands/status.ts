@@ -66,6 +66,10 @@ function showHealth(health: AgentHealth, { stdout }: CommandContext): void {
   )
   const skipped = health.skippedPackets > 0 ? `, ${health.skippedPackets} packets skipped` : ''
   stdout.write(`  flows      ${health.flows} of ${health.flowsMax}${skipped}\n`)
+  if (health.hookRuns > 0) {
+    const perRun = (health.hookNs / health.hookRuns).toFixed(0)
+    stdout.write(`  hooks      ${health.hookRuns} runs, ${perRun} ns each\n`)
+  }
   const { segments, bytes, oldestWindowStartS } = health.spool
   const oldest = oldestWindowStartS === undefined ? '' : `, oldest from ${clockTime(oldestWindowStartS)}`
   stdout.write(`  spool      ${segments} segments, ${formatBytes(bytes)}${oldest}\n`)

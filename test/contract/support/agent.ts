@@ -62,6 +62,10 @@ export class TestAgent implements AsyncDisposable {
         flows: 0,
         flowsMax: 1000,
         skippedPackets: 0,
+        hookRuns: 0,
+        hookNs: 0,
+        lateVerdicts: 0,
+        lostPackets: 0,
         spool: { segments: 0, bytes: 0 },
       },
     }
