@@ -70,12 +70,14 @@ function isUsageFault(error: unknown): error is Error {
   return error instanceof Error && 'code' in error && String(error.code).startsWith('ERR_PARSE_ARGS')
 }
 
+export function allCommands(): Promise<(readonly [string, Command])[]> {
+  return Promise.all(Object.entries(COMMANDS).map(async ([name, load]) => [name, await load()] as const))
+}
+
 async function printOverview(name: string | undefined, context: CommandContext): Promise<ExitCode> {
   const load = name === undefined ? undefined : COMMANDS[name]
   if (load !== undefined) return printHelp(await load(), context)
-  const commands = await Promise.all(
-    Object.entries(COMMANDS).map(async ([key, it]) => [key, await it()] as const),
-  )
+  const commands = await allCommands()
   const width = Math.max(...commands.map(([key]) => key.length))
   context.stdout.write('weir: flow logs for networks you run yourself\n\nusage: weir COMMAND [options]\n\n')
   for (const [key, { summary }] of commands) context.stdout.write(`  ${key.padEnd(width)}  ${summary}\n`)
