@@ -31,6 +31,9 @@ export const ERRORS = {
   WEIR_MEDIA_TYPE: { status: 415, retryable: false },
   WEIR_TOO_LARGE: { status: 413, retryable: false },
   WEIR_RATE_LIMITED: { status: 429, retryable: true },
+  WEIR_QUERY_FAILED: { status: 422, retryable: false },
+  WEIR_QUERY_LIMIT: { status: 422, retryable: false },
+  WEIR_QUERY_BUSY: { status: 503, retryable: true },
   WEIR_STORE_UNAVAILABLE: { status: 503, retryable: true },
 } as const satisfies Record<string, { status: number; retryable: boolean }>
 export type ErrorCode = keyof typeof ERRORS

@@ -1,0 +1,42 @@
+import { formatAddress, parseAddress } from '../model/ip-address.ts'
+
+/**
+ * Addresses compare as numbers of 128 bits, IPv4 as ::ffff:0:0/96. DuckDB and Parquet have one type of that size that
+ * both sort without a sign: UUID. It is used for its order; nobody gets to see one.
+ */
+export interface AddressRange {
+  first: string
+  last: string
+  /** The range as it is written: an address, or a network with its host bits cleared. */
+  text: string
+}
+
+/** An address or a network such as `10.0.0.0/8`; undefined for anything else. */
+export function parseNetwork(text: string): AddressRange | undefined {
+  const slash = text.indexOf('/')
+  const address = parseAddress(slash < 0 ? text : text.slice(0, slash))
+  if (address === undefined) return undefined
+  const bitsMax = address.length * 8
+  const bits = slash < 0 ? bitsMax : parseBits(text.slice(slash + 1), bitsMax)
+  if (bits === undefined) return undefined
+  const first = address.map((byte, at) => byte & maskOf(at, bits))
+  const last = address.map((byte, at) => byte | (~maskOf(at, bits) & 255))
+  const suffix = bits === bitsMax ? '' : `/${bits}`
+  return { first: keyOf(first), last: keyOf(last), text: `${formatAddress(first)}${suffix}` }
+}
+
+function parseBits(text: string, max: number): number | undefined {
+  return /^(0|[1-9]\d{0,2})$/.test(text) && Number(text) <= max ? Number(text) : undefined
+}
+
+/** The part of a netmask of `bits` bits in byte `at`. */
+function maskOf(at: number, bits: number): number {
+  const ones = Math.min(8, Math.max(0, bits - at * 8))
+  return (0xff00 >> ones) & 255
+}
+
+function keyOf(address: Uint8Array): string {
+  const hex = Buffer.from(address).toString('hex')
+  const whole = address.length === 4 ? `${'0'.repeat(20)}ffff${hex}` : hex
+  return whole.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5')
+}

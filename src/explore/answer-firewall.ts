@@ -1,0 +1,285 @@
+import { WeirError } from '../model/errors.ts'
+import { parseNetwork } from './addresses.ts'
+import type { Parameters } from './duckdb.ts'
+import { type Inquiry, TALLY_SQL } from './inquiry.ts'
+import type {
+  ChangedQuestion,
+  ChangedRow,
+  Dimension,
+  Key,
+  ReachQuestion,
+  RejectRow,
+  RejectsQuestion,
+  Results,
+  Tally,
+  UnusedQuestion,
+  UnusedRow,
+} from './question.ts'
+import { Steps, stepsSql } from './steps.ts'
+import { portLabel, protocolName } from './well-known.ts'
+
+const REJECTED = "action = 'REJECT'"
+const ACCEPTED = "action = 'ACCEPT'"
+
+export const NO_FLOWS: Tally = { flows: 0, packets: 0, bytes: 0, firstS: null, lastS: null }
+
+/** What the firewall refused: how much, when, from where, to what. */
+export async function findRejects(inquiry: Inquiry, question: RejectsQuestion): Promise<Results['rejects']> {
+  const limit = question.limit ?? 10
+  const steps = new Steps(inquiry.range, undefined)
+  const { untilS } = inquiry.range
+  const [all] = await inquiry.rows<{ flows: number }>((it) => `SELECT count(*) AS flows ${inquiry.from(it)}`)
+  const [refused] = await inquiry.rows<Tally>(
+    (it) => `SELECT ${TALLY_SQL} ${inquiry.from(it, { and: REJECTED })}`,
+  )
+  const sums = await inquiry.rows<{ step: number; value: number }>((it) =>
+    stepsSql(steps, { metric: 'flows', groups: [], from: inquiry.from(it, { and: REJECTED }), untilS }),
+  )
+  const values = steps.rates(new Map(sums.map(({ step, value }) => [step, value])))
+  return {
+    refused: tally(refused),
+    share: all!.flows === 0 ? 0 : refused!.flows / all!.flows,
+    series: { stepS: steps.stepS, timesS: steps.timesS, values },
+    sources: await refusedBy(inquiry, { dimension: 'srcaddr', column: 'srcaddr', limit }),
+    ports: await refusedPorts(inquiry, limit),
+    interfaces: await refusedBy(inquiry, { dimension: 'interface', column: 'interface_id', limit }),
+    targets: await refusedBy(inquiry, { dimension: 'dstaddr', column: 'dstaddr', limit }),
+  }
+}
+
+const PEERS_SQL = 'count(DISTINCT srcaddr) AS sources, count(DISTINCT dstaddr) AS targets'
+
+async function refusedBy(
+  inquiry: Inquiry,
+  it: { dimension: Dimension; column: string; limit: number },
+): Promise<RejectRow[]> {
+  const rows = await inquiry.rows<Tally & { key: Key; sources: number; targets: number }>(
+    (
+      parameters,
+    ) => `SELECT ${it.column} AS key, ${TALLY_SQL}, ${PEERS_SQL} ${inquiry.from(parameters, { and: REJECTED })}
+      GROUP BY ALL ORDER BY flows DESC, packets DESC, key LIMIT ${it.limit}`,
+    { show: true },
+  )
+  return rows.map((row) => ({ ...row, ...tally(row), label: inquiry.label(it.dimension, row.key) }))
+}
+
+async function refusedPorts(inquiry: Inquiry, limit: number): Promise<RejectRow[]> {
+  type Ports = Tally & { protocol: number | null; dstport: number | null; sources: number; targets: number }
+  const rows = await inquiry.rows<Ports>(
+    (
+      parameters,
+    ) => `SELECT protocol, dstport, ${TALLY_SQL}, ${PEERS_SQL} ${inquiry.from(parameters, { and: REJECTED })}
+      GROUP BY ALL ORDER BY flows DESC, packets DESC, protocol, dstport LIMIT ${limit}`,
+    { show: true },
+  )
+  return rows.map(({ protocol, dstport, sources, targets, ...row }) => {
+    const name = protocol === null ? '-' : protocolName(protocol).toUpperCase()
+    const label = dstport ? `${name} ${portLabel(dstport)}` : name
+    return { ...tally(row), key: { protocol, dstport }, label, sources, targets }
+  })
+}
+
+interface BothTallies {
+  af: number
+  ap: number
+  ab: number
+  a1: number | null
+  a2: number | null
+  rf: number
+  rp: number
+  rb: number
+  r1: number | null
+  r2: number | null
+}
+
+/** Tallies of accepted and of refused flows side by side. */
+const BOTH_SQL = (['a', 'r'] as const)
+  .map((it) => {
+    const filter = `FILTER (${it === 'a' ? ACCEPTED : REJECTED})`
+    return `count(*) ${filter} AS ${it}f, coalesce(sum(packets) ${filter}, 0) AS ${it}p, coalesce(sum(bytes) ${filter}, 0) AS ${it}b,
+      min(start_s) ${filter} AS ${it}1, max(end_s) ${filter} AS ${it}2`
+  })
+  .join(', ')
+
+function accepted(it: BothTallies): Tally {
+  return { flows: it.af, packets: it.ap, bytes: it.ab, firstS: it.a1, lastS: it.a2 }
+}
+
+function refused(it: BothTallies): Tally {
+  return { flows: it.rf, packets: it.rp, bytes: it.rb, firstS: it.r1, lastS: it.r2 }
+}
+
+/** Pairs that were allowed and refused in one range: a rule that changed, or one that depends on more than the pair. */
+export async function findChanged(inquiry: Inquiry, question: ChangedQuestion): Promise<Results['changed']> {
+  type Pair = BothTallies & Pick<ChangedRow, 'interface' | 'srcaddr' | 'dstaddr' | 'protocol' | 'dstport'>
+  const rows = await inquiry.rows<Pair>(
+    (
+      parameters,
+    ) => `SELECT interface_id AS interface, srcaddr, dstaddr, protocol, dstport, ${BOTH_SQL} ${inquiry.from(parameters)}
+      GROUP BY interface_id, srcaddr, dstaddr, protocol, dstport HAVING af > 0 AND rf > 0
+      ORDER BY greatest(a2, r2) DESC, rf DESC, interface_id, srcaddr, dstaddr, protocol, dstport LIMIT ${question.limit ?? 100}`,
+    { show: true },
+  )
+  return {
+    rows: rows.map((row) => {
+      const { interface: id, srcaddr, dstaddr, protocol, dstport } = row
+      return {
+        interface: id,
+        srcaddr,
+        dstaddr,
+        protocol,
+        dstport,
+        accepted: accepted(row),
+        refused: refused(row),
+        verdict: verdictOf(row),
+      }
+    }),
+  }
+}
+
+/** All of the one before all of the other is a change; anything else is not that simple. */
+function verdictOf({ a1, a2, r1, r2 }: BothTallies): ChangedRow['verdict'] {
+  if (a2! < r1!) return 'now refused'
+  return r2! < a1! ? 'now allowed' : 'mixed'
+}
+
+/**
+ * Services that nobody uses: open, as far as flows tell. Either they had traffic before the range and none in it, or
+ * what was let through to them in the range never got an answer. A service is the end with the lower port.
+ */
+export async function findUnused(inquiry: Inquiry, question: UnusedQuestion): Promise<Results['unused']> {
+  const { sinceS } = inquiry.range
+  const rows = await inquiry.rows<UnusedRow>(
+    (parameters) => {
+      const from = inquiry.from(parameters, {
+        range: inquiry.readRange,
+        and: `${ACCEPTED} AND protocol IN (6, 17, 33, 132, 136)`,
+      })
+      return `WITH seen AS (SELECT interface_id, srcaddr, dstaddr, srcport, dstport, protocol, start_s, end_s ${from}),
+        asked AS (SELECT interface_id, dstaddr AS address, protocol, dstport AS port, count(*) AS flows,
+          count(*) FILTER (start_s >= ${sinceS}) AS recent, count(DISTINCT srcaddr) AS sources,
+          min(start_s) AS first_s, max(end_s) AS last_s FROM seen WHERE dstport <= srcport AND dstport > 0 GROUP BY ALL),
+        answered AS (SELECT DISTINCT interface_id, srcaddr AS address, protocol, srcport AS port FROM seen WHERE srcport <= dstport)
+        SELECT interface_id AS interface, address, protocol, port, CASE WHEN recent = 0 THEN 'silent' ELSE 'unanswered' END AS state,
+          flows, sources, first_s AS "firstS", last_s AS "lastS"
+        FROM asked LEFT JOIN answered USING (interface_id, address, protocol, port)
+        WHERE CASE WHEN recent = 0 THEN answered.address IS NOT NULL ELSE answered.address IS NULL END
+        ORDER BY state, last_s, flows DESC, interface_id, address, protocol, port LIMIT ${question.limit ?? 100}`
+    },
+    { show: true },
+  )
+  return { rows }
+}
+
+/** Can A reach B? What the records say about it: never more than was tried. */
+export async function findReach(inquiry: Inquiry, question: ReachQuestion): Promise<Results['reach']> {
+  const { protocol, port } = question
+  const way = (it: Parameters): string => {
+    const conditions = [endSql(it, 'src_key', question.src), endSql(it, 'dst_key', question.dst)]
+    if (port !== undefined) conditions.push(`dstport = ${it.add(port, 'UINTEGER')}`)
+    if (protocol !== undefined) conditions.push(`protocol = ${it.add(protocol, 'UINTEGER')}`)
+    return conditions.join(' AND ')
+  }
+  const back = (it: Parameters): string => {
+    const conditions = [endSql(it, 'src_key', question.dst), endSql(it, 'dst_key', question.src), ACCEPTED]
+    if (port !== undefined) conditions.push(`srcport = ${it.add(port, 'UINTEGER')}`)
+    if (protocol !== undefined) conditions.push(`protocol = ${it.add(protocol, 'UINTEGER')}`)
+    return conditions.join(' AND ')
+  }
+  const places = await inquiry.rows<BothTallies & { id: string }>(
+    (it) =>
+      `SELECT interface_id AS id, ${BOTH_SQL} ${inquiry.from(it, { and: way(it) })} GROUP BY ALL ORDER BY rf + af DESC, id`,
+    { show: true },
+  )
+  const [answered] = await inquiry.rows<Tally>(
+    (it) => `SELECT ${TALLY_SQL} ${inquiry.from(it, { and: back(it) })}`,
+  )
+  const changes = await inquiry.rows<{ atS: number; action: 'ACCEPT' | 'REJECT' }>(
+    (it) => `SELECT min(start_s) AS "atS", action FROM (
+        SELECT start_s, action, sum(turned) OVER (ORDER BY start_s, action) AS run FROM (
+          SELECT start_s, action, (action IS DISTINCT FROM lag(action) OVER (ORDER BY start_s, action))::INTEGER AS turned
+          FROM (SELECT DISTINCT start_s, action ${inquiry.from(it, { and: way(it) })})))
+      GROUP BY run, action ORDER BY run DESC LIMIT 50`,
+  )
+  const interfaces = places.map((it) => ({ interface: it.id, accepted: accepted(it), refused: refused(it) }))
+  const sums = {
+    accepted: interfaces.reduce((sum, it) => add(sum, it.accepted), NO_FLOWS),
+    refused: interfaces.reduce((sum, it) => add(sum, it.refused), NO_FLOWS),
+    answered: tally(answered),
+  }
+  const answer = answerOf(sums.accepted, sums.refused)
+  const result = { answer, ...sums, interfaces, changes: changes.reverse() }
+  return { ...result, sentence: sentenceOf(inquiry, question, result) }
+}
+
+function endSql(parameters: Parameters, column: string, text: string): string {
+  if (text === 'any') return 'true'
+  const range = parseNetwork(text)
+  if (range === undefined)
+    throw new WeirError('WEIR_INVALID', `'${text}' is not an address, a network or 'any'`)
+  const { first, last } = range
+  return `${column} BETWEEN ${parameters.add(first, 'UUID')} AND ${parameters.add(last, 'UUID')}`
+}
+
+function answerOf(acceptedFlows: Tally, refusedFlows: Tally): Results['reach']['answer'] {
+  if (acceptedFlows.flows > 0) return refusedFlows.flows > 0 ? 'both' : 'allowed'
+  return refusedFlows.flows > 0 ? 'refused' : 'unseen'
+}
+
+function sentenceOf(
+  inquiry: Inquiry,
+  question: ReachQuestion,
+  it: Omit<Results['reach'], 'sentence'>,
+): string {
+  const name = question.protocol === undefined ? '' : `${protocolName(question.protocol).toUpperCase()} `
+  const port = question.port === undefined ? '' : ` on ${name || 'port '}${portLabel(question.port)}`
+  const pair = `${question.src} → ${question.dst}${port || (name === '' ? '' : ` by ${name.trim()}`)}`
+  const places = it.interfaces
+    .filter(({ refused: some }) => some.flows > 0)
+    .map(({ interface: id }) => inquiry.label('interface', id))
+  const where =
+    places.length === 0 ? '' : ` at ${places.slice(0, 3).join(', ')}${places.length > 3 ? ' and others' : ''}`
+  const answeredWord = it.answered.flows > 0 ? 'and answered' : 'but no answer was seen'
+  switch (it.answer) {
+    case 'unseen':
+      return `${pair}: nobody tried in this time, so the records cannot tell`
+    case 'allowed':
+      return `${pair}: allowed, ${count(it.accepted)} since ${timeText(it.accepted.firstS)}, ${answeredWord}`
+    case 'refused':
+      return `${pair}: refused${where}, ${count(it.refused)} since ${timeText(it.refused.firstS)}, last ${timeText(it.refused.lastS)}`
+    case 'both': {
+      const last = it.changes.at(-1)!
+      const now = last.action === 'REJECT' ? 'refused' : 'allowed'
+      return `${pair}: allowed (${count(it.accepted)}) and refused${where} (${count(it.refused)}); ${now} since ${timeText(last.atS)}`
+    }
+  }
+}
+
+function count({ flows }: Tally): string {
+  return flows === 1 ? '1 flow' : `${flows} flows`
+}
+
+function timeText(timeS: number | null): string {
+  return timeS === null ? '-' : new Date(timeS * 1000).toISOString().replace('.000Z', 'Z')
+}
+
+function add(a: Tally, b: Tally): Tally {
+  return {
+    flows: a.flows + b.flows,
+    packets: a.packets + b.packets,
+    bytes: a.bytes + b.bytes,
+    firstS: a.firstS === null ? b.firstS : b.firstS === null ? a.firstS : Math.min(a.firstS, b.firstS),
+    lastS: a.lastS === null ? b.lastS : b.lastS === null ? a.lastS : Math.max(a.lastS, b.lastS),
+  }
+}
+
+/** Sums of no rows are NULL. */
+function tally(it: Tally | undefined): Tally {
+  return {
+    flows: it?.flows ?? 0,
+    packets: it?.packets ?? 0,
+    bytes: it?.bytes ?? 0,
+    firstS: it?.firstS ?? null,
+    lastS: it?.lastS ?? null,
+  }
+}

@@ -1,0 +1,180 @@
+import { parseNetwork } from './addresses.ts'
+import { findField } from './filter-fields.ts'
+import { dimensionSql, type Inquiry, METRIC_SQL, TALLY_SQL } from './inquiry.ts'
+import type {
+  Counters,
+  Dimension,
+  FlowColumn,
+  FlowRow,
+  FlowsQuestion,
+  Key,
+  Results,
+  Tally,
+  TopQuestion,
+  ValuesQuestion,
+} from './question.ts'
+import { portLabel, protocolName } from './well-known.ts'
+
+const FLOW_COLUMN_SQL: Record<FlowColumn, string> = {
+  start: 'start_s',
+  end: 'end_s',
+  action: 'action',
+  protocol: 'protocol',
+  srcaddr: 'src_key',
+  srcport: 'srcport',
+  dstaddr: 'dst_key',
+  dstport: 'dstport',
+  packets: 'packets',
+  bytes: 'bytes',
+  interface: 'interface_id',
+}
+
+export const FLOW_ROW_SQL =
+  'start_s AS "startS", end_s AS "endS", action, protocol, srcaddr, srcport, dstaddr, dstport, packets, bytes, ' +
+  'interface_id AS interface, log_status AS status'
+
+/** The records themselves, with what was skipped. */
+export async function findFlows(inquiry: Inquiry, question: FlowsQuestion): Promise<Results['flows']> {
+  const { limit = 100, offset = 0 } = question
+  const counted = await inquiry.rows<{ count: number }>(
+    (parameters) => `SELECT count(*) AS count ${inquiry.from(parameters, { status: 'any' })}`,
+  )
+  const rows = await inquiry.rows<FlowRow>(
+    (parameters) => `${flowsSql(inquiry, question, parameters)} LIMIT ${limit} OFFSET ${offset}`,
+    { show: true },
+  )
+  return { rows, count: counted[0]!.count }
+}
+
+/** All rows of a question for flows, in its order: what an export writes. */
+export function flowsSql(
+  inquiry: Inquiry,
+  question: FlowsQuestion,
+  parameters: Parameters<Inquiry['from']>[0],
+): string {
+  const { by, order } = question.sort ?? { by: 'start', order: 'desc' }
+  // The rest of the key makes the order total, so that pages neither repeat nor omit a row.
+  const sort = `${FLOW_COLUMN_SQL[by]} ${order.toUpperCase()} NULLS LAST, start_s DESC, src_key, dst_key, srcport, dstport, protocol, action, interface_id, window_s`
+  return `SELECT ${FLOW_ROW_SQL} ${inquiry.from(parameters, { status: 'any' })} ORDER BY ${sort}`
+}
+
+interface TopGroup extends Tally {
+  [key: `k${number}`]: Key
+  rejectedFlows: number
+}
+
+/** Groups of flows by one dimension or several, the largest first. One pass over the flows also gives the totals. */
+export async function findTop(
+  inquiry: Inquiry,
+  question: TopQuestion,
+): Promise<Results['top'] & { totals: Counters & { accepted: Counters; rejected: Counters } }> {
+  const { by, metric, limit = 20, offset = 0 } = question
+  const order = topOrder(question)
+  await inquiry.run((parameters) => {
+    const sql = topSql(inquiry, question, parameters)
+    inquiry.show(parameters.inline(`${sql} ${order} LIMIT ${limit}`))
+    return `CREATE OR REPLACE TEMP TABLE groups AS ${sql}`
+  })
+  const rows = await inquiry.rows<TopGroup>(
+    () => `SELECT * FROM groups ${order} LIMIT ${limit} OFFSET ${offset}`,
+  )
+  const [sums] = await inquiry.rows<Counters & { groups: number; rf: number; rp: number; rb: number }>(
+    () => `SELECT count(*) AS groups, coalesce(sum(flows), 0) AS flows, coalesce(sum(packets), 0) AS packets,
+      coalesce(sum(bytes), 0) AS bytes, coalesce(sum("rejectedFlows"), 0) AS rf,
+      coalesce(sum(rejected_packets), 0) AS rp, coalesce(sum(rejected_bytes), 0) AS rb FROM groups`,
+  )
+  const all = sums!
+  const rest: Counters = { flows: all.flows, packets: all.packets, bytes: all.bytes }
+  for (const row of rows) {
+    rest.flows -= row.flows
+    rest.packets -= row.packets
+    rest.bytes -= row.bytes
+  }
+  const rejected = { flows: all.rf, packets: all.rp, bytes: all.rb }
+  const accepted = { flows: all.flows - all.rf, packets: all.packets - all.rp, bytes: all.bytes - all.rb }
+  return {
+    rows: rows.map((row) => ({
+      key: Object.fromEntries(
+        by.map((dimension, at) => [dimension, keyOf(dimension, row[`k${at}`] ?? null)]),
+      ),
+      flows: row.flows,
+      packets: row.packets ?? 0,
+      bytes: row.bytes ?? 0,
+      firstS: row.firstS,
+      lastS: row.lastS,
+      rejectedFlows: row.rejectedFlows,
+      share: all[metric] === 0 ? 0 : (row[metric] ?? 0) / all[metric],
+    })),
+    count: all.groups,
+    rest,
+    totals: { flows: all.flows, packets: all.packets, bytes: all.bytes, accepted, rejected },
+  }
+}
+
+export function topSql(
+  inquiry: Inquiry,
+  { by }: TopQuestion,
+  parameters: Parameters<Inquiry['from']>[0],
+): string {
+  const keys = by.map((dimension, at) => `${dimensionSql(dimension)} AS k${at}`).join(', ')
+  return `SELECT ${keys}, ${TALLY_SQL}, count(*) FILTER (action = 'REJECT') AS "rejectedFlows",
+    coalesce(sum(packets) FILTER (action = 'REJECT'), 0) AS rejected_packets,
+    coalesce(sum(bytes) FILTER (action = 'REJECT'), 0) AS rejected_bytes ${inquiry.from(parameters)} GROUP BY ALL`
+}
+
+export function topOrder({ by, metric }: TopQuestion): string {
+  return `ORDER BY ${metric} DESC, ${by.map((_, at) => `k${at}`).join(', ')}`
+}
+
+/** Keys in the form that the filter line takes. */
+export function keyOf(dimension: Dimension, key: Key): Key {
+  if (dimension !== 'srcnet' && dimension !== 'dstnet') return key
+  return key === null ? null : (parseNetwork(String(key))?.text ?? key)
+}
+
+const VALUE_SQL: Record<string, string> = {
+  src: 'srcaddr',
+  dst: 'dstaddr',
+  addr: 'unnest([srcaddr, dstaddr])',
+  srcnet: dimensionSql('srcnet'),
+  dstnet: dimensionSql('dstnet'),
+  srcport: 'srcport',
+  dstport: 'dstport',
+  port: 'unnest([srcport, dstport])',
+  protocol: 'protocol',
+  service: 'service',
+  action: 'action',
+  interface: 'interface_id',
+  status: 'log_status',
+}
+
+/** What a field of the filter line has for values, the most frequent first. */
+export async function findValues(inquiry: Inquiry, question: ValuesQuestion): Promise<Results['values']> {
+  const field = findField(question.field)
+  const sql = VALUE_SQL[field?.name ?? '']
+  if (sql === undefined) return { values: [] }
+  const label = (value: string): string | undefined => {
+    if (field!.type === 'protocol') return protocolName(Number(value))
+    if (field!.type === 'port') return portLabel(Number(value))
+    return field!.type === 'interface' ? inquiry.label('interface', value) : undefined
+  }
+  const rows = await inquiry.rows<{ value: string; flows: number }>(
+    (
+      parameters,
+    ) => `SELECT value::VARCHAR AS value, count(*) AS flows FROM (SELECT ${sql} AS value ${inquiry.from(parameters)})
+      WHERE value IS NOT NULL AND starts_with(value::VARCHAR, ${parameters.add(question.text ?? '', 'VARCHAR')})
+      GROUP BY ALL ORDER BY flows DESC, value LIMIT ${question.limit ?? 20}`,
+    { show: true },
+  )
+  return {
+    values: rows.map(({ value, flows }) => {
+      const known = label(value)
+      return { value, ...(known === undefined || known === value ? {} : { label: known }), flows }
+    }),
+  }
+}
+
+/** Orders of magnitude for a ranking: the metric as SQL over plain flows. */
+export function metricSql(metric: keyof typeof METRIC_SQL): string {
+  return METRIC_SQL[metric]
+}

@@ -1,0 +1,107 @@
+import type { Parameters } from './duckdb.ts'
+import { type Filter, FilterError, type FilterValue } from './filter.ts'
+import type { FilterField } from './filter-fields.ts'
+
+export interface FilterContext {
+  /** UUIDs of the interfaces that a person calls so. */
+  interfaceIds(name: string): string[]
+}
+
+/** Columns or expressions that a field stands for; a field that stands for two holds when one of them does. */
+const COLUMNS: Record<string, string[]> = {
+  src: ['src_key'],
+  srcnet: ['src_key'],
+  dst: ['dst_key'],
+  dstnet: ['dst_key'],
+  addr: ['src_key', 'dst_key'],
+  srcport: ['srcport'],
+  dstport: ['dstport'],
+  port: ['srcport', 'dstport'],
+  protocol: ['protocol'],
+  service: ['protocol'],
+  action: ['action'],
+  interface: ['interface_id'],
+  direction: ['direction'],
+  packets: ['packets'],
+  bytes: ['bytes'],
+  duration: ['(end_s - start_s)'],
+  start: ['start_s'],
+  end: ['end_s'],
+  status: ['log_status'],
+}
+
+/** A condition over `flows`; never NULL, so that `not` and `!=` include records whose field is '-'. */
+export function filterSql(filter: Filter, parameters: Parameters, context: FilterContext): string {
+  switch (filter.kind) {
+    case 'not':
+      return `NOT ${filterSql(filter.term, parameters, context)}`
+    case 'all':
+    case 'any': {
+      const terms = filter.terms.map((term) => filterSql(term, parameters, context))
+      return `(${terms.join(filter.kind === 'all' ? ' AND ' : ' OR ')})`
+    }
+    case 'compare': {
+      const { field, operator, values } = filter
+      const isNegative = operator === '!=' || operator === 'not in'
+      const isOrder = operator.startsWith('<') || operator.startsWith('>')
+      const conditions = COLUMNS[field.name]!.flatMap((column) =>
+        values.map((value) =>
+          isOrder
+            ? orderSql(column, operator, value, parameters)
+            : equalSql(column, field, value, parameters, context),
+        ),
+      )
+      return `${isNegative ? 'NOT ' : ''}coalesce(${conditions.join(' OR ')}, false)`
+    }
+  }
+}
+
+/** Whether a filter asks for the direction, which not every record store can tell. */
+export function usesDirection(filter: Filter | undefined): boolean {
+  if (filter === undefined) return false
+  if (filter.kind === 'compare') return filter.field.name === 'direction'
+  return filter.kind === 'not' ? usesDirection(filter.term) : filter.terms.some(usesDirection)
+}
+
+function orderSql(column: string, operator: string, value: FilterValue, parameters: Parameters): string {
+  if (value.kind !== 'range')
+    throw new FilterError(`'${value.text}' has no order`, value.at, value.text.length)
+  // `dstport > 8000-8100` means above all of it, `<` below all of it.
+  const bound = operator === '>' || operator === '<=' ? value.to : value.from
+  return `${column} ${operator} ${parameters.add(BigInt(bound), 'UBIGINT')}`
+}
+
+function equalSql(
+  column: string,
+  field: FilterField,
+  value: FilterValue,
+  parameters: Parameters,
+  context: FilterContext,
+): string {
+  switch (value.kind) {
+    case 'none':
+      return `${column} IS NULL`
+    case 'network': {
+      const { first, last } = value.range
+      if (first === last) return `${column} = ${parameters.add(first, 'UUID')}`
+      return `${column} BETWEEN ${parameters.add(first, 'UUID')} AND ${parameters.add(last, 'UUID')}`
+    }
+    case 'range': {
+      const { from, to } = value
+      if (from === to) return `${column} = ${parameters.add(BigInt(from), 'UBIGINT')}`
+      return `${column} BETWEEN ${parameters.add(BigInt(from), 'UBIGINT')} AND ${parameters.add(BigInt(to), 'UBIGINT')}`
+    }
+    case 'service': {
+      const protocol = `protocol = ${parameters.add(BigInt(value.protocol), 'UBIGINT')}`
+      if (value.port === undefined) return protocol
+      return `(${protocol} AND service_port(srcport, dstport) = ${parameters.add(BigInt(value.port), 'UBIGINT')})`
+    }
+    case 'word': {
+      if (field.type !== 'interface') return `${column} = ${parameters.add(value.word, 'VARCHAR')}`
+      const ids = context.interfaceIds(value.word)
+      if (ids.length === 0)
+        throw new FilterError(`no interface is called '${value.word}'`, value.at, value.text.length)
+      return `${column} IN (${ids.map((id) => parameters.add(id, 'VARCHAR')).join(', ')})`
+    }
+  }
+}

@@ -1,0 +1,121 @@
+import { PROTOCOL_NAMES } from './well-known.ts'
+
+// The one place that says what a pack holds and what the view `flows` makes of it.
+
+/** Columns of a pack (Parquet), in their order. Typed from the 14 fields of a record; undefined fields are NULL. */
+export const PACK_COLUMNS = [
+  ['object', 'VARCHAR'],
+  ['window_s', 'UINTEGER'],
+  ['account_id', 'VARCHAR'],
+  ['interface_id', 'VARCHAR'],
+  ['srcaddr', 'VARCHAR'],
+  ['dstaddr', 'VARCHAR'],
+  ['src_key', 'UUID'],
+  ['dst_key', 'UUID'],
+  ['srcport', 'USMALLINT'],
+  ['dstport', 'USMALLINT'],
+  ['protocol', 'UTINYINT'],
+  ['packets', 'UBIGINT'],
+  ['bytes', 'UBIGINT'],
+  ['start_s', 'UINTEGER'],
+  ['end_s', 'UINTEGER'],
+  ['action', 'VARCHAR'],
+  ['log_status', 'VARCHAR'],
+] as const
+
+/** What `flows` adds to a pack's columns. A column that a query does not name costs nothing. */
+const DERIVED_COLUMNS = [
+  ['start_time', 'make_timestamptz(start_s::BIGINT * 1000000)'],
+  ['end_time', 'make_timestamptz(end_s::BIGINT * 1000000)'],
+  ['window_start', 'make_timestamptz(window_s::BIGINT * 1000000)'],
+  ['protocol_name', 'protocol_name(protocol)'],
+  ['service', 'service_of(protocol, srcport, dstport)'],
+] as const
+
+/** The packs of one bucket, and objects in them that are not in the bucket any more. */
+export interface PackSelection {
+  paths: string[]
+  objectsGone: string[]
+}
+
+/** `SELECT` over packs with the columns of `flows`, bounded by time. */
+export function flowsSelect(
+  selection: PackSelection,
+  range: { sinceS: number; untilS: number } | undefined,
+): string {
+  const stored = PACK_COLUMNS.map(([name]) => name)
+  const derived = DERIVED_COLUMNS.map(([name, sql]) => `${sql} AS ${name}`)
+  const conditions = [
+    ...(range === undefined ? [] : [`start_s >= ${range.sinceS}`, `start_s < ${range.untilS}`]),
+    ...(selection.objectsGone.length === 0 ? [] : [`object NOT IN (${selection.objectsGone.map(literal)})`]),
+  ]
+  const where = conditions.length === 0 ? '' : ` WHERE ${conditions.join(' AND ')}`
+  return `SELECT ${[...stored, ...derived].join(', ')} FROM ${packRelation(selection.paths)}${where}`
+}
+
+function packRelation(paths: string[]): string {
+  if (paths.length > 0) return `read_parquet([${paths.map(literal).join(', ')}])`
+  const columns = PACK_COLUMNS.map(([name, type]) => `NULL::${type} AS ${name}`)
+  return `(SELECT ${columns.join(', ')} WHERE false)`
+}
+
+/** A text as SQL writes it. For texts of ours and for names that the file system or a bucket gave. */
+export function literal(text: string): string {
+  return `'${text.replaceAll("'", "''")}'`
+}
+
+const OCTET = '(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])'
+const HEX_GROUP = '[0-9a-fA-F]{1,4}'
+
+/**
+ * Functions that every database has. `address_key` is src_key's and dst_key's value for an address in text, NULL for
+ * what is none; `in_network` asks whether an address lies in a network.
+ */
+export const MACROS: readonly string[] = [
+  `CREATE OR REPLACE MACRO ipv4_hex(a) AS CASE
+     WHEN regexp_full_match(a, '${OCTET}(\\.${OCTET}){3}')
+     THEN format('{:02x}{:02x}{:02x}{:02x}', split_part(a, '.', 1)::UTINYINT::INTEGER,
+       split_part(a, '.', 2)::UTINYINT::INTEGER, split_part(a, '.', 3)::UTINYINT::INTEGER,
+       split_part(a, '.', 4)::UTINYINT::INTEGER) END`,
+  // A dotted tail (::ffff:192.0.2.1) becomes the two groups that it stands for.
+  `CREATE OR REPLACE MACRO ipv6_undotted(a) AS CASE
+     WHEN contains(a, '.') THEN regexp_extract(a, '^(.*:)', 1) || left(ipv4_hex(regexp_extract(a, '([^:]*)$', 1)), 4)
+       || ':' || right(ipv4_hex(regexp_extract(a, '([^:]*)$', 1)), 4)
+     ELSE a END`,
+  `CREATE OR REPLACE MACRO ipv6_groups(half) AS CASE WHEN half = '' THEN []::VARCHAR[] ELSE string_split(half, ':') END`,
+  `CREATE OR REPLACE MACRO ipv6_filled(a) AS CASE
+     WHEN NOT contains(a, '::') THEN string_split(a, ':')
+     ELSE ipv6_groups(split_part(a, '::', 1))
+       || list_transform(range(greatest(1, 8 - len(ipv6_groups(split_part(a, '::', 1))) - len(ipv6_groups(split_part(a, '::', 2))))), lambda x: '0')
+       || ipv6_groups(split_part(a, '::', 2)) END`,
+  `CREATE OR REPLACE MACRO ipv6_hex(a) AS CASE
+     WHEN regexp_full_match(ipv6_undotted(a), '(${HEX_GROUP}|:){2,15}') AND NOT regexp_matches(a, '[0-9a-fA-F]{5}') AND len(string_split(a, '::')) <= 2
+       AND len(ipv6_filled(ipv6_undotted(a))) = 8 AND NOT list_contains(ipv6_filled(ipv6_undotted(a)), '')
+     THEN list_aggregate(list_transform(ipv6_filled(ipv6_undotted(a)), lambda g: lpad(lower(g), 4, '0')), 'string_agg', '') END`,
+  `CREATE OR REPLACE MACRO address_hex(a) AS CASE WHEN contains(a, ':') THEN ipv6_hex(a) ELSE '00000000000000000000ffff' || ipv4_hex(a) END`,
+  `CREATE OR REPLACE MACRO address_key(a) AS TRY_CAST(address_hex(a) AS UUID)`,
+  `CREATE OR REPLACE MACRO network_bits(network) AS
+     CASE WHEN NOT contains(network, '/') THEN 128
+       ELSE split_part(network, '/', 2)::INTEGER + CASE WHEN contains(network, ':') THEN 0 ELSE 96 END END`,
+  // The first and last address of a network: whole hex digits are kept, one digit is split, the rest is 0 or f.
+  `CREATE OR REPLACE MACRO network_edge(network, fill) AS TRY_CAST(rpad(
+     left(address_hex(split_part(network, '/', 1)), network_bits(network) // 4)
+     || CASE WHEN network_bits(network) % 4 = 0 THEN ''
+        ELSE substr('0123456789abcdef', 1 + (
+          ((strpos('0123456789abcdef', substr(address_hex(split_part(network, '/', 1)), network_bits(network) // 4 + 1, 1)) - 1)
+            & (15 << (4 - network_bits(network) % 4)) & 15)
+          | CASE WHEN fill = 'f' THEN (15 >> (network_bits(network) % 4)::INTEGER) ELSE 0 END)::INTEGER, 1) END,
+     32, fill) AS UUID)`,
+  `CREATE OR REPLACE MACRO in_network(a, network) AS
+     address_key(a) BETWEEN network_edge(network, '0') AND network_edge(network, 'f')`,
+  `CREATE OR REPLACE MACRO protocol_name(p) AS CASE p
+     ${Object.entries(PROTOCOL_NAMES)
+       .map(([number, name]) => `WHEN ${number} THEN '${name}'`)
+       .join(' ')}
+     ELSE p::VARCHAR END`,
+  // The lower port is the service's, as a rule. A guess, and the documents say so.
+  `CREATE OR REPLACE MACRO service_port(srcport, dstport) AS least(srcport, dstport)`,
+  `CREATE OR REPLACE MACRO service_of(p, srcport, dstport) AS
+     CASE WHEN p IN (6, 17, 33, 132, 136) THEN protocol_name(p) || '/' || service_port(srcport, dstport)::VARCHAR
+       ELSE protocol_name(p) END`,
+]
