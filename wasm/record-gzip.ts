@@ -25,7 +25,7 @@ const DISTANCE: u32 = 42027
 const SYMBOLS: u32 = 286
 const DISTANCES: u32 = 30
 const END_OF_BLOCK: u32 = 256
-const MATCH_MAX: usize = 258
+const MATCH_MAX: u32 = 258
 const WINDOW: u32 = 32768
 const CODE_MAX: u32 = 15
 const CODE_MAX_COMMON: u32 = 8 // Of digits, dot and space: five of them fit the 56 bits of a table entry.
@@ -45,6 +45,7 @@ let addressKeys: usize = 0
 let addressPlaces: usize = 0
 let address6Places: usize = 0
 let prefixPlaces: usize = 0
+let tailPlaces: usize = 0
 let distanceSymbols: usize = 0 // u8 for 0 to 32768.
 let lengthSymbols: usize = 0 // u8 for 0 to 258.
 let counts: usize = 0 // u32 per symbol, then per distance symbol.
@@ -53,23 +54,19 @@ let codes: usize = 0 // u32 likewise.
 let work: usize = 0
 let token: usize = 0 // The next one to write.
 
-// What the line before had, to match it. Places count from 1; 0 is none.
-let tailPlace: u32 = 0
+// Where the line before had what, to match it. Places count from 1; 0 is none.
+let tailPlace: u32 = 0 // The protocol.
 let timesPlace: u32 = 0
-let lastProtocol: u32 = 0
-let lastPackets: u64 = 0
-let lastOctets: u64 = 0
-let lastStart: u32 = 0
-let lastEnd: u32 = 0
-let lastReject: u32 = 0
 let acceptPlace: u32 = 0
 let rejectPlace: u32 = 0
-let address6Places0: u32 = 0
-let address6Places1: u32 = 0
+let sourcePlace6: u32 = 0
+let destinationPlace6: u32 = 0
+let matchEnd: usize = 0 // Where the token behind the last match stands.
+let lastDistance: u32 = 0
 
 /** Bytes of working memory behind `base`, for `textSize` bytes of text and `tokenCount` tokens. */
 export function memorySize(textSize: usize, tokenCount: usize): usize {
-  const tables: usize = DISTANCE * 8 + 80_000 + (12 << ADDRESS_BITS) + (65_536 << 2) + 40_000
+  const tables: usize = DISTANCE * 8 + 80_000 + (16 << ADDRESS_BITS) + (65_536 << 2) + 40_000
   return tables + 16_384 + textSize + 64 + tokenCount * 4 + 64
 }
 
@@ -80,7 +77,8 @@ export function setup(base: usize, textSize: usize): void {
   addressPlaces = addressKeys + (4 << ADDRESS_BITS)
   address6Places = addressPlaces + (4 << ADDRESS_BITS)
   prefixPlaces = address6Places + (4 << ADDRESS_BITS)
-  distanceSymbols = prefixPlaces + (65_536 << 2)
+  tailPlaces = prefixPlaces + (65_536 << 2)
+  distanceSymbols = tailPlaces + (4 << ADDRESS_BITS)
   lengthSymbols = distanceSymbols + 39_000
   counts = distanceSymbols + 40_000
   lengths = counts + 2048
@@ -159,10 +157,20 @@ function put(number: u32): void {
   token += 4
 }
 
+/** A match that goes on where the last one ended, at the same distance, makes that one longer. */
 function match(length: u32, distance: u32): void {
+  if (token === matchEnd && distance === lastDistance) {
+    const whole = load<u32>(token - 8) + length
+    if (whole <= LENGTH + MATCH_MAX) {
+      store<u32>(token - 8, whole)
+      return
+    }
+  }
   store<u32>(token, LENGTH + length)
   store<u32>(token, DISTANCE + distance, 4)
   token += 8
+  matchEnd = token
+  lastDistance = distance
 }
 
 /** Tokens of one character each for text that is there already. */
@@ -181,14 +189,15 @@ function copy(to: usize, from: usize, size: usize): void {
  */
 export function generate(rows: usize, count: u32, prefix: usize, prefixSize: usize): usize {
   memory.fill(addressKeys, 0, (12 as usize) << ADDRESS_BITS)
-  memory.fill(prefixPlaces, 0, 65_536 << 2)
+  memory.fill(prefixPlaces, 0, (65_536 << 2) + ((4 as usize) << ADDRESS_BITS))
   token = tokens
+  matchEnd = 0
   tailPlace = 0
   timesPlace = 0
   acceptPlace = 0
   rejectPlace = 0
-  address6Places0 = 0
-  address6Places1 = 0
+  sourcePlace6 = 0
+  destinationPlace6 = 0
   copy(text, prefix, prefixSize)
   putCharacters(text, text + prefixSize)
   let at = text + prefixSize
@@ -204,13 +213,12 @@ export function generate(rows: usize, count: u32, prefix: usize, prefixSize: usi
       at = ipv4(at, load<u32>(row))
       at = ipv4(at, load<u32>(row, 16))
     } else {
-      at = ipv6(at, row, address6Places0)
-      address6Places0 = lastAddress6
-      at = ipv6(at, row + 16, address6Places1)
-      address6Places1 = lastAddress6
+      at = ipv6(at, row, sourcePlace6)
+      sourcePlace6 = lastAddress6
+      at = ipv6(at, row + 16, destinationPlace6)
+      destinationPlace6 = lastAddress6
     }
     at = number(at, load<u16>(row, 32))
-    at = number(at, load<u16>(row, 34))
     at = tail(row, at, attributes & ROW_REJECT, prefix, prefixSize, isLast)
   }
   return at - text
@@ -245,6 +253,18 @@ function ipv4(at: usize, address: u32): usize {
   const prefixSlot = prefixPlaces + ((address & 0xffff) << 2)
   const prefixPlace = load<u32>(prefixSlot)
   store<u32>(prefixSlot, here)
+  if (token === matchEnd) {
+    const same = common(at, end, at - lastDistance)
+    if (at + same === end) {
+      match(same as u32, lastDistance)
+      return end
+    }
+    if (!isKnown && at + same >= middle) {
+      match((middle - at) as u32, lastDistance)
+      lastOctets(c, d)
+      return end
+    }
+  }
   if (isKnown) {
     match((end - at) as u32, here - place)
     return end
@@ -255,10 +275,14 @@ function ipv4(at: usize, address: u32): usize {
     store<u32>(token, OCTET_DOT + b, 4)
     token += 8
   }
+  lastOctets(c, d)
+  return end
+}
+
+function lastOctets(c: u32, d: u32): void {
   store<u32>(token, OCTET_DOT + c)
   store<u32>(token, OCTET_SPACE + d, 4)
   token += 8
-  return end
 }
 
 /** Writes an octet and a dot. */
@@ -285,6 +309,13 @@ function ipv6(at: usize, address: usize, lastPlace: u32): usize {
     best = common(at, end, text + place - 1)
     bestPlace = place
   }
+  if (token === matchEnd) {
+    const size = common(at, end, at - lastDistance)
+    if (size === end - at || (size > 0 && best < end - at && size + 8 > best)) {
+      best = size
+      bestPlace = here - lastDistance
+    }
+  }
   if (best < end - at && isNear(here, lastPlace)) {
     const size = common(at, end, text + lastPlace - 1)
     if (size > best) {
@@ -292,16 +323,25 @@ function ipv6(at: usize, address: usize, lastPlace: u32): usize {
       bestPlace = lastPlace
     }
   }
-  if (best >= 5) match(best as u32, here - bestPlace)
+  if (best >= 5 || (best > 0 && token === matchEnd && here - bestPlace === lastDistance))
+    match(best as u32, here - bestPlace)
   else best = 0
   putCharacters(at + best, end)
   return end
 }
 
+/** How many bytes from `at` to `end` are those from `before` on. */
 function common(at: usize, end: usize, before: usize): usize {
   let size: usize = 0
-  while (at + size < end && load<u8>(at + size) === load<u8>(before + size)) size++
-  return size
+  while (at + size < end) {
+    const difference = load<u64>(at + size) ^ load<u64>(before + size)
+    if (difference !== 0) {
+      size += (ctz(difference) >> 3) as usize
+      break
+    }
+    size += 8
+  }
+  return min(size, end - at)
 }
 
 /** The form of RFC 5952 and a space. */
@@ -351,133 +391,178 @@ function hexadecimalDigit(value: u32): u8 {
   return (value < 10 ? 48 + value : 87 + value) as u8
 }
 
-/** A number and a space. */
+/** A number and a space: text and tokens. */
 function number(at: usize, value: u64): usize {
+  putNumber(value)
+  return writeNumber(at, value)
+}
+
+function putNumber(value: u64): void {
   if (value < 10_000) {
     put(NUMBER_SPACE + (value as u32))
-    return digits(at, value as u32, true)
+    return
   }
-  at = leadingDigits(at, value / 10_000)
+  putLeadingDigits(value / 10_000)
   put(PADDED_SPACE + ((value % 10_000) as u32))
-  store<u32>(at, load<u32>(words + 40_000 + (((value % 10_000) as u32) << 2)))
-  store<u8>(at, 32, 4)
-  return at + 5
 }
 
 /** All but the last four digits of a number. */
-function leadingDigits(at: usize, value: u64): usize {
+function putLeadingDigits(value: u64): void {
   if (value < 10_000) {
     put(NUMBER + (value as u32))
-    return digits(at, value as u32, false)
+    return
   }
-  at = leadingDigits(at, value / 10_000)
+  putLeadingDigits(value / 10_000)
   put(PADDED + ((value % 10_000) as u32))
-  store<u32>(at, load<u32>(words + 40_000 + (((value % 10_000) as u32) << 2)))
-  return at + 4
 }
 
-function digits(at: usize, value: u32, withSpace: bool): usize {
-  store<u32>(at, load<u32>(words + (value << 2)))
-  at += digitCount(value)
-  if (!withSpace) return at
+function writeNumber(at: usize, value: u64): usize {
+  at = writeDigits(at, value)
   store<u8>(at, 32)
   return at + 1
 }
 
-/** Fields 8 to 14, the newline, and the begin of the next line. */
+function writeDigits(at: usize, value: u64): usize {
+  if (value < 10_000) {
+    store<u32>(at, load<u32>(words + ((value as u32) << 2)))
+    return at + digitCount(value as u32)
+  }
+  at = writeDigits(at, value / 10_000)
+  store<u32>(at, load<u32>(words + 40_000 + (((value % 10_000) as u32) << 2)))
+  return at + 4
+}
+
+// Where the parts of the line that is being written begin.
+let timesAt: usize = 0
+let suffixAt: usize = 0
+let lineEnd: usize = 0
+let startS: u32 = 0
+let endS: u32 = 0
+let hasTenDigits: bool = false // Times from September 2001 on: only these are matched.
+
+/** Fields 7 to 14, the newline, and the begin of the next line. */
 function tail(row: usize, at: usize, reject: u32, prefix: usize, prefixSize: usize, isLast: bool): usize {
+  const port: u32 = load<u16>(row, 34)
   const protocol: u32 = load<u8>(row, 36)
   const packets = load<u64>(row, 40)
   const octets = load<u64>(row, 48)
-  const start = load<u32>(row, 56)
-  const end = load<u32>(row, 60)
-  const here = placeOf(at)
-  const sameCounters =
-    packets === lastPackets && octets === lastOctets && protocol === lastProtocol && isNear(here, tailPlace)
-  const sameTimes = start === lastStart && end === lastEnd && timesPlace !== 0
-  const lineEnd: usize = 10 + prefixSize
-  if (sameCounters && sameTimes && reject === lastReject && !isLast) {
-    const suffixPlace = timesPlace + 22
-    const size = ((suffixPlace - tailPlace) as usize) + lineEnd
-    if (size <= MATCH_MAX) {
-      copy(at, text + tailPlace - 1, size)
-      match(size as u32, here - tailPlace)
-      timesPlace += here - tailPlace
-      tailPlace = here
-      setSuffix(reject, timesPlace + 22)
-      return at + size
+  const protocolAt = writeTail(row, at, reject, prefix, isLast ? 0 : prefixSize)
+  let mixed = (((port << 8) | protocol) as u64) * 0x9e3779b1 + packets * 0x85ebca77 + octets * 0xc2b2ae3d
+  mixed = (mixed ^ (mixed >> 31)) * 0x27d4eb2f
+  const slot = tailPlaces + ((((mixed >> 16) as u32) & ((1 << ADDRESS_BITS) - 1)) << 2)
+  let done = at
+  const same = load<u32>(slot)
+  if (isNear(placeOf(at), same)) done = matchTail(at, same)
+  store<u32>(slot, placeOf(at))
+  if (done === at) {
+    putNumber(port)
+    done = protocolAt
+    if (isNear(placeOf(protocolAt), tailPlace)) done = matchTail(protocolAt, tailPlace)
+    if (done === protocolAt) {
+      putNumber(protocol)
+      putNumber(packets)
+      putNumber(octets)
+      done = timesAt
     }
   }
-  if (sameCounters && timesPlace !== 0) {
-    const size = timesPlace - tailPlace
-    copy(at, text + tailPlace - 1, size)
-    match(size, here - tailPlace)
-    at += size
-  } else {
-    at = number(at, protocol)
-    at = number(at, packets)
-    at = number(at, octets)
+  if (done === timesAt && timesPlace !== 0 && isNear(placeOf(timesAt), timesPlace))
+    done = matchTail(timesAt, timesPlace)
+  done = putTimes(done)
+  const place = reject !== 0 ? rejectPlace : acceptPlace
+  if (done !== lineEnd) {
+    if (isNear(placeOf(suffixAt), place)) match((lineEnd - suffixAt) as u32, placeOf(suffixAt) - place)
+    else putCharacters(suffixAt, lineEnd)
   }
-  const isWhole = sameTimes && reject === lastReject && !isLast
-  const times = at
-  at = putTimes(at, start, end, isWhole, lineEnd)
-  tailPlace = here
-  timesPlace = start >= 1_000_000_000 && end >= 1_000_000_000 ? placeOf(times) : 0
-  lastProtocol = protocol
-  lastPackets = packets
-  lastOctets = octets
-  lastStart = start
-  lastEnd = end
-  lastReject = reject
-  if (wroteLineEnd) {
-    copyLineEnd(at, reject, prefix, prefixSize)
-    setSuffix(reject, placeOf(at))
-    return at + lineEnd
-  }
-  return suffix(at, reject, prefix, prefixSize, isLast)
+  tailPlace = placeOf(protocolAt)
+  timesPlace = hasTenDigits ? placeOf(timesAt) : 0
+  if (!isLast) setSuffix(reject, placeOf(suffixAt))
+  return lineEnd
 }
 
-function setSuffix(reject: u32, place: u32): void {
-  if (reject !== 0) rejectPlace = place
-  else acceptPlace = place
+/** The text; returns where the protocol stands. */
+function writeTail(row: usize, at: usize, reject: u32, prefix: usize, prefixSize: usize): usize {
+  startS = load<u32>(row, 56)
+  endS = load<u32>(row, 60)
+  const protocolAt = writeNumber(at, load<u16>(row, 34))
+  timesAt = writeNumber(
+    writeNumber(writeNumber(protocolAt, load<u8>(row, 36)), load<u64>(row, 40)),
+    load<u64>(row, 48),
+  )
+  hasTenDigits = startS >= 1_000_000_000 && endS >= 1_000_000_000
+  if (hasTenDigits) {
+    tenDigits(timesAt, startS)
+    tenDigits(timesAt + 11, endS)
+    suffixAt = timesAt + 22
+  } else suffixAt = writeNumber(writeNumber(timesAt, startS), endS)
+  copyLineEnd(suffixAt, reject, prefix, prefixSize)
+  lineEnd = suffixAt + 10 + prefixSize
+  return protocolAt
 }
 
-let wroteLineEnd: bool = false
-
-/** Fields 11 and 12; where both are those of the line before, the match takes the end of the line with it. */
-function putTimes(at: usize, start: u32, end: u32, isWhole: bool, lineEnd: usize): usize {
-  wroteLineEnd = false
-  if (start < 1_000_000_000 || end < 1_000_000_000) return number(number(at, start), end)
-  tenDigits(at, start)
-  tenDigits(at + 11, end)
-  const here = placeOf(at)
-  const distance = here - timesPlace
-  const isClose = isNear(here, timesPlace)
-  if (isWhole && isClose) {
-    match(22 + (lineEnd as u32), distance)
-    wroteLineEnd = true
-    return at + 22
+/**
+ * Matches the line from `at` on with what stands at `place`: as far as it goes, but only to where tokens can go on.
+ * Returns where that is; `at` when the match does not reach the times.
+ */
+function matchTail(at: usize, place: u32): usize {
+  const distance = placeOf(at) - place
+  const end = at + common(at, lineEnd, text + place - 1)
+  if (end < timesAt) return at
+  if (end >= suffixAt) {
+    const whole = end >= lineEnd ? lineEnd : suffixAt
+    match((whole - at) as u32, distance)
+    return whole
   }
-  if (isClose && start === lastStart) match(11, distance)
-  else putTime(at, start, isClose ? lastStart : 0, distance)
-  if (end === start) match(11, 11)
-  else putTime(at + 11, end, start, 11)
-  return at + 22
+  if (hasTenDigits && end >= timesAt + 6) {
+    const isEnd = end >= timesAt + 11
+    const from = isEnd ? timesAt + 11 : timesAt
+    if (!isEnd || (end >= from + 6 && startS !== endS)) {
+      match((end - at) as u32, distance)
+      putRest(end, from, isEnd ? endS : startS)
+      return from + 11
+    }
+    match((from - at) as u32, distance)
+    return from
+  }
+  if (at < timesAt) match((timesAt - at) as u32, distance)
+  return timesAt
 }
 
-/** Matches the digits that a time shares with another one, `distance` before it. */
-function putTime(at: usize, time: u32, other: u32, distance: u32): void {
-  if (time / 1000 === other / 1000) {
-    match(7, distance)
-    put(PADDED3_SPACE + (time % 1000))
-  } else if (time / 10_000 === other / 10_000) {
-    match(6, distance)
-    put(PADDED_SPACE + (time % 10_000))
-  } else {
-    putCharacters(at, at + 2)
-    put(PADDED + ((time / 10_000) % 10_000))
-    put(PADDED_SPACE + (time % 10_000))
+/** The digits of a time behind the first six or more, and the space. */
+function putRest(at: usize, from: usize, time: u32): void {
+  if (at === from + 6) put(PADDED_SPACE + (time % 10_000))
+  else if (at === from + 7) put(PADDED3_SPACE + (time % 1000))
+  else putCharacters(at, from + 11)
+}
+
+/** What is left of fields 11 and 12 from `done` on. */
+function putTimes(done: usize): usize {
+  if (done === timesAt && !hasTenDigits) {
+    putNumber(startS)
+    putNumber(endS)
+    return suffixAt
   }
+  if (done === timesAt) {
+    putTime(timesAt, startS)
+    done = timesAt + 11
+  }
+  if (hasTenDigits && done === timesAt + 11) {
+    if (endS === startS) match(11, 11)
+    else {
+      const same = common(done, suffixAt, timesAt)
+      if (same >= 6) {
+        match(same as u32, 11)
+        putRest(done + same, done, endS)
+      } else putTime(done, endS)
+    }
+    return suffixAt
+  }
+  return done
+}
+
+function putTime(at: usize, time: u32): void {
+  putCharacters(at, at + 2)
+  put(PADDED + ((time / 10_000) % 10_000))
+  put(PADDED_SPACE + (time % 10_000))
 }
 
 function tenDigits(at: usize, value: u32): void {
@@ -495,15 +580,9 @@ function copyLineEnd(at: usize, reject: u32, prefix: usize, prefixSize: usize): 
   copy(at + 10, prefix, prefixSize)
 }
 
-function suffix(at: usize, reject: u32, prefix: usize, prefixSize: usize, isLast: bool): usize {
-  const here = placeOf(at)
-  const place = reject !== 0 ? rejectPlace : acceptPlace
-  const size: usize = isLast ? 10 : 10 + prefixSize
-  copyLineEnd(at, reject, prefix, isLast ? 0 : prefixSize)
-  if (isNear(here, place)) match(size as u32, here - place)
-  else putCharacters(at, at + size)
-  if (!isLast) setSuffix(reject, here)
-  return at + size
+function setSuffix(reject: u32, place: u32): void {
+  if (reject !== 0) rejectPlace = place
+  else acceptPlace = place
 }
 
 /** A SKIPDATA line; with a `prefixSize` of 0 it is the last one. */
