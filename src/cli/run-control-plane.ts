@@ -3,7 +3,9 @@ import type { AddressInfo } from 'node:net'
 import path from 'node:path'
 import { createApp, type DeliveredObject } from '../api/app.ts'
 import { bootstrap } from '../api/bootstrap.ts'
+import type { BucketStore } from '../api/bucket-store.ts'
 import { DirectoryStore } from '../buckets/directory/directory-store.ts'
+import { type S3Options, S3Store } from '../buckets/s3/s3-store.ts'
 import { WeirError } from '../model/errors.ts'
 import { openStore } from '../store/store.ts'
 import { createLogger } from '../telemetry/logger.ts'
@@ -19,6 +21,8 @@ export interface ControlPlaneOptions {
   listen: { host: string; port: number }
   windowSizeS: number
   publicUrl?: string
+  /** The object store; the buckets of the data directory without one. */
+  s3?: S3Options
   /** Put this machine's interfaces into the inventory. */
   withMachine: boolean
   onDelivered?(object: DeliveredObject): void
@@ -40,8 +44,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<R
   const { dataDir } = options
   const log = createLogger({ level: 'warn', destination: process.stderr })
   const store = await openStore({ sqlitePath: path.join(dataDir, 'weir.db') })
-  const buckets = new DirectoryStore({ directory: path.join(dataDir, 'buckets') })
-  await buckets.start()
+  const buckets = await openBuckets(options)
   const saved = readCredentials(dataDir)
   const made = await bootstrap(
     {
@@ -89,6 +92,13 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<R
       await store.close()
     },
   }
+}
+
+async function openBuckets({ s3, dataDir }: ControlPlaneOptions): Promise<BucketStore> {
+  if (s3 !== undefined) return new S3Store(s3)
+  const directory = new DirectoryStore({ directory: path.join(dataDir, 'buckets') })
+  await directory.start()
+  return directory
 }
 
 /** A wildcard address is no address to call: the local agent and CLI use loopback. */

@@ -5,14 +5,17 @@ import { credentialsPath, dataDirectory, makeDataDirectory } from '../data-dir.t
 import { DataDirLock } from '../data-dir-lock.ts'
 import { parseListen, parseWindowSize } from '../options.ts'
 import { startControlPlane } from '../run-control-plane.ts'
+import { parseS3, S3_HELP, S3_OPTIONS } from '../s3-options.ts'
 
 export const server: Command = {
-  usage: 'weir server [--data-dir DIR] [--listen HOST:PORT] [--window SECONDS] [--public-url URL]',
+  usage:
+    'weir server [--data-dir DIR] [--listen HOST:PORT] [--window SECONDS] [--public-url URL] [--s3-endpoint URL …]',
   summary: 'Run the control plane alone',
   help: `  --data-dir DIR       database, buckets, credentials (WEIR_DATA_DIR; default /var/lib/weir as root)
   --listen HOST:PORT   where the API listens (default 127.0.0.1:8080)
   --window SECONDS     length of a window on all agents, any divisor of an hour from 2 (default 600)
-  --public-url URL     what clients call it, behind a reverse proxy`,
+  --public-url URL     what clients call it, behind a reverse proxy
+${S3_HELP}`,
   async run(args, context) {
     const { values } = parseArgs({
       args,
@@ -21,8 +24,10 @@ export const server: Command = {
         listen: { type: 'string', default: '127.0.0.1:8080' },
         window: { type: 'string', default: '600' },
         'public-url': { type: 'string' },
+        ...S3_OPTIONS,
       },
     })
+    const s3 = parseS3(values, context.env)
     const dataDir = dataDirectory(values['data-dir'], context.env)
     makeDataDirectory(dataDir)
     using _lock = new DataDirLock(dataDir, 'server')
@@ -32,6 +37,7 @@ export const server: Command = {
       listen: parseListen(values.listen),
       windowSizeS: parseWindowSize(values.window),
       ...(values['public-url'] === undefined ? {} : { publicUrl: values['public-url'].replace(/\/+$/, '') }),
+      ...(s3 === undefined ? {} : { s3 }),
       withMachine: false,
     })
     context.stdout.write(`API          ${controlPlane.url}\n`)
