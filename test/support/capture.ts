@@ -109,12 +109,19 @@ export function listObjects(folder: string): string[] {
     .sort()
 }
 
+/** The record lines of an object. */
+export function readRecords(file: string): string[] {
+  return gunzipSync(readFileSync(file))
+    .toString()
+    .split('\n')
+    .filter((line) => line !== '')
+}
+
 /** Sums over the records of all objects in a folder whose name begins with `prefix`, in the form of `totalsOf`. */
 export function readTotals(folder: string, prefix = ''): Totals {
   const totals: Totals = new Map()
   for (const object of listObjects(folder).filter((name) => name.startsWith(prefix))) {
-    const text = gunzipSync(readFileSync(path.join(folder, object))).toString()
-    for (const line of text.split('\n').filter((it) => it !== '')) {
+    for (const line of readRecords(path.join(folder, object))) {
       const fields = line.split(' ')
       if (fields.length !== 14) throw new Error(`${object}: a record of ${fields.length} fields: ${line}`)
       const key = [...fields.slice(3, 8), fields[12]].join(' ')

@@ -2,7 +2,7 @@ import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
-import { listObjects, readTotals, type Totals } from './capture.ts'
+import { listObjects, readRecords, readTotals, type Totals } from './capture.ts'
 
 const NODE = path.resolve('node_modules/.bin/node')
 const WEIR = path.resolve('bin/weir.js')
@@ -79,6 +79,11 @@ export class WeirProcess implements AsyncDisposable {
   /** Names of the objects in a bucket, in order. */
   objects(bucket: string): string[] {
     return listObjects(path.join(this.dataDir, 'buckets', bucket))
+  }
+
+  /** The record lines of one object. */
+  records(bucket: string, object: string): string[] {
+    return readRecords(path.join(this.dataDir, 'buckets', bucket, object))
   }
 
   /** Sums over all objects whose name begins with `prefix`, in the form of `totalsOf`. */

@@ -86,7 +86,7 @@ async function add(args: string[], context: CommandContext): Promise<ExitCode> {
   const binding = {
     host: place.server.properties.hostname ?? place.server.properties.name,
     side,
-    ...(device === undefined ? {} : { device }),
+    ...(device === undefined ? { mac } : { device }),
     ...(netns === undefined ? {} : { netns }),
   }
   const created = await api.mutate<Nic>(

@@ -1,0 +1,68 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { eventually, TestNetwork, withoutRoot } from '../support/network.ts'
+import { WeirProcess } from '../support/weir-process.ts'
+
+interface Status {
+  agents: { points: { state: string; device?: string; message?: string }[] }[]
+}
+
+test('a device is waited for, observed while it is there, let go when it vanishes, and found again', {
+  skip: withoutRoot,
+}, async () => {
+  await using network = new TestNetwork()
+  await using weir = new WeirProcess()
+  const [host, guest] = [network.namespace('h'), network.namespace('g')]
+  await weir.start(['--window', '2'])
+  weir.cli('nic', 'add', '--name', 'late', '--device', 'tap7', '--netns', host, '--side', 'guest')
+  weir.cli('flowlog', 'create', '--nic', 'late', '--bucket', 'flowlogs/late')
+  const point = (): Status['agents'][0]['points'][0] =>
+    (JSON.parse(weir.cli('status', '--json')) as Status).agents[0]!.points[0]!
+  assert.equal(point().state, 'waiting')
+  assert.match(point().message!, /no device tap7 in network namespace/)
+
+  const appear = (): Promise<void> => {
+    network.veth({ namespace: host, device: 'tap7' }, { namespace: guest, device: 'eth0' })
+    network.address(host, 'tap7', '10.6.0.1/24')
+    network.address(guest, 'eth0', '10.6.0.2/24')
+    return eventually('tap7 is observed', () => point().state === 'attached')
+  }
+  const pings = 4
+  const ping = (): string => network.run(guest, 'ping', '-qc', String(pings), '-i', '0.05', '10.6.0.1')
+  await appear()
+  ping()
+  network.run(host, 'ip', 'link', 'delete', 'tap7')
+  await eventually('tap7 is waited for', () => point().state === 'waiting')
+  await appear()
+  ping()
+  network.run(host, 'ip', 'link', 'set', 'tap7', 'down')
+  network.run(host, 'ip', 'link', 'set', 'tap7', 'name', 'renamed')
+  await eventually('the renamed device is let go', () => point().state === 'waiting')
+  assert.equal(await weir.stop(), 0)
+
+  const total = weir.totals('flowlogs', 'late-').get('10.6.0.2 10.6.0.1 0 0 1 ACCEPT')
+  assert.deepEqual(total, { packets: 2 * pings, octets: 2 * pings * 84 })
+})
+
+test("a guest's tap is found by its MAC address alone", { skip: withoutRoot }, async () => {
+  await using network = new TestNetwork()
+  await using weir = new WeirProcess()
+  const [host, guest] = [network.namespace('h'), network.namespace('g')]
+  network.veth({ namespace: host, device: 'vnet0' }, { namespace: guest, device: 'eth0' })
+  const tail = process.pid
+    .toString(16)
+    .padStart(6, '0')
+    .replace(/(..)(..)(..)/, '$1:$2:$3')
+  network.run(host, 'ip', 'link', 'set', 'vnet0', 'address', `fe:54:00:${tail}`)
+  network.address(host, 'vnet0', '10.6.1.1/24')
+  network.address(guest, 'eth0', '10.6.1.2/24')
+  await weir.start(['--window', '2'])
+
+  weir.cli('nic', 'add', '--name', 'vm', '--mac', `52:54:00:${tail}`, '--side', 'guest')
+  weir.cli('flowlog', 'create', '--nic', 'vm', '--bucket', 'flowlogs/vm')
+  network.run(guest, 'ping', '-qc', '2', '-i', '0.05', '10.6.1.1')
+  assert.equal(await weir.stop(), 0)
+
+  const total = weir.totals('flowlogs', 'vm-').get('10.6.1.1 10.6.1.2 0 0 1 ACCEPT')
+  assert.deepEqual(total, { packets: 2, octets: 168 })
+})
