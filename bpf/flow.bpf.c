@@ -186,7 +186,7 @@ static __always_inline int meter(struct __sk_buff *skb, bool is_egress)
 			stash_put(skb, now, u.key.tail, slot, fingerprint4(u.addresses, u.rest));
 		return TC_ACT_UNSPEC;
 	}
-	if (likely(type == bpf_htons(ETH_P_IPV6)) && data + FRAME6_SIZE <= data_end) {
+	if (type == bpf_htons(ETH_P_IPV6) && data + FRAME6_SIZE <= data_end) {
 		__u32 middle = READ32(ip + 4); /* payload size, next header, hop limit */
 		__u32 octets = bpf_ntohs(middle & 0xffff) + 40;
 		__u32 protocol = (middle >> 16) & 0xff;
@@ -226,6 +226,8 @@ static __always_inline int meter(struct __sk_buff *skb, bool is_egress)
 			stash_put(skb, now, u.key.tail, slot, fingerprint6(u.words, u.words[4]));
 		return TC_ACT_UNSPEC;
 	}
+	if (type != bpf_htons(ETH_P_IPV6) && type != bpf_htons(ETH_P_8021Q) && type != bpf_htons(ETH_P_8021AD))
+		return TC_ACT_UNSPEC;
 	return meter_any(skb, point, is_egress);
 }
 

@@ -62,6 +62,8 @@ export interface KernelMeterStats {
   /** Zeros unless the sysctl kernel.bpf_stats_enabled is on. */
   hookRuns: bigint
   hookNs: bigint
+  verdictRuns: bigint
+  verdictNs: bigint
   /** Refused after their window was closed for good (a queue held them): these stay ACCEPT. */
   lateVerdicts: bigint
   /** Refused at a device that is observed, but in no flow: skipped, or an address translation that hides it. */
@@ -116,6 +118,7 @@ export class KernelMeter {
     this.#wallOffsetNs = state.wallOffsetNs
     setLimits(this.#pins!.program('control'), this.#options)
     this.#points!.load()
+    this.#maps!.prepare(this.#points!.size)
     this.syncClock()
     const windows = state.slots.length
     this.#log.info(
@@ -194,6 +197,7 @@ export class KernelMeter {
     assert(!slot.isOpen, 'windows are cleared oldest first')
     expedited(() => this.#maps!.replace(slot.slot, this.#points!.size))
     freeSlot(control, slot.slot, generation)
+    this.#maps!.prepare(this.#points!.size)
   }
 
   /** Takes effect with the next window; a smaller size at its next edge. */
@@ -207,12 +211,15 @@ export class KernelMeter {
     const state = this.#state()
     const open = state.slots.find((it) => it.isOpen)
     const runs = (['tc_ingress', 'tc_egress'] as const).map((it) => programRuns(this.#pins!.program(it)))
+    const verdict = programRuns(this.#pins!.program('verdict'))
     return {
       flows: open?.flows ?? 0,
       flowsMax: state.flowsMax,
       points: open === undefined ? [] : readCounters(this.#pins!.map('counters'), open.slot),
       hookRuns: runs.reduce((sum, it) => sum + it.runs, 0n),
       hookNs: runs.reduce((sum, it) => sum + it.ns, 0n),
+      verdictRuns: verdict.runs,
+      verdictNs: verdict.ns,
       lateVerdicts: state.verdictsLate,
       unmatchedVerdicts: state.verdictsUnmatched,
       lostPackets: state.lostPackets,
@@ -222,6 +229,7 @@ export class KernelMeter {
 
   /** Lets go without touching anything: the kernel goes on counting for the next agent. */
   stop(): void {
+    this.#maps?.stop()
     this.#pins?.[Symbol.dispose]()
     this.#pins = undefined
     this.#points = undefined
@@ -267,7 +275,7 @@ export class KernelMeter {
       using object = new BpfObject(this.#options.objectPath)
       writePins(object, directory)
       using verdict = attachTracepoint(object.programFd('verdict'))
-      pin(verdict.fd, path.join(directory, 'verdict'))
+      pin(verdict.fd, path.join(directory, 'links', 'verdict'))
       using pins = new Pins(directory)
       const maps = new WindowMaps(pins, this.#options)
       for (let slot = 0; slot < 4; slot++) maps.replace(slot, 0)

@@ -8,7 +8,7 @@ import { LAYOUT_VERSION } from './layout.ts'
  * everything here. The folder is made under another name and then renamed, so it is whole or not there.
  *
  *   maps: state by_ifindex by_netns point_netns windows4 windows6 counters points fragments stashes
- *   programs: tc_ingress tc_egress control        links: verdict, links/<point>-ingress, links/<point>-egress
+ *   programs: tc_ingress tc_egress verdict control    links: links/verdict, links/<point>-ingress, links/<point>-egress
  */
 const MAPS = [
   'by_ifindex',
@@ -21,7 +21,7 @@ const MAPS = [
   'fragments',
   'stashes',
 ] as const
-const PROGRAMS = ['tc_ingress', 'tc_egress', 'control'] as const
+const PROGRAMS = ['tc_ingress', 'tc_egress', 'verdict', 'control'] as const
 const STATE_SECTION = '.data.state'
 
 export type MapName = (typeof MAPS)[number] | 'state'

@@ -1,4 +1,15 @@
-import { createHashMap, lookup, mapEntriesMax, openMapById, readAll, remove, update } from './ffi/libbpf.ts'
+import {
+  createHashMap,
+  createHashMapAside,
+  type Descriptor,
+  type HashMapShape,
+  lookup,
+  mapEntriesMax,
+  openMapById,
+  readAll,
+  remove,
+  update,
+} from './ffi/libbpf.ts'
 import { COUNTERS_SIZE, FLOW_SIZE, KEY4_SIZE, KEY6_SIZE } from './layout.ts'
 import type { Pins } from './pins.ts'
 import type { KernelState } from './state.ts'
@@ -9,11 +20,20 @@ const FAMILIES = [
 ] as const
 const POINTS_SMALL_MAX = 4
 
+interface Spare {
+  maps: Descriptor[]
+  entriesMax: number
+}
+
 /**
  * The maps that hold flows, two for each slot of the ring. Entries are allocated as flows appear, but the buckets
  * (16 bytes for each possible entry) are there from the start: so few points get small maps, and more points large ones.
  */
 export class WindowMaps {
+  /** An empty pair for the next window to be cleared, made aside: so clearing does not keep the caller waiting. */
+  #spare: Spare | undefined
+  #isPreparing = false
+  #isStopped = false
   readonly #pins: Pins
   readonly #flowsMax: number
   readonly #flowsPerPointMax: number
@@ -28,18 +48,47 @@ export class WindowMaps {
   replace(slot: number, points: number): void {
     const key = Buffer.alloc(4)
     key.writeUInt32LE(slot)
-    for (const { outer, name, keySize } of FAMILIES) {
-      using inner = createHashMap({
-        name,
-        keySize,
-        valueSize: FLOW_SIZE,
-        entriesMax: this.#entriesMax(points),
-      })
+    const spare = this.#takeSpare(this.#entriesMax(points))
+    FAMILIES.forEach(({ outer }, family) => {
+      using inner = spare?.maps[family] ?? createHashMap(this.#shape(family, points))
       const value = Buffer.alloc(4)
       value.writeUInt32LE(inner.fd)
       update(this.#pins.map(outer), key, value)
-    }
+    })
     this.#clearCounters(slot)
+  }
+
+  /** Makes the spare pair, if there is none of the right size. Returns at once; a failure is left to `replace`. */
+  prepare(points: number): void {
+    const entriesMax = this.#entriesMax(points)
+    if (this.#isPreparing || this.#spare?.entriesMax === entriesMax) return
+    this.#isPreparing = true
+    const making = FAMILIES.map((_, family) => createHashMapAside(this.#shape(family, points)))
+    Promise.allSettled(making).then((made) => {
+      this.#isPreparing = false
+      const maps = made.filter((it) => it.status === 'fulfilled').map((it) => it.value)
+      if (maps.length < FAMILIES.length || this.#isStopped) return closeAll(maps)
+      closeAll(this.#spare?.maps ?? [])
+      this.#spare = { maps, entriesMax }
+    })
+  }
+
+  stop(): void {
+    this.#isStopped = true
+    closeAll(this.#spare?.maps ?? [])
+    this.#spare = undefined
+  }
+
+  #takeSpare(entriesMax: number): Spare | undefined {
+    const spare = this.#spare
+    if (spare?.entriesMax !== entriesMax) return undefined
+    this.#spare = undefined
+    return spare
+  }
+
+  #shape(family: number, points: number): HashMapShape {
+    const { name, keySize } = FAMILIES[family]!
+    return { name, keySize, valueSize: FLOW_SIZE, entriesMax: this.#entriesMax(points) }
   }
 
   /**
@@ -77,4 +126,8 @@ export class WindowMaps {
     })
     for (const key of cleared) remove(fd, key)
   }
+}
+
+function closeAll(maps: Descriptor[]): void {
+  for (const map of maps) map[Symbol.dispose]()
 }

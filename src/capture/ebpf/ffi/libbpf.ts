@@ -131,18 +131,34 @@ export function openPin(path: string): Descriptor {
   return new Descriptor(check(C.get(path), `opening pin ${path}`))
 }
 
-export function createHashMap(options: {
+export interface HashMapShape {
   name: string
   keySize: number
   valueSize: number
   entriesMax: number
-}): Descriptor {
+}
+
+function hashMapArguments({ name, keySize, valueSize, entriesMax }: HashMapShape) {
   const opts = Buffer.alloc(48) // struct bpf_map_create_opts
   opts.writeBigUInt64LE(BigInt(opts.length), 0)
   opts.writeUInt32LE(MAP_NO_PREALLOC, 28) // map_flags
-  const { name, keySize, valueSize, entriesMax } = options
-  const fd = C.mapCreate(MAP_TYPE_HASH, name, keySize, valueSize, entriesMax, opts)
-  return new Descriptor(check(fd, `making map ${name} for ${entriesMax} entries`))
+  return [MAP_TYPE_HASH, name, keySize, valueSize, entriesMax, opts] as const
+}
+
+export function createHashMap(shape: HashMapShape): Descriptor {
+  const fd: number = C.mapCreate(...hashMapArguments(shape))
+  return new Descriptor(check(fd, `making map ${shape.name} for ${shape.entriesMax} entries`))
+}
+
+/** The same on another thread: the buckets of a large map take the kernel tens of milliseconds. */
+export function createHashMapAside(shape: HashMapShape): Promise<Descriptor> {
+  return new Promise((resolve, reject) => {
+    C.mapCreate.async(...hashMapArguments(shape), (error: Error | null, fd: number) => {
+      if (error !== null) reject(error)
+      else if (fd < 0) reject(nativeError(`making map ${shape.name}`, -fd))
+      else resolve(new Descriptor(fd))
+    })
+  })
 }
 
 export function openMapById(id: number): Descriptor {
