@@ -1,7 +1,7 @@
 import type { EChartsOption } from 'echarts'
 import type { Heat, Metric } from '../api/explore.ts'
 import { rateText } from '../text/numbers.ts'
-import { timeText } from '../text/times.ts'
+import { tickText } from '../text/times.ts'
 import type { Colours } from './colours.ts'
 import { TOOLTIP, timeTip } from './tip.ts'
 
@@ -20,7 +20,7 @@ export function heatOption(
     grid: { left: 8, right: 16, top: 8, bottom: 8, containLabel: true },
     xAxis: {
       type: 'category',
-      data: answer.timesS.map((s) => timeText(s)),
+      data: answer.timesS.map((s) => tickText(s, answer.timesS)),
       axisLabel: { ...label, hideOverlap: true },
       axisLine: { lineStyle: { color: colours.line } },
       axisTick: { show: false },
@@ -35,6 +35,7 @@ export function heatOption(
     },
     visualMap: {
       show: false,
+      dimension: 2,
       min: logOf(smallest),
       max: Math.max(logOf(answer.max), logOf(smallest) + 0.1),
       inRange: { color: colours.scale },

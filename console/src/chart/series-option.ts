@@ -11,23 +11,32 @@ interface Options {
   labelOf(index: number): string
   /** Shown in bit/s, say, instead of the metric's own unit. */
   valueText?(perSecond: number): string
+  /** What the axis' marks are round in: 1024 for bytes, 1000 for counts, 'bits' for bytes shown in bits. */
+  unit?: AxisUnit
 }
 
 /** Rates over time, one band per series, the largest at the bottom; the period before as a dashed line. */
 export function seriesOption(answer: Series, colours: Colours, options: Options): EChartsOption {
   const { timesS, series, previous } = answer
   const text = options.valueText ?? ((value: number) => rateText(options.metric, value))
-  const points = (values: readonly number[]) => values.map((value, at) => [timesS[at]! * 1000, value])
+  // A rate holds for a whole step: two points each. ECharts' own steps leave gaps between stacked bands.
+  const points = (values: readonly number[]) =>
+    values.flatMap((value, at) => [
+      [timesS[at]! * 1000, value],
+      [(timesS[at]! + answer.stepS) * 1000, value],
+    ])
+  const most = Math.max(answer.total.max, previous?.max ?? 0)
   return {
     animation: false,
     aria: { enabled: false }, // The chart's own label says it in words.
-    ...timeGrid(colours, text),
+    ...timeGrid(colours, text, axisStep(most, options.unit ?? (options.metric === 'bytes' ? 1024 : 1000))),
     tooltip: {
       ...TOOLTIP,
       trigger: 'axis',
       axisPointer: { type: 'line', lineStyle: { color: colours.muted, type: 'dashed' } },
       formatter: (params: unknown) => {
-        const [{ dataIndex: at }] = params as [{ dataIndex: number }]
+        const [{ dataIndex }] = params as [{ dataIndex: number }]
+        const at = Math.floor(dataIndex / 2)
         const rows = series.map((line, index) => ({
           label: options.labelOf(index),
           amount: line.values[at] ?? 0,
@@ -47,7 +56,6 @@ export function seriesOption(answer: Series, colours: Colours, options: Options)
         type: 'line' as const,
         name: options.labelOf(index),
         stack: 'all',
-        step: 'end' as const,
         symbol: 'none',
         triggerLineEvent: true,
         lineStyle: { width: 1, color: colourOf(colours, line, index) },
@@ -62,7 +70,6 @@ export function seriesOption(answer: Series, colours: Colours, options: Options)
             {
               type: 'line' as const,
               name: 'Period before',
-              step: 'end' as const,
               symbol: 'none',
               silent: true,
               lineStyle: { width: 1.5, color: colours.ink, type: 'dashed' as const },
@@ -74,7 +81,23 @@ export function seriesOption(answer: Series, colours: Colours, options: Options)
   }
 }
 
-function timeGrid(colours: Colours, text: (value: number) => string): EChartsOption {
+type AxisUnit = 1000 | 1024 | 'bits'
+
+const MARKS_MAX = 5
+
+/** The distance of the value axis' marks: round in the unit that they are shown in. */
+function axisStep(most: number, unit: AxisUnit): number {
+  if (most <= 0) return 1
+  const factor = unit === 'bits' ? 8 : 1
+  const wanted = (most * factor) / MARKS_MAX
+  const base = unit === 1024 ? 1024 : 1000
+  const scale =
+    wanted < 1 ? 10 ** Math.floor(Math.log10(wanted)) : base ** Math.floor(Math.log(wanted) / Math.log(base))
+  const step = [1, 2, 5, 10, 20, 50, 100, 200, 500].map((it) => it * scale).find((it) => it >= wanted)
+  return (step ?? base * scale) / factor
+}
+
+function timeGrid(colours: Colours, text: (value: number) => string, step: number): EChartsOption {
   const label = { color: colours.muted, fontFamily: 'IBM Plex Sans', fontSize: 11 }
   return {
     grid: { left: 8, right: 16, top: 12, bottom: 8, containLabel: true },
@@ -87,7 +110,8 @@ function timeGrid(colours: Colours, text: (value: number) => string): EChartsOpt
     yAxis: {
       type: 'value',
       min: 0,
-      splitNumber: 4,
+      interval: step,
+      max: ({ max }: { max: number }) => Math.max(1, Math.ceil(max / step)) * step,
       axisLabel: { ...label, formatter: (value: number) => (value === 0 ? '0' : text(value)) },
       splitLine: { lineStyle: { color: colours.line } },
     },

@@ -15,6 +15,7 @@ export function AnswerFrame<T extends Around>({
   what,
   isEmpty,
   empty,
+  brief = false,
   children,
 }: {
   loaded: Loaded<T>
@@ -22,6 +23,8 @@ export function AnswerFrame<T extends Around>({
   isEmpty(answer: T): boolean
   /** Instead of the general words. */
   empty?: ReactNode
+  /** Beside another answer that says the same about the range. */
+  brief?: boolean
   children(answer: T): ReactNode
 }) {
   const { value, error, loading, again } = loaded
@@ -30,7 +33,7 @@ export function AnswerFrame<T extends Around>({
   return (
     <div className={loading ? 'answer answer-old' : 'answer'} aria-busy={loading}>
       {isEmpty(value) ? (empty ?? <NothingFound around={value} />) : children(value)}
-      <Coverage around={value} />
+      <Coverage around={value} brief={brief} />
     </div>
   )
 }

@@ -185,6 +185,7 @@ function Changed() {
       <AnswerFrame
         loaded={loaded}
         what="rules that changed"
+        brief
         isEmpty={({ result }) => result.rows.length === 0}
         empty={
           <Empty title="No rule changed">Nothing was both allowed and refused in this time range.</Empty>
@@ -240,6 +241,7 @@ function Unused() {
       <AnswerFrame
         loaded={loaded}
         what="unused services"
+        brief
         isEmpty={({ result }) => result.rows.length === 0}
         empty={
           <Empty title="Every known service is used">

@@ -100,7 +100,7 @@ function Water() {
   const lines = Array.from({ length: 26 }, (_, index) => {
     const high = 120 + index * 9
     const low = 420 + index * 15
-    return `M-20 ${high} H520 C590 ${high} 560 ${low} 640 ${low} S 760 ${low - 14} 840 ${low} S 1000 ${low + 12} 1120 ${low} S 1400 ${low - 8} 1640 ${low}`
+    return `M-20 ${high} H760 C840 ${high} 800 ${low} 890 ${low} S 1010 ${low - 14} 1090 ${low} S 1240 ${low + 12} 1340 ${low} S 1540 ${low - 8} 1640 ${low}`
   })
   return (
     <svg viewBox="0 0 1600 900" preserveAspectRatio="xMidYMid slice" aria-hidden="true">

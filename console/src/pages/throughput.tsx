@@ -62,7 +62,7 @@ function OverTime() {
         version={JSON.stringify(result)}
         height={240}
         option={(colours) =>
-          seriesOption(result, colours, { metric: 'bytes', labelOf, valueText: bitRateText })
+          seriesOption(result, colours, { metric: 'bytes', labelOf, valueText: bitRateText, unit: 'bits' })
         }
         onZoom={(sinceS, untilS) =>
           setQuery({ since: String(sinceS), until: String(untilS), live: undefined, peak: undefined })
@@ -172,7 +172,12 @@ function Peak({ row, atS, stepS, name }: { row: ThroughputRow; atS: number; step
       <h3>
         Who made the peak of {name} at <Time s={atS} />
       </h3>
-      <AnswerFrame loaded={loaded} what="contributors" isEmpty={({ result }) => result.rows.length === 0}>
+      <AnswerFrame
+        loaded={loaded}
+        what="contributors"
+        brief
+        isEmpty={({ result }) => result.rows.length === 0}
+      >
         {({ result }) => (
           <Table
             caption="Contributors of the peak"

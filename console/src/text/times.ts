@@ -12,6 +12,14 @@ export function timeText(s: number, nowMs = Date.now()): string {
   return `${dayText}, ${minute.format(date)}`
 }
 
+/** On an axis there is room for the day or the time of day, as the whole range wants it. */
+export function tickText(s: number, timesS: readonly number[]): string {
+  const date = new Date(s * 1000)
+  const spanS = (timesS.at(-1) ?? s) - (timesS[0] ?? s)
+  if (spanS <= 600) return clock.format(date)
+  return spanS <= 86_400 ? minute.format(date) : `${day.format(date)} ${minute.format(date)}`
+}
+
 export function utcText(s: number): string {
   return `${new Date(s * 1000).toISOString().replace('T', ' ').slice(0, 19)} UTC`
 }

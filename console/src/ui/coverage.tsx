@@ -6,21 +6,14 @@ import { Snippet } from './copy.tsx'
 import { Time } from './time.tsx'
 
 /** What an answer is made of, and what it lacks. A total never stays silent about what was skipped. */
-export function Coverage({ around }: { around: Around }) {
+export function Coverage({ around, brief = false }: { around: Around; brief?: boolean }) {
   const [sql, setSql] = useState(false)
-  const { coverage, skipped, totals, tookMs, truncated } = around
+  const { coverage, skipped, truncated } = around
   const failed = coverage.objectsFailed + coverage.linesFailed
   return (
     <div className="coverage">
       <p>
-        {plural(totals.flows, 'flow record')}, {bytesText(totals.bytes)} in {plural(totals.packets, 'packet')}
-        , from {plural(coverage.objects, 'object')} in {countText(Math.round(tookMs))} ms.
-        {coverage.newestWindowS !== null && (
-          <>
-            {' '}
-            Newest window: <Time s={coverage.newestWindowS} />.
-          </>
-        )}{' '}
+        {!brief && <Sum around={around} />}{' '}
         <Button look="text" aria-expanded={sql} onClick={() => setSql(!sql)}>
           {sql ? 'Hide the SQL' : 'Show the SQL'}
         </Button>
@@ -33,10 +26,7 @@ export function Coverage({ around }: { around: Around }) {
       )}
       {failed > 0 && (
         <details className="note note-warn">
-          <summary>
-            {plural(coverage.objectsFailed, 'object')} and {plural(coverage.linesFailed, 'line')} could not be
-            read.
-          </summary>
+          <summary>{failedText(around)} could not be read.</summary>
           <ul>
             {coverage.faults.map(({ object, reason }) => (
               <li key={`${object} ${reason}`}>
@@ -52,4 +42,26 @@ export function Coverage({ around }: { around: Around }) {
       {sql && <Snippet label="The same as SQL, for weir query" text={around.sql} />}
     </div>
   )
+}
+
+function Sum({ around: { totals, coverage, tookMs } }: { around: Around }) {
+  return (
+    <>
+      {plural(totals.flows, 'flow record')}, {bytesText(totals.bytes)} in {plural(totals.packets, 'packet')},
+      from {plural(coverage.objects, 'object')} in {countText(Math.round(tookMs))} ms.
+      {coverage.newestWindowS !== null && (
+        <>
+          {' '}
+          Newest window: <Time s={coverage.newestWindowS} />.
+        </>
+      )}
+    </>
+  )
+}
+
+function failedText({ coverage: { objectsFailed, linesFailed } }: Around): string {
+  return [
+    ...(objectsFailed > 0 ? [plural(objectsFailed, 'object')] : []),
+    ...(linesFailed > 0 ? [plural(linesFailed, 'line')] : []),
+  ].join(' and ')
 }

@@ -33,7 +33,7 @@ export function Failure({ error, again }: { error: ApiError; again?: () => void 
     <div className="state state-bad" role="alert">
       <h3>{titleOf(error)}</h3>
       <p>{error.message}</p>
-      {again !== undefined && <Button onClick={again}>Try again</Button>}
+      {again !== undefined && error.status !== 422 && <Button onClick={again}>Try again</Button>}
     </div>
   )
 }
