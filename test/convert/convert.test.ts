@@ -1,0 +1,474 @@
+import assert from 'node:assert/strict'
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { after, test } from 'node:test'
+import { gunzipSync, gzipSync, zstdCompressSync } from 'node:zlib'
+import { writeCapture } from '../../bench/capture-generator.ts'
+import { convert } from '../../src/cli/commands/convert.ts'
+import { validate } from '../../src/cli/commands/validate.ts'
+import { random } from '../../src/stdx/prng.ts'
+import { pcap, pcapngSection, type WrittenPacket } from '../support/capture-writer.ts'
+import { ethernet, ipv4, ipv6, packetCorpus, tcp, udp } from '../support/packet-corpus.ts'
+import { type CommandResult, runCommand } from '../support/run-command.ts'
+
+const directory = mkdtempSync(path.join(tmpdir(), 'weir-convert-'))
+after(() => rmSync(directory, { recursive: true, force: true }))
+
+const T0 = 1_700_000_400 // A multiple of 600.
+const DNS = ethernet(0x0800, ipv4(udp(4000, 53, 10)))
+const WEB6 = ethernet(0x86dd, ipv6(6, tcp(50_000, 443, 2)))
+const DNS_FLOW = '192.0.2.1 198.51.100.7 4000 53 17'
+const WEB6_FLOW = '2001:db8::1 2001:db8:0:5::9 50000 443 6'
+const HEAD = '2 0 00000000-0000-0000-0000-000000000000'
+let files = 0
+
+test('a capture becomes the records of its windows', async () => {
+  const { status, stdout, stderr } = await convertBytes(
+    pcap([
+      { bytes: DNS, time: T0 + 1.5 },
+      { bytes: WEB6, time: T0 + 2 },
+      { bytes: DNS, time: T0 + 599.999999 },
+      { bytes: ethernet(0x0806, Buffer.alloc(46)), time: T0 + 599.9999 },
+      { bytes: DNS, time: T0 + 600 },
+    ]),
+  )
+
+  assert.equal(status, 0)
+  assert.deepEqual(lines(stdout), [
+    `${HEAD} ${DNS_FLOW} 2 76 ${T0 + 1} ${T0 + 599} ACCEPT OK`,
+    `${HEAD} ${WEB6_FLOW} 1 60 ${T0 + 2} ${T0 + 2} ACCEPT OK`,
+    `${HEAD} ${DNS_FLOW} 1 38 ${T0 + 600} ${T0 + 600} ACCEPT OK`,
+  ])
+  assert.match(
+    stderr,
+    /^5 packets, 4 of them IP, 174 octets\n3 flows in 2 windows, 3 records\n1 packets not IP/,
+  )
+})
+
+test('every byte order and resolution, plain, gzip and Zstandard, from files and from standard input', async () => {
+  const packets = [1, 2, 3].map((i) => ({ bytes: i === 2 ? WEB6 : DNS, time: T0 + i + 0.25 }))
+  const expected = (await convertBytes(pcap(packets))).stdout
+  assert.equal(lines(expected).length, 2)
+  const stamps = (units: bigint, offsetS = 0n): bigint[] =>
+    packets.map((it) => (BigInt(Math.floor(it.time)) - offsetS) * units + units / 4n)
+  const section = (
+    bigEndian: boolean,
+    resolution: number | undefined,
+    units: bigint,
+    offsetS?: bigint,
+  ): Buffer =>
+    pcapngSection(
+      (blocks) => [
+        blocks.interface({
+          ...(resolution === undefined ? {} : { resolution }),
+          ...(offsetS === undefined ? {} : { offsetS }),
+        }),
+        blocks.block(0xbad, Buffer.alloc(17)),
+        ...packets.map((it, i) => blocks.packet(0, stamps(units, offsetS)[i]!, it.bytes)),
+      ],
+      { bigEndian },
+    )
+  const captures = [
+    ...[true, false].flatMap((bigEndian) =>
+      [true, false].map((nanoseconds) => pcap(packets, { bigEndian, nanoseconds })),
+    ),
+    ...[true, false].flatMap((bigEndian) => [
+      section(bigEndian, undefined, 1_000_000n),
+      section(bigEndian, 9, 1_000_000_000n),
+      section(bigEndian, 0, 1n),
+      section(bigEndian, 0x80 | 20, 1n << 20n),
+      section(bigEndian, 6, 1_000_000n, 1_000_000_000n),
+      section(bigEndian, 6, 1_000_000n, -5000n),
+    ]),
+  ]
+  for (const [i, bytes] of captures.entries()) {
+    for (const form of [bytes, gzipSync(bytes), zstdCompressSync(bytes)]) {
+      assert.equal((await convertBytes(form)).stdout, expected, `capture ${i}`)
+      const pieces = Array.from({ length: Math.ceil(form.length / 7) }, (_, k) =>
+        form.subarray(k * 7, k * 7 + 7),
+      )
+      assert.equal((await runCommand(convert, ['-q', '-'], { stdin: pieces })).stdout, expected, `stdin ${i}`)
+    }
+  }
+})
+
+test('interfaces of one file have their own link types and clocks; sections begin anew', async () => {
+  const ip = DNS.subarray(14)
+  const first = pcapngSection((blocks) => [
+    blocks.interface({ resolution: 9 }),
+    blocks.interface({ link: 101, resolution: 3 }),
+    blocks.packet(0, BigInt(T0) * 1_000_000_000n + 999_999_999n, DNS),
+    blocks.packet(1, BigInt(T0) * 1000n, ip),
+    blocks.packet(0, BigInt(T0 + 4) * 1_000_000_000n, DNS.subarray(0, 40), DNS.length),
+    blocks.simplePacket(DNS),
+    blocks.oldPacket(1, BigInt(T0 + 7) * 1000n, ip),
+    blocks.packet(9, 0n, DNS), // Of no interface.
+  ])
+  const second = pcapngSection(
+    (blocks) => [blocks.interface({ link: 113 }), blocks.packet(0, BigInt(T0 + 9) * 1_000_000n, cooked(ip))],
+    { bigEndian: true },
+  )
+
+  const { stdout, stderr } = await convertBytes(Buffer.concat([first, second]))
+
+  assert.deepEqual(lines(stdout), [`${HEAD} ${DNS_FLOW} 6 228 ${T0} ${T0 + 9} ACCEPT OK`])
+  assert.match(stderr, /1 packets cut short/)
+  assert.match(stderr, /1 packets of a link type that cannot be metered/)
+})
+
+test('many files are read in the order of time, whatever the order of their names', async () => {
+  const next = random(5)
+  const all = Array.from({ length: 6000 }, (_, i) => ({
+    bytes: next() % 2 === 0 ? DNS : WEB6,
+    time: T0 + i / 2,
+  }))
+  const whole = (await convertBytes(pcap(all))).stdout
+  const spread = [0, 1, 2].map((k) => all.filter((_, i) => i % 3 === k))
+  const rotated = [0, 1, 2, 3].map((k) => all.slice(k * 1500, (k + 1) * 1500))
+  for (const parts of [spread, rotated]) {
+    const names = parts.map((it) => save(pcap(it))).reverse()
+    const { stdout, stderr } = await runCommand(convert, names)
+    assert.deepEqual(lines(stdout).sort(), lines(whole).sort())
+    assert.match(stderr, /^6000 packets/)
+  }
+})
+
+test('objects are named as in a bucket and never overwritten', async () => {
+  const file = save(pcap([0, 300, 700].map((s) => ({ bytes: DNS, time: T0 + s }))))
+  const out = path.join(directory, 'objects')
+
+  for (let i = 0; i < 2; i++) await runCommand(convert, ['-q', '--out', out, '--prefix', 'a/b', file])
+
+  assert.deepEqual(readdirSync(path.join(out, 'a')).sort(), [
+    `b-${T0}.log.gz`,
+    `b-${T0 + 1}.log.gz`,
+    `b-${T0 + 600}.log.gz`,
+    `b-${T0 + 601}.log.gz`,
+  ])
+  const object = gunzipSync(readFileSync(path.join(out, 'a', `b-${T0 + 1}.log.gz`))).toString()
+  assert.equal(object, `${HEAD} ${DNS_FLOW} 2 76 ${T0} ${T0 + 300} ACCEPT OK\n`)
+})
+
+test('objects go into a bucket of the embedded store, and only into one that is there', async () => {
+  const file = save(pcap([{ bytes: DNS, time: T0 }]))
+  const dataDir = path.join(directory, 'data')
+  mkdirSync(path.join(dataDir, 'buckets', 'netlogs'), { recursive: true })
+
+  await runCommand(convert, ['-q', '--bucket', 'netlogs/web', '--data-dir', dataDir, file])
+
+  assert.deepEqual(readdirSync(path.join(dataDir, 'buckets', 'netlogs')), [`web-${T0}.log.gz`])
+  const missing = runCommand(convert, ['--bucket', 'other', '--data-dir', dataDir, file])
+  await assert.rejects(missing, { code: 'WEIR_BUCKET_MISSING' })
+})
+
+test('text, JSON and CSV say the same, plain and gzip', async () => {
+  const { file, records } = small('imix', 20_000)
+  const names = ['log', 'json', 'csv'].flatMap((it) => [it, `${it}.gz`])
+  const bytes: Record<string, string> = {}
+  for (const name of names) {
+    const out = path.join(directory, `formats.${name}`)
+    const format = name.startsWith('log') ? 'text' : name.slice(0, name.startsWith('json') ? 4 : 3)
+    for (const codec of ['zlib', 'fused']) {
+      await runCommand(convert, ['-q', '--format', format, '--codec', codec, '-o', out, file])
+      const raw = readFileSync(out)
+      const text = (name.endsWith('.gz') ? gunzipSync(raw) : raw).toString()
+      bytes[name] ??= text
+      assert.equal(text, bytes[name])
+    }
+  }
+  for (const it of ['log', 'json', 'csv']) assert.equal(bytes[`${it}.gz`], bytes[it])
+  const fields = lines(bytes['log']!)
+  assert.equal(fields.length, records)
+  const fromCsv = lines(bytes['csv']!).slice(1)
+  assert.deepEqual(
+    fromCsv.map((line) => line.replaceAll(',', ' ')),
+    fields,
+  )
+  const fromJson = lines(bytes['json']!).map((line) => Object.values(JSON.parse(line)).join(' '))
+  assert.deepEqual(fromJson, fields)
+})
+
+test('totals of generated captures equal their truth, with both kernels', async () => {
+  for (const kind of ['imix', 'scan'] as const) {
+    const { file, truth } = small(kind, 60_000)
+    for (const kernel of ['wasm', 'plain']) {
+      const { stdout, stderr } = await runCommand(convert, ['--json', '--kernel', kernel, file])
+      const windows = new Map<number, { packets: number; octets: number; flows: number }>()
+      for (const line of lines(stdout)) {
+        const fields = line.split(' ')
+        const startS = Number(fields[10]) - (Number(fields[10]) % 600)
+        const sum = windows.get(startS) ?? { packets: 0, octets: 0, flows: 0 }
+        const [packets, octets] = [sum.packets + Number(fields[8]), sum.octets + Number(fields[9])]
+        windows.set(startS, { packets, octets, flows: sum.flows + 1 })
+      }
+      assert.deepEqual(
+        [...windows].map(([startS, sum]) => ({ startS, ...sum })),
+        truth.windows,
+      )
+      assert.equal(JSON.parse(stderr).ipPackets, truth.ipPackets)
+    }
+  }
+})
+
+test('what finds no room becomes SKIPDATA: packets are conserved', async () => {
+  const { file, truth } = small('scan', 30_000)
+
+  const { stdout } = await runCommand(convert, ['-q', '--flows-max', '100', file])
+
+  const records = lines(stdout).map((line) => line.split(' '))
+  assert.equal(records.filter((it) => it[13] === 'OK').length, 300)
+  const skipped = records.filter((it) => it[13] === 'SKIPDATA')
+  assert.deepEqual(
+    skipped.map((it) => [it.slice(3, 8).join(), it[12]]),
+    Array(3).fill(['-,-,-,-,-', '-']),
+  )
+  assert.equal(sum(records, 8), truth.ipPackets)
+  assert.equal(sum(records, 9), truth.octets)
+})
+
+test('direction is relative to what is local, by address, block and MAC', async () => {
+  const away = ethernet(0x0800, ipv4(udp(53, 4000, 20), { source: '198.51.100.7', destination: '192.0.2.1' }))
+  const back = Buffer.from(away)
+  back.set([2, 0, 0, 0, 0, 9], 6)
+  const file = save(pcap([DNS, WEB6, back].map((bytes) => ({ bytes, time: T0 }))))
+  const flows = async (...args: string[]): Promise<string[]> =>
+    lines((await runCommand(convert, ['-q', ...args, file])).stdout).map((line) => line.split(' ')[5]!)
+
+  assert.deepEqual(await flows('--local', '192.0.2.1', '--direction', 'EGRESS'), ['4000'])
+  assert.deepEqual(await flows('--local', '192.0.2.0/24', '--direction', 'INGRESS'), ['53', '50000'])
+  assert.deepEqual(await flows('--local', '2001:db8::/32', '--direction', 'egress'), ['50000'])
+  assert.deepEqual(await flows('--local', '192.0.2.0/25', '--local', '::/0', '--direction', 'EGRESS'), [
+    '4000',
+    '50000',
+  ])
+  assert.deepEqual(await flows('--local', '02:00:00:00:00:09', '--direction', 'EGRESS'), ['53'])
+  assert.deepEqual(await flows('--local', '02:00:00:00:00:09', '--direction', 'INGRESS'), ['4000', '50000'])
+  await assert.rejects(flows('--direction', 'INGRESS'), { code: 'WEIR_USAGE' })
+})
+
+test('what goes into a firewall and does not come out is REJECT', async () => {
+  const packets = Array.from({ length: 400 }, (_, i): WrittenPacket => {
+    const payload = udp(1000 + (i % 4), 53, 40)
+    payload.writeUInt32BE(i, 8)
+    return { bytes: ethernet(0x0800, ipv4(payload, { id: i })), time: T0 + i / 50 }
+  })
+  const passed = packets.filter((_, i) => i % 4 !== 2)
+  const forwarded = passed.map(({ bytes, time }) => {
+    const copy = Buffer.from(bytes)
+    copy.set([2, 0, 0, 0, 9, 9, 2, 0, 0, 0, 9, 8], 0) // Other MAC addresses,
+    copy[22] = 63 // a hop less to live,
+    copy.writeUInt16BE(0x1234, 40) // and a checksum that is left to the network card.
+    return { bytes: copy, time: time + 0.3 }
+  })
+  const own = { bytes: ethernet(0x0800, ipv4(udp(9, 9, 5), { id: 9999 })), time: T0 + 3 }
+  const [before, afterwards] = [
+    save(pcap(packets)),
+    save(pcap([...forwarded, own].sort((a, b) => a.time - b.time))),
+  ]
+
+  const { stdout, stderr } = await runCommand(convert, ['--before', before, '--after', afterwards])
+
+  const actions = lines(stdout)
+    .map((line) => line.split(' '))
+    .map((it) => [it[5], it[8], it[12]])
+  assert.deepEqual(actions, [
+    ['1000', '100', 'ACCEPT'],
+    ['1001', '100', 'ACCEPT'],
+    ['1002', '100', 'REJECT'],
+    ['1003', '100', 'ACCEPT'],
+  ])
+  assert.match(stderr, /100 packets rejected/)
+  assert.match(stderr, /1 packets came out that had not gone in/)
+  const only = await runCommand(convert, [
+    '-q',
+    '--action',
+    'REJECTED',
+    '--before',
+    before,
+    '--after',
+    afterwards,
+  ])
+  assert.equal(lines(only.stdout).length, 1)
+})
+
+test('the corpus as a capture equals the corpus as packets', async () => {
+  const frames = packetCorpus().flatMap((it) => it.frames)
+  const packets = frames.map((it) => ({
+    bytes: it.bytes,
+    time: T0,
+    ...(it.wireLength ? { wireLength: it.wireLength } : {}),
+  }))
+
+  const { stderr, stdout } = await convertBytes(pcap(packets), '--json')
+
+  const flows = frames.flatMap(({ expected }) => (expected.kind === 'flow' ? [expected] : []))
+  const skipped = frames.flatMap(({ expected }) => (expected.kind === 'skipped' ? [expected] : []))
+  const summary = JSON.parse(stderr)
+  assert.equal(summary.notIpPackets, frames.length - flows.length - skipped.length)
+  assert.equal(Number(summary.skippedPackets), skipped.length)
+  const octets = [...flows, ...skipped].reduce((total, it) => total + it.octets, 0)
+  assert.equal(
+    sum(
+      lines(stdout).map((line) => line.split(' ')),
+      9,
+    ),
+    octets,
+  )
+})
+
+test('damage is counted and told, what came before it is kept', async () => {
+  const packets = [1, 2, 3].map((i) => ({ bytes: DNS, time: T0 + i }))
+  const whole = pcap(packets)
+  const absurd = Buffer.concat([whole, pcap([{ bytes: DNS, time: T0 }]).subarray(24)])
+  absurd.writeUInt32LE(0x7fff_ffff, whole.length + 8)
+  const cases: [Uint8Array, number, RegExp][] = [
+    [whole.subarray(0, whole.length - 5), 2, /ends inside a packet/],
+    [whole.subarray(0, 24), 0, /^0 packets/],
+    [absurd, 3, /claims 2147483647 captured bytes/],
+    [gzipSync(whole).subarray(0, -12), 0, /./],
+    [Buffer.concat([whole, Buffer.alloc(16)]), 3, /^4 packets/], // A packet of no bytes in 1970.
+  ]
+  for (const [bytes, count, message] of cases) {
+    const { status, stdout, stderr } = await convertBytes(bytes)
+    assert.equal(status, 0, stderr)
+    assert.match(stderr, message)
+    const packetsKept = sum(
+      lines(stdout).map((line) => line.split(' ')),
+      8,
+    )
+    if (message.source !== '.') assert.equal(packetsKept, count)
+  }
+})
+
+test('what is no capture ends with status 2 and a reason', async () => {
+  const cases: [Uint8Array, RegExp][] = [
+    [Buffer.alloc(0), /empty/],
+    [Buffer.from('2 0 eni 10.0.0.1 10.0.0.2'), /not a pcap or pcapng capture/],
+    [Buffer.alloc(10, 7), /not a pcap or pcapng capture/],
+    [pcap([]).subarray(0, 20), /ends inside its header/],
+    [pcap([], { link: 127 }), /IEEE 802.11 \(radiotap\)/],
+    [Buffer.from('a1b2cd3400020004000000000000000000000000', 'hex'), /Kuznetzov/],
+  ]
+  for (const [bytes, message] of cases) {
+    const { status, stderr } = await convertBytes(bytes)
+    assert.equal(status, 2, String(message))
+    assert.match(stderr, message)
+  }
+  assert.equal((await runCommand(convert, [path.join(directory, 'absent')])).status, 2)
+  const mixed = await runCommand(convert, [
+    save(Buffer.from('nonsense')),
+    save(pcap([{ bytes: DNS, time: T0 }])),
+  ])
+  assert.equal(mixed.status, 0)
+  assert.match(mixed.stderr, /not a pcap/)
+  assert.equal(lines(mixed.stdout).length, 1)
+})
+
+test('options that do not fit are refused with a sentence', async () => {
+  const file = save(pcap([]))
+  const cases = [
+    [],
+    ['--window', '7', file],
+    ['--format', 'xml', file],
+    ['--account', 'a b', file],
+    ['--after', file],
+    ['-', '-'],
+    ['--local', '10.0.0.1/33', file],
+    ['--prefix', 'p', file],
+    ['--prefix', '../p', '--out', directory, file],
+    ['--level', '0', file],
+  ]
+  for (const args of cases)
+    await assert.rejects(runCommand(convert, args), { code: 'WEIR_USAGE' }, args.join(' '))
+})
+
+test('mutated captures neither throw nor lose count', async () => {
+  const next = random(77)
+  const classic = pcap(
+    packetCorpus()
+      .slice(0, 30)
+      .map((it, i) => ({ bytes: it.frames[0]!.bytes, time: T0 + i })),
+  )
+  const section = pcapngSection((blocks) => [
+    blocks.interface({ resolution: 9 }),
+    ...packetCorpus()
+      .slice(0, 30)
+      .map((it, i) => blocks.packet(0, BigInt(T0 + i) * 1_000_000_000n, it.frames[0]!.bytes)),
+  ])
+  for (let i = 0; i < 400; i++) {
+    const bytes = Buffer.from(i % 2 === 0 ? classic : section)
+    for (let k = next() % 6; k >= 0; k--) bytes[next() % bytes.length] = next()
+    const size = next() % 5 === 0 ? next() % bytes.length : bytes.length
+    const { status, stdout, stderr } = await convertBytes(
+      bytes.subarray(0, size),
+      '--json',
+      '--flows-max',
+      '1000',
+    )
+    if (status === 2) continue
+    const summary = JSON.parse(stderr)
+    assert.equal(
+      sum(
+        lines(stdout).map((line) => line.split(' ')),
+        8,
+      ),
+      summary.ipPackets,
+      `mutation ${i}`,
+    )
+  }
+})
+
+test('what convert writes, validate accepts; what is damaged it names by line and field', async () => {
+  const { file } = small('imix', 5000)
+  const out = path.join(directory, 'valid.log.gz')
+  await runCommand(convert, ['-q', '-o', out, file])
+  const good = await runCommand(validate, [out])
+  assert.equal(good.status, 0, good.stdout)
+
+  const damaged = gunzipSync(readFileSync(out)).toString().replace(' 6 ', ' 600 ').replace('ACCEPT', 'accept')
+  const log = path.join(directory, 'damaged.log')
+  writeFileSync(log, damaged)
+  const bad = await runCommand(validate, ['--json', log])
+
+  assert.equal(bad.status, 1)
+  const faults = lines(bad.stdout).map((line) => JSON.parse(line) as { line: number; field: string })
+  assert.ok(
+    faults.length >= 1 &&
+      faults.every((it) => ['protocol', 'action', 'dstport', 'srcport'].includes(it.field)),
+  )
+  assert.match(bad.stderr, /faults/)
+})
+
+function save(bytes: Uint8Array): string {
+  const file = path.join(directory, `${++files}.pcap`)
+  writeFileSync(file, bytes)
+  return file
+}
+
+async function convertBytes(bytes: Uint8Array, ...args: string[]): Promise<CommandResult> {
+  const file = save(bytes)
+  const result = await runCommand(convert, [...args, file])
+  rmSync(file)
+  return result
+}
+
+function small(kind: 'imix' | 'scan', packets: number) {
+  const file = path.join(directory, `${kind}-${packets}.pcap`)
+  const truth = writeCapture(file, kind, packets, 7)
+  return { file, truth, records: truth.windows.reduce((total, it) => total + it.flows, 0) }
+}
+
+function lines(text: string): string[] {
+  return text.split('\n').filter((line) => line !== '')
+}
+
+function sum(records: string[][], field: number): number {
+  return records.reduce((total, it) => total + Number(it[field]), 0)
+}
+
+function cooked(ip: Uint8Array): Buffer {
+  const header = Buffer.alloc(16)
+  header.writeUInt16BE(0x0800, 14)
+  return Buffer.concat([header, ip])
+}

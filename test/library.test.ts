@@ -1,0 +1,65 @@
+import assert from 'node:assert/strict'
+import { existsSync, readFileSync } from 'node:fs'
+import { test } from 'node:test'
+import * as record from '../src/encode/library.ts'
+import * as meter from '../src/meter/library.ts'
+import { packetCorpus } from './support/packet-corpus.ts'
+
+const LINE = '2 12345678 eni-1 192.0.2.1 198.51.100.7 4000 53 17 3 114 1700000401 1700000403 ACCEPT OK'
+
+test('the entries of the package are compiled from files that are there', () => {
+  const { exports } = JSON.parse(readFileSync('package.json', 'utf8')) as {
+    exports: Record<string, { default: string }>
+  }
+  for (const entry of ['./record', './meter']) {
+    const source = exports[entry]!.default.replace(/^\.\/dist\/(.*)\.js$/, 'src/$1.ts')
+    assert.ok(existsSync(source), source)
+  }
+})
+
+test('packets become windows, rows, records, an object, and records again', async () => {
+  const bytes = packetCorpus().find((it) => it.name === 'IPv4 UDP')!.frames[0]!.bytes
+  const packets = [1, 2, 3, 700].map((s) => ({ bytes, timeS: 1_700_000_400 + s }))
+  const context = { accountId: '12345678', interfaceId: 'eni-1' }
+
+  const windows = await Array.fromAsync(meter.meterPackets(packets))
+  const records = windows.flatMap(({ rows, count }) =>
+    Array.from({ length: count }, (_, i) => record.rowToRecord(context, rows, i * record.ROW_SIZE)),
+  )
+  const object = await Array.fromAsync(record.writeObject(records))
+  const read = await Array.fromAsync(record.readObject(object, { strict: true }))
+
+  assert.deepEqual(
+    windows.map((it) => it.startS),
+    [1_700_000_400, 1_700_001_000],
+  )
+  assert.deepEqual(records.map(record.formatRecord)[0], LINE)
+  assert.deepEqual(
+    read.map((it) => (it.kind === 'record' ? it.record : it.fault)),
+    records,
+  )
+})
+
+test('a link type that changes between packets keeps both', async () => {
+  const bytes = packetCorpus().find((it) => it.name === 'IPv4 UDP')!.frames[0]!.bytes
+  const packets = Array.from({ length: 10 }, (_, i) => {
+    const isRaw = i % 2 === 1
+    return {
+      bytes: isRaw ? bytes.subarray(14) : bytes,
+      link: isRaw ? meter.LINK.raw : meter.LINK.ethernet,
+      timeS: 5,
+    }
+  })
+
+  const [window] = await Array.fromAsync(meter.meterPackets(packets))
+
+  assert.equal(window?.count, 1)
+  assert.equal(Buffer.from(window!.rows.buffer).readBigUInt64LE(meter.ROW.packets), 10n)
+})
+
+test('a damaged object throws, and ends the reading', async () => {
+  const object = Buffer.concat(await Array.fromAsync(record.writeObject([])))
+  object[object.length - 6]! ^= 1
+
+  await assert.rejects(Array.fromAsync(record.readObject([object])))
+})
