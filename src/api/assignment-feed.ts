@@ -56,7 +56,9 @@ export class AssignmentFeed {
   }
 
   #database(): Promise<string> {
-    this.#epoch ??= settingOnce(this.#store.db, 'epoch', () => crypto.randomUUID().slice(0, 8))
+    this.#epoch ??= this.#store.change((change) =>
+      settingOnce(change, 'epoch', () => crypto.randomUUID().slice(0, 8)),
+    )
     return this.#epoch
   }
 

@@ -11,6 +11,7 @@ import {
   descendantsOf,
   findByPath,
   insertResource,
+  latestChild,
   listResources,
   lockDatacenters,
   markDeleting,
@@ -265,9 +266,8 @@ async function completed(
 ): Promise<Properties> {
   const properties = { ...DEFAULTS[type.type as ResourceTypeName], ...given }
   if (type.type !== 'nic') return properties
-  const siblings = (await childrenOf(change.tx, [parent!.id])).filter((it) => it.type === 'nic')
-  const numbers = siblings.map((it) => Number(propertiesOf(it)['deviceNumber']))
-  const deviceNumber = Math.max(0, ...numbers) + 1
+  const latest = await latestChild(change.tx, parent!.id, 'nic')
+  const deviceNumber = latest === undefined ? 1 : Number(propertiesOf(latest)['deviceNumber']) + 1
   return { mac: newMac(), ...properties, deviceNumber, pciSlot: deviceNumber + 5 }
 }
 

@@ -59,7 +59,6 @@ const MIGRATIONS: { name: string; statements: readonly string[] }[] = [
       `create table request_targets (request_id text not null, resource_id text not null, type text not null,
         path text not null, role text not null, wait text not null, deletes integer not null, status text not null,
         due_at bigint not null, primary key (request_id, resource_id))`,
-      `create index request_targets_resource on request_targets (resource_id)`,
       `create table objects (host text not null, segment_id text not null, bucket text not null,
         object_name text not null, contract_number bigint not null, flow_log_ids text not null,
         window_start_s bigint not null, size bigint not null, sha256 text not null, records bigint not null,

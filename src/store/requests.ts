@@ -126,45 +126,49 @@ function targetRow(
   }
 }
 
-/** The unfinished requests that touch one of these resources, or whose time has come, oldest first. */
+/**
+ * The unfinished requests that touch one of these resources, or whose time has come, oldest first. Unfinished ones are
+ * few and finished ones without end, so every condition is asked of the former.
+ */
 export async function unfinishedRequests(
   db: Db,
   which: { resourceIds: readonly string[] } | { dueAtMs: number },
 ): Promise<RequestRow[]> {
-  const query = db.selectFrom('requests').selectAll().where('finished_at', 'is', null).orderBy('ordinal')
-  if ('resourceIds' in which) {
-    if (which.resourceIds.length === 0) return []
-    const ids = which.resourceIds.slice(0, 10_000)
-    return query
-      .where('id', 'in', (it) =>
-        it.selectFrom('request_targets').select('request_id').where('resource_id', 'in', ids),
-      )
-      .execute()
-  }
-  return query
-    .where('id', 'in', (it) =>
-      it
-        .selectFrom('request_targets')
-        .innerJoin('requests as open', 'open.id', 'request_targets.request_id')
+  if ('resourceIds' in which && which.resourceIds.length === 0) return []
+  return db
+    .selectFrom('requests')
+    .selectAll()
+    .where('finished_at', 'is', null)
+    .where(({ exists, selectFrom }) => {
+      const targets = selectFrom('request_targets')
         .select('request_targets.request_id')
-        .where('open.finished_at', 'is', null)
-        .where('request_targets.role', '=', 'target')
-        .where('request_targets.due_at', '<=', which.dueAtMs),
-    )
+        .whereRef('request_targets.request_id', '=', 'requests.id')
+      if ('resourceIds' in which) {
+        return exists(targets.where('resource_id', 'in', which.resourceIds.slice(0, 10_000)))
+      }
+      return exists(targets.where('role', '=', 'target').where('due_at', '<=', which.dueAtMs))
+    })
+    .orderBy('ordinal')
     .execute()
 }
 
 /** Two requests must keep their order when one changes what the other touches; siblings need not wait. */
 export async function isBlocked(change: Change, request: RequestRow): Promise<boolean> {
   const row = await change.tx
-    .selectFrom('request_targets as mine')
-    .innerJoin('request_targets as other', 'other.resource_id', 'mine.resource_id')
-    .innerJoin('requests', 'requests.id', 'other.request_id')
+    .selectFrom('requests')
     .select('requests.id')
-    .where('mine.request_id', '=', request.id)
-    .where('requests.ordinal', '<', request.ordinal)
-    .where('requests.finished_at', 'is', null)
-    .where((it) => it.or([it('mine.role', '=', 'target'), it('other.role', '=', 'target')]))
+    .where('finished_at', 'is', null)
+    .where('ordinal', '<', request.ordinal)
+    .where(({ exists, selectFrom }) =>
+      exists(
+        selectFrom('request_targets as other')
+          .innerJoin('request_targets as mine', 'mine.resource_id', 'other.resource_id')
+          .select('other.request_id')
+          .whereRef('other.request_id', '=', 'requests.id')
+          .where('mine.request_id', '=', request.id)
+          .where((it) => it.or([it('mine.role', '=', 'target'), it('other.role', '=', 'target')])),
+      ),
+    )
     .limit(1)
     .executeTakeFirst()
   return row !== undefined
@@ -206,6 +210,11 @@ export async function finishRequest(
     .returning('id')
     .executeTakeFirst()
   if (finished === undefined) return // Another replica has done it.
+  await change.tx
+    .deleteFrom('request_targets')
+    .where('request_id', '=', request.id)
+    .where('role', '=', 'parent')
+    .execute()
   await change.tx
     .updateTable('request_targets')
     .set({ status })

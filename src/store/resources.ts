@@ -115,6 +115,18 @@ export async function listResources(
   return query.execute()
 }
 
+/** The child of a type that was made last. */
+export function latestChild(db: Db, parentId: string, type: string): Promise<ResourceRow | undefined> {
+  return db
+    .selectFrom('resources')
+    .selectAll()
+    .where('parent_id', '=', parentId)
+    .where('type', '=', type)
+    .orderBy('ordinal', 'desc')
+    .limit(1)
+    .executeTakeFirst()
+}
+
 export async function countResources(db: Db, listing: Listing): Promise<number> {
   const row = await select(db, listing)
     .select((it) => it.fn.countAll<number>().as('count'))
@@ -123,11 +135,13 @@ export async function countResources(db: Db, listing: Listing): Promise<number> 
 }
 
 function select(db: Db, { contractNumber, type, parentId, ids }: Listing) {
-  const query = db
-    .selectFrom('resources')
-    .where('parent_id', '=', parentId)
-    .where('type', '=', type)
-    .where('contract_number', '=', contractNumber)
+  // Each case names the columns of one index and no more: SQLite would else walk through a whole contract, because
+  // that index has the order which is asked for.
+  const all = db.selectFrom('resources').where('type', '=', type)
+  const query =
+    parentId === ''
+      ? all.where('contract_number', '=', contractNumber)
+      : all.where('parent_id', '=', parentId)
   if (ids === undefined) return query
   return query.where('id', 'in', ids.length === 0 ? [''] : [...ids])
 }

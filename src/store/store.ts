@@ -3,6 +3,7 @@ import { EventEmitter } from 'node:events'
 import { Kysely, SqliteDialect, type Transaction } from 'kysely'
 import { WeirError } from '../model/errors.ts'
 import { type Clock, systemClock } from '../stdx/clock.ts'
+import { GroupCommit } from './group-commit.ts'
 import { type DialectName, migrate } from './migrations.ts'
 import { openPostgres } from './postgres.ts'
 import type { Tables } from './schema.ts'
@@ -27,16 +28,21 @@ interface Signals {
 
 /** The control plane's memory. All SQL is in this folder, one module per aggregate. */
 export class Store {
+  /** To read from; it sees what is committed. */
   readonly db: Db
   readonly dialect: DialectName
   readonly clock: Clock
+  readonly #writer: Db
+  readonly #groupCommit: GroupCommit | undefined
   /** Says what has changed in this process; other replicas find out by asking the database. */
   readonly signals = new EventEmitter<Signals>().setMaxListeners(0)
 
-  constructor(options: { db: Db; dialect: DialectName; clock: Clock }) {
+  constructor(options: { db: Db; writer: Db; dialect: DialectName; clock: Clock }) {
     this.db = options.db
     this.dialect = options.dialect
     this.clock = options.clock
+    this.#writer = options.writer
+    this.#groupCommit = this.dialect === 'sqlite' ? new GroupCommit(this.#writer) : undefined
   }
 
   /**
@@ -47,7 +53,7 @@ export class Store {
     for (let attempt = 1; ; attempt++) {
       const change = { nowMs: this.clock.nowMs(), hosts: new Set<string>(), dialect: this.dialect }
       try {
-        const result = await this.db.transaction().execute((tx) => work({ ...change, tx }))
+        const result = await this.#transaction((tx) => work({ ...change, tx }))
         for (const host of change.hosts) this.signals.emit('assignments', host)
         return result
       } catch (error) {
@@ -56,8 +62,13 @@ export class Store {
     }
   }
 
+  #transaction<T>(work: (tx: Transaction<Tables>) => Promise<T>): Promise<T> {
+    return this.#groupCommit?.run(work) ?? this.#writer.transaction().execute(work)
+  }
+
   async close(): Promise<void> {
     await this.db.destroy()
+    if (this.#writer !== this.db) await this.#writer.destroy()
   }
 }
 
@@ -67,32 +78,38 @@ export async function openStore(
   dependencies: { clock?: Clock } = {},
 ): Promise<Store> {
   const dialect = 'sqlitePath' in options ? 'sqlite' : 'postgres'
-  const db = new Kysely<Tables>({
-    dialect:
-      'sqlitePath' in options
-        ? new SqliteDialect({ database: openSqlite(options.sqlitePath) })
-        : openPostgres(options.postgresUrl),
-  })
+  const writer = connect(options)
   try {
-    await migrate(db, dialect)
+    await migrate(writer, dialect)
   } catch (error) {
-    await db.destroy()
+    await writer.destroy()
     if (!isStoreAway(error)) throw error
     throw new WeirError('WEIR_STORE_UNAVAILABLE', `the database cannot be reached: ${String(error)}`, {
       cause: error,
     })
   }
-  return new Store({ db, dialect, clock: dependencies.clock ?? systemClock })
+  // A connection of its own lets readers pass by a change that is under way. A database in memory has but one.
+  const isShared = dialect === 'postgres' || ('sqlitePath' in options && options.sqlitePath === ':memory:')
+  const db = isShared ? writer : connect(options)
+  return new Store({ db, writer, dialect, clock: dependencies.clock ?? systemClock })
+}
+
+function connect(options: { sqlitePath: string } | { postgresUrl: string }): Db {
+  const dialect =
+    'sqlitePath' in options
+      ? new SqliteDialect({ database: openSqlite(options.sqlitePath) })
+      : openPostgres(options.postgresUrl)
+  return new Kysely<Tables>({ dialect })
 }
 
 /** A setting that is made up once and then kept. */
-export async function settingOnce(db: Db, name: string, make: () => string): Promise<string> {
-  await db
+export async function settingOnce({ tx }: Change, name: string, make: () => string): Promise<string> {
+  await tx
     .insertInto('settings')
     .values({ name, value: make() })
     .onConflict((it) => it.doNothing())
     .execute()
-  const row = await db
+  const row = await tx
     .selectFrom('settings')
     .select('value')
     .where('name', '=', name)

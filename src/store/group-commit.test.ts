@@ -1,0 +1,42 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { contractNumbers, createContract } from './accounts.ts'
+import { openStore } from './store.ts'
+
+test('changes that share a commit fail one by one', async () => {
+  const store = await openStore({ sqlitePath: ':memory:' })
+  const make = (contractNumber: number) =>
+    store.change(async (change) => {
+      await createContract(change, { contractNumber, name: 'x' })
+      if (contractNumber % 3 === 0) throw new Error(`not ${contractNumber}`)
+      return contractNumber
+    })
+
+  const outcomes = await Promise.allSettled(Array.from({ length: 40 }, (_, i) => make(i + 1)))
+
+  const made = outcomes.flatMap((it) => (it.status === 'fulfilled' ? [it.value] : []))
+  const failed = outcomes.flatMap((it) => (it.status === 'rejected' ? [(it.reason as Error).message] : []))
+  assert.deepEqual(await contractNumbers(store.db), made)
+  assert.equal(made.length, 27)
+  assert.deepEqual(
+    failed,
+    Array.from({ length: 13 }, (_, i) => `not ${(i + 1) * 3}`),
+  )
+  await store.close()
+})
+
+test('signals of a change come after its commit, and not at all when it fails', async () => {
+  const store = await openStore({ sqlitePath: ':memory:' })
+  const heard: string[] = []
+  store.signals.on('assignments', (host) => heard.push(host))
+
+  await store.change(async ({ hosts }) => hosts.add('a'))
+  const failing = store.change(async ({ hosts }) => {
+    hosts.add('b')
+    throw new Error('no')
+  })
+
+  await assert.rejects(failing)
+  assert.deepEqual(heard, ['a'])
+  await store.close()
+})

@@ -1,0 +1,72 @@
+import { sql, type Transaction } from 'kysely'
+import type { Tables } from './schema.ts'
+import type { Db } from './store.ts'
+
+const CHANGES_MAX = 16 // Bounds how long the first of them waits for the last.
+
+interface Job {
+  work: (tx: Transaction<Tables>) => Promise<unknown>
+  resolve: (value: never) => void
+  reject: (error: unknown) => void
+  outcome?: { value: unknown } | { error: unknown }
+}
+
+/**
+ * SQLite has one writer, and every commit waits for the disk. Changes that wait at the same time therefore share a
+ * commit. Each runs in a savepoint of its own, so one that fails takes nothing of the others with it, and nobody is
+ * answered before the disk has it.
+ */
+export class GroupCommit {
+  readonly #db: Db
+  readonly #queue: Job[] = []
+  #draining = false
+
+  constructor(db: Db) {
+    this.#db = db
+  }
+
+  run<T>(work: (tx: Transaction<Tables>) => Promise<T>): Promise<T> {
+    return new Promise<T>((resolve, reject) => {
+      this.#queue.push({ work, resolve, reject })
+      if (!this.#draining) void this.#drain()
+    })
+  }
+
+  async #drain(): Promise<void> {
+    this.#draining = true
+    while (this.#queue.length > 0) {
+      const jobs: Job[] = []
+      try {
+        await this.#db.transaction().execute(async (tx) => {
+          for (let job = this.#next(jobs); job !== undefined; job = this.#next(jobs)) await runOne(job, tx)
+        })
+      } catch (error) {
+        for (const job of jobs) job.outcome = { error } // Not committed: none of them has happened.
+      }
+      for (const job of jobs) settle(job)
+    }
+    this.#draining = false
+  }
+
+  #next(jobs: Job[]): Job | undefined {
+    const job = jobs.length < CHANGES_MAX ? this.#queue.shift() : undefined
+    if (job !== undefined) jobs.push(job)
+    return job
+  }
+}
+
+async function runOne(job: Job, tx: Transaction<Tables>): Promise<void> {
+  await sql`savepoint change`.execute(tx)
+  try {
+    job.outcome = { value: await job.work(tx) }
+  } catch (error) {
+    job.outcome = { error }
+    await sql`rollback to change`.execute(tx)
+  }
+  await sql`release change`.execute(tx)
+}
+
+function settle({ outcome, resolve, reject }: Job): void {
+  if (outcome !== undefined && 'value' in outcome) resolve(outcome.value as never)
+  else reject(outcome?.error)
+}
