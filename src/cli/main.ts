@@ -1,6 +1,6 @@
-import { readFileSync } from 'node:fs'
 import { WeirError } from '../model/errors.ts'
 import { type Command, type CommandContext, ExitCode } from './command.ts'
+import { packageVersion } from './package-version.ts'
 
 /** A command is loaded when it is called, so that `weir tail` does not pay for the server. */
 const COMMANDS: Record<string, () => Promise<Command>> = {
@@ -89,11 +89,6 @@ function printHelp(command: Command, context: CommandContext): ExitCode {
   context.stdout.write(`${command.summary}\n\n${command.usage}\n`)
   if (command.help !== undefined) context.stdout.write(`\n${command.help}\n`)
   return ExitCode.ok
-}
-
-export function packageVersion(): string {
-  const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8')
-  return (JSON.parse(text) as { version: string }).version
 }
 
 /** `weir tail | head` closes the pipe early; that is no failure. */

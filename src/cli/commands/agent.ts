@@ -1,10 +1,13 @@
 import { readFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
+import { AGENT_LIMITS, createAgent, createMeter } from '../../agent/create-agent.ts'
 import { WeirError } from '../../model/errors.ts'
+import { AGENT_HELP, AGENT_OPTIONS, parseLimits, parseLogLevel } from '../agent-options.ts'
 import { type Command, type CommandContext, ExitCode } from '../command.ts'
 import { dataDirectory, makeDataDirectory } from '../data-dir.ts'
 import { DataDirLock } from '../data-dir-lock.ts'
-import { AGENT_LIMITS, createAgent, createMeter, requireMetering } from '../run-agent.ts'
+import { packageVersion } from '../package-version.ts'
+import { requireMetering } from '../require-metering.ts'
 
 const WINDOW_UNTIL_TOLD_S = 600
 
@@ -20,7 +23,7 @@ export const agent: Command = {
   --finish           at the end, stop capturing and deliver what is left; without it the kernel goes on counting for
                      the next agent
   --detach-all       remove every program, link and map of this data directory's agent; what they hold is lost
-  --log-level LEVEL  error, warn, info, debug (default info)`,
+${AGENT_HELP} (default info)`,
   async run(args, context) {
     const { values } = parseArgs({
       args,
@@ -30,6 +33,7 @@ export const agent: Command = {
         'data-dir': { type: 'string' },
         finish: { type: 'boolean', default: false },
         'detach-all': { type: 'boolean', default: false },
+        ...AGENT_OPTIONS,
         'log-level': { type: 'string', default: 'info' },
       },
     })
@@ -45,12 +49,13 @@ export const agent: Command = {
     makeDataDirectory(dataDir)
     using _lock = new DataDirLock(dataDir, 'agent')
     const running = createAgent({
+      version: packageVersion(),
       dataDir,
       serverUrl,
       agentToken: readToken(values['token-file'], context),
       windowSizeS: WINDOW_UNTIL_TOLD_S,
-      limits: AGENT_LIMITS,
-      logLevel: values['log-level'],
+      limits: parseLimits(values),
+      logLevel: parseLogLevel(values['log-level']),
     })
     running.start()
     await new Promise<void>((resolve) => {

@@ -2,15 +2,17 @@ import { hostname } from 'node:os'
 import path from 'node:path'
 import type { Writable } from 'node:stream'
 import { parseArgs } from 'node:util'
+import { createAgent } from '../../agent/create-agent.ts'
 import type { DeliveredObject } from '../../api/app.ts'
-import { WeirError } from '../../model/errors.ts'
+import { AGENT_HELP, AGENT_OPTIONS, parseLimits, parseLogLevel } from '../agent-options.ts'
 import { ApiClient, type Collection, type FlowLog } from '../api-client.ts'
 import { type Command, type CommandContext, ExitCode } from '../command.ts'
 import { credentialsPath, dataDirectory, makeDataDirectory } from '../data-dir.ts'
 import { DataDirLock } from '../data-dir-lock.ts'
 import { defaultRouteDevice } from '../network.ts'
-import { parseCount, parseListen, parseWindowSize } from '../options.ts'
-import { AGENT_LIMITS, createAgent, requireMetering } from '../run-agent.ts'
+import { parseListen, parseWindowSize } from '../options.ts'
+import { packageVersion } from '../package-version.ts'
+import { requireMetering } from '../require-metering.ts'
 import { type RunningControlPlane, startControlPlane } from '../run-control-plane.ts'
 
 const QUICKSTART_WINDOW_S = 60
@@ -24,9 +26,7 @@ export const up: Command = {
   --data-dir DIR       database, buckets, spool, credentials (WEIR_DATA_DIR; default /var/lib/weir as root)
   --listen HOST:PORT   where the API listens (default 127.0.0.1:8080)
   --window SECONDS     length of a window, any divisor of an hour from 2 (default ${DEFAULT_WINDOW_S}; ${QUICKSTART_WINDOW_S} with --quickstart)
-  --flows-max N        flows that the kernel keeps per window (default ${AGENT_LIMITS.flowsMax})
-  --flows-per-nic N    of which one interface may have this many (default ${AGENT_LIMITS.flowsPerPointMax})
-  --log-level LEVEL    agent's log on stderr: error, warn, info, debug (default warn)`,
+${AGENT_HELP} (default warn)`,
   async run(args, context) {
     const { values } = parseArgs({
       args,
@@ -35,23 +35,15 @@ export const up: Command = {
         'data-dir': { type: 'string' },
         listen: { type: 'string', default: '127.0.0.1:8080' },
         window: { type: 'string' },
-        'flows-max': { type: 'string', default: String(AGENT_LIMITS.flowsMax) },
-        'flows-per-nic': { type: 'string', default: String(AGENT_LIMITS.flowsPerPointMax) },
+        ...AGENT_OPTIONS,
         'log-level': { type: 'string', default: 'warn' },
       },
     })
     const defaultWindowS = values.quickstart ? QUICKSTART_WINDOW_S : DEFAULT_WINDOW_S
     const windowSizeS = values.window === undefined ? defaultWindowS : parseWindowSize(values.window)
     const listen = parseListen(values.listen)
-    const flows = { min: 1, max: 16_777_216 }
-    const limits = {
-      ...AGENT_LIMITS,
-      flowsMax: parseCount('flows-max', values['flows-max'], flows),
-      flowsPerPointMax: parseCount('flows-per-nic', values['flows-per-nic'], flows),
-    }
-    if (limits.flowsPerPointMax > limits.flowsMax) {
-      throw new WeirError('WEIR_USAGE', '--flows-per-nic is more than --flows-max')
-    }
+    const limits = parseLimits(values)
+    const logLevel = parseLogLevel(values['log-level'])
     requireMetering()
     const dataDir = dataDirectory(values['data-dir'], context.env)
     makeDataDirectory(dataDir)
@@ -65,12 +57,13 @@ export const up: Command = {
       onDelivered: (object) => printDelivered(context.stdout, object),
     })
     const agent = createAgent({
+      version: packageVersion(),
       dataDir,
       serverUrl: controlPlane.origin,
       agentToken: controlPlane.agentToken,
       windowSizeS,
       limits,
-      logLevel: values['log-level'],
+      logLevel,
     })
     agent.start()
     try {

@@ -2,11 +2,8 @@ import { createHash } from 'node:crypto'
 import { mkdirSync, readFileSync } from 'node:fs'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { Agent } from '../agent/agent.ts'
-import { PointTable, replaceFile } from '../agent/point-table.ts'
-import { SealWorker } from '../agent/seal-worker.ts'
 import { bpffsRoot } from '../capture/ebpf/bpffs.ts'
-import { KernelMeter, missingForMetering } from '../capture/ebpf/kernel-meter.ts'
+import { KernelMeter } from '../capture/ebpf/kernel-meter.ts'
 import { LinkWatcher } from '../capture/ebpf/link-watcher.ts'
 import { ControlPlaneClient } from '../deliver/control-plane-client.ts'
 import { Deliverer } from '../deliver/deliverer.ts'
@@ -15,7 +12,9 @@ import { WeirError } from '../model/errors.ts'
 import { Spool } from '../spool/spool.ts'
 import { systemClock } from '../stdx/clock.ts'
 import { createLogger } from '../telemetry/logger.ts'
-import { packageVersion } from './main.ts'
+import { Agent } from './agent.ts'
+import { PointTable, replaceFile } from './point-table.ts'
+import { SealWorker } from './seal-worker.ts'
 
 export interface AgentLimits {
   flowsMax: number
@@ -32,6 +31,8 @@ export const AGENT_LIMITS: AgentLimits = {
 }
 
 export interface AgentSetup {
+  /** Of the package. */
+  version: string
   dataDir: string
   serverUrl: string
   agentToken: string
@@ -56,7 +57,7 @@ export function createAgent(setup: AgentSetup): Agent {
   const client = new ControlPlaneClient({ serverUrl: setup.serverUrl, agentToken: setup.agentToken })
   const assignmentsFile = path.join(directory, 'assignments.json')
   return new Agent(
-    { version: packageVersion(), windowSizeS: setup.windowSizeS },
+    { version: setup.version, windowSizeS: setup.windowSizeS },
     {
       meter: createMeter(setup.dataDir, setup.windowSizeS, setup.limits, setup.logLevel),
       devices: new LinkWatcher({ log }),
@@ -99,20 +100,6 @@ export function createMeter(
 export function pinPath(dataDir: string): string {
   const instance = createHash('sha256').update(path.resolve(dataDir)).digest('hex').slice(0, 12)
   return path.join(bpffsRoot(), 'weir', instance)
-}
-
-/** Says what is missing for metering, and what works without it. */
-export function requireMetering(): void {
-  const missing = missingForMetering()
-  if (missing.length === 0) return
-  throw new WeirError(
-    'WEIR_UNSUPPORTED',
-    [
-      'this machine cannot meter packets in the kernel:',
-      ...missing.map((sentence) => `  - ${sentence}`),
-      "What works without: 'weir convert FILE' makes flow log records from packet captures, 'weir server' runs the control plane.",
-    ].join('\n'),
-  )
 }
 
 function readAssignments(file: string): Assignments | undefined {
