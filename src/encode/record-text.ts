@@ -54,18 +54,30 @@ const NUMBER_SIZES = new Uint8Array(10_000)
 const PADDED = new Int32Array(10_000) // '0000' to '9999'.
 const GROUPS = new Int32Array(65_536) // '0' to 'ffff'.
 const GROUP_SIZES = new Uint8Array(65_536)
-for (let i = 0; i < 256; i++) {
-  DOT_FIELDS[i] = word(`${i}.`)
-  DOT_SIZES[i] = `${i}.`.length
-}
 for (let i = 0; i < 10_000; i++) {
-  NUMBERS[i] = word(`${i}`)
-  NUMBER_SIZES[i] = `${i}`.length
-  PADDED[i] = word(`${i}`.padStart(4, '0'))
+  const size = i < 10 ? 1 : i < 100 ? 2 : i < 1000 ? 3 : 4
+  const thousands = 0x30 + Math.floor(i / 1000)
+  const hundreds = 0x30 + (Math.floor(i / 100) % 10)
+  PADDED[i] =
+    thousands | (hundreds << 8) | ((0x30 + (Math.floor(i / 10) % 10)) << 16) | ((0x30 + (i % 10)) << 24)
+  NUMBERS[i] = PADDED[i]! >>> (8 * (4 - size))
+  NUMBER_SIZES[i] = size
+  if (i > 255) continue
+  DOT_FIELDS[i] = NUMBERS[i]! | (0x2e << (8 * size))
+  DOT_SIZES[i] = size + 1
 }
 for (let i = 0; i < 65_536; i++) {
-  GROUPS[i] = word(i.toString(16))
-  GROUP_SIZES[i] = i.toString(16).length
+  // No strings: this is paid for at every start.
+  const size = i < 16 ? 1 : i < 256 ? 2 : i < 4096 ? 3 : 4
+  const all =
+    digit(i >> 12) | (digit((i >> 8) & 15) << 8) | (digit((i >> 4) & 15) << 16) | (digit(i & 15) << 24)
+  GROUPS[i] = all >>> (8 * (4 - size))
+  GROUP_SIZES[i] = size
+}
+
+/** A hexadecimal digit. */
+function digit(value: number): number {
+  return value < 10 ? 0x30 + value : 0x57 + value
 }
 
 function word(text: string): number {
