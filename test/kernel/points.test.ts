@@ -318,4 +318,10 @@ test('devices are seen as they appear, are renamed and vanish, in every namespac
   const second = network.namespace('l')
   watcher.poll()
   assert.ok(watcher.list().some((it) => it.netns === second))
+
+  for (const verb of ['delete', 'add']) execFileSync('ip', ['netns', verb, second])
+  network.run(second, 'ip', 'link', 'add', 'new', 'type', 'veth', 'peer', 'name', 'peer')
+  watcher.poll()
+  const inSecond = watcher.list().filter((it) => it.netns === second)
+  assert.deepEqual(inSecond.map((it) => it.name).sort(), ['lo', 'new', 'peer'])
 })

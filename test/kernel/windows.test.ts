@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict'
+import { existsSync, renameSync } from 'node:fs'
 import { before, test } from 'node:test'
+import { LAYOUT_VERSION } from '../../src/capture/ebpf/layout.ts'
 import { ensureObject } from '../support/bpf-object.ts'
 import { KernelWorld } from '../support/kernel-world.ts'
 import { TestNetwork, withoutRoot } from '../support/network.ts'
@@ -221,4 +223,30 @@ check('the next agent adopts points, windows and counters, and nothing was misse
   assert.equal(world.meter.bootId, bootId)
   assert.deepEqual(world.meter.points(), points)
   assert.deepEqual(packets(world), [1, 2])
+})
+
+test('flows in another layout are neither read wrongly nor dropped', { skip: withoutRoot }, () => {
+  using world = new KernelWorld()
+  const { pinPath } = world.options
+  world.meter.stop()
+  renameSync(`${pinPath}/v${LAYOUT_VERSION}`, `${pinPath}/v999`)
+
+  assert.throws(() => world.meter.start(), { code: 'WEIR_UNSUPPORTED', message: /layout v999/ })
+
+  assert.ok(existsSync(`${pinPath}/v999/windows4`))
+})
+
+test('an agent that died while it loaded left nothing that the next one adopts', {
+  skip: withoutRoot,
+}, () => {
+  using world = new KernelWorld()
+  const { pinPath } = world.options
+  const { bootId } = world.meter
+  world.meter.stop()
+  renameSync(`${pinPath}/v${LAYOUT_VERSION}`, `${pinPath}/unpublished`)
+
+  world.meter.start()
+
+  assert.notEqual(world.meter.bootId, bootId)
+  assert.ok(!existsSync(`${pinPath}/unpublished`))
 })

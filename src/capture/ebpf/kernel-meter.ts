@@ -8,7 +8,7 @@ import { ensureBpffs } from './bpffs.ts'
 import { cutWindow, freeSlot, openWindows, readClock, setLimits, syncWindows } from './control.ts'
 import { attachTracepoint, BpfObject, pin, programRuns, readAll } from './ffi/libbpf.ts'
 import { COUNTERS, COUNTERS_SIZE, DRAIN_GRACE_NS, SKIPPED, SKIPPED_SIZE } from './layout.ts'
-import { layoutPath, Pins, publishPins, removeTree, writePins } from './pins.ts'
+import { foreignLayouts, layoutPath, Pins, publishPins, removeTree, writePins } from './pins.ts'
 import type { AttachedPoint, PointConfig } from './point-record.ts'
 import { type Attachment, PointRegistry } from './point-registry.ts'
 import { expedited } from './rcu.ts'
@@ -110,6 +110,7 @@ export class KernelMeter {
     const { pinPath } = this.#options
     mkdirSync(pinPath, { recursive: true, mode: 0o700 })
     removeTree(this.#unpublishedPath()) // An agent died here before its programs counted anything.
+    this.#refuseForeignLayouts()
     const isAdopted = existsSync(layoutPath(pinPath))
     if (!isAdopted) expedited(() => this.#load())
     this.#open()
@@ -247,6 +248,21 @@ export class KernelMeter {
     this.stop()
     removeTree(pinPath)
     removeIfEmpty(path.dirname(pinPath))
+  }
+
+  /**
+   * Flows in a layout that this version cannot read are not ours to drop, and two versions must not count at once. The
+   * version that made them drains them: an orderly exit (`finish` of the agent) leaves no pins behind.
+   */
+  #refuseForeignLayouts(): void {
+    const { pinPath } = this.#options
+    const [foreign] = foreignLayouts(pinPath)
+    if (foreign === undefined) return
+    throw new WeirError(
+      'WEIR_UNSUPPORTED',
+      `${pinPath} holds flows in layout ${foreign}, which this version cannot read: ` +
+        'let the version that made them deliver them and exit, or give them up with --detach-all',
+    )
   }
 
   #unpublishedPath(): string {

@@ -1,4 +1,4 @@
-import { readdirSync } from 'node:fs'
+import { readdirSync, statSync } from 'node:fs'
 import { WeirError } from '../../model/errors.ts'
 import { assert } from '../../stdx/assert.ts'
 import { inNetns, NetlinkSocket } from './ffi/libc.ts'
@@ -85,8 +85,9 @@ export class LinkWatcher {
   #followNamespaces(): boolean {
     const names = new Set(['', ...listNetns()])
     let hasChanged = false
-    for (const name of [...this.#namespaces.keys()]) {
-      if (names.has(name)) continue
+    for (const [name, namespace] of [...this.#namespaces]) {
+      // A name that was deleted and given again is another namespace, and its file another inode.
+      if (names.has(name) && inodeOf(name) === namespace.inode) continue
       this.#close(name)
       hasChanged = true
     }
@@ -118,8 +119,14 @@ function listNetns(): string[] {
   }
 }
 
+function inodeOf(netns: string): number {
+  if (netns === '') return 0
+  return statSync(`${NETNS_DIRECTORY}/${netns}`, { throwIfNoEntry: false })?.ino ?? -1
+}
+
 /** One namespace: its socket and the devices that it told of. */
 class Namespace implements Disposable {
+  readonly inode: number
   readonly #netns: string | undefined
   readonly #socket: NetlinkSocket
   readonly #links = new Map<number, Link>()
@@ -127,6 +134,7 @@ class Namespace implements Disposable {
 
   constructor(netns: string | undefined) {
     this.#netns = netns
+    this.inode = inodeOf(netns ?? '')
     const options = { protocol: NETLINK_ROUTE, groups: RTMGRP_LINK, receiveBufferSize: RECEIVE_BUFFER_SIZE }
     this.#socket = inNetns(netns, () => new NetlinkSocket(options))
     this.#socket.send(linkDumpRequest())

@@ -31,6 +31,12 @@ export function layoutPath(pinPath: string): string {
   return path.join(pinPath, `v${LAYOUT_VERSION}`)
 }
 
+/** Folders of other layouts: what other versions of this program left, and may be counting still. */
+export function foreignLayouts(pinPath: string): string[] {
+  const own = path.basename(layoutPath(pinPath))
+  return readdirSync(pinPath).filter((it) => /^v\d+$/.test(it) && it !== own)
+}
+
 /** Pins a loaded object in a folder of its own. The caller adds what else belongs there, then calls `publishPins`. */
 export function writePins(object: BpfObject, directory: string): void {
   removeTree(directory)
