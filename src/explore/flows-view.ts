@@ -88,10 +88,12 @@ export const MACROS: readonly string[] = [
      ELSE ipv6_groups(split_part(a, '::', 1))
        || list_transform(range(greatest(1, 8 - len(ipv6_groups(split_part(a, '::', 1))) - len(ipv6_groups(split_part(a, '::', 2))))), lambda x: '0')
        || ipv6_groups(split_part(a, '::', 2)) END`,
-  `CREATE OR REPLACE MACRO ipv6_hex(a) AS CASE
-     WHEN regexp_full_match(ipv6_undotted(a), '(${HEX_GROUP}|:){2,15}') AND NOT regexp_matches(a, '[0-9a-fA-F]{5}') AND len(string_split(a, '::')) <= 2
-       AND len(ipv6_filled(ipv6_undotted(a))) = 8 AND NOT list_contains(ipv6_filled(ipv6_undotted(a)), '')
-     THEN list_aggregate(list_transform(ipv6_filled(ipv6_undotted(a)), lambda g: lpad(lower(g), 4, '0')), 'string_agg', '') END`,
+  // Its arguments are what the two functions above make of an address: whoever has many computes each once.
+  `CREATE OR REPLACE MACRO ipv6_hex_of(a, undotted, filled) AS CASE
+     WHEN regexp_full_match(undotted, '(${HEX_GROUP}|:){2,15}') AND NOT regexp_matches(a, '[0-9a-fA-F]{5}')
+       AND len(string_split(a, '::')) <= 2 AND len(filled) = 8 AND NOT list_contains(filled, '')
+     THEN list_aggregate(list_transform(filled, lambda g: lpad(lower(g), 4, '0')), 'string_agg', '') END`,
+  `CREATE OR REPLACE MACRO ipv6_hex(a) AS ipv6_hex_of(a, ipv6_undotted(a), ipv6_filled(ipv6_undotted(a)))`,
   `CREATE OR REPLACE MACRO address_hex(a) AS CASE WHEN contains(a, ':') THEN ipv6_hex(a) ELSE '00000000000000000000ffff' || ipv4_hex(a) END`,
   `CREATE OR REPLACE MACRO address_key(a) AS TRY_CAST(address_hex(a) AS UUID)`,
   `CREATE OR REPLACE MACRO network_bits(network) AS

@@ -157,8 +157,14 @@ async function stage(
   // Addresses repeat: each is read once.
   await session.run(`CREATE OR REPLACE TEMP TABLE staged AS
     WITH inputs(input, object, window_s) AS (VALUES ${names}),
-    addresses AS (SELECT address, address_key(address) AS key
-      FROM (SELECT srcaddr AS address FROM lines UNION SELECT dstaddr FROM lines) WHERE address IS NOT NULL),
+    distinct_addresses AS (SELECT address FROM (SELECT srcaddr AS address FROM lines UNION SELECT dstaddr FROM lines)
+      WHERE address IS NOT NULL),
+    v6_undotted AS (SELECT address, ipv6_undotted(address) AS undotted FROM distinct_addresses WHERE contains(address, ':')),
+    v6_filled AS (SELECT *, ipv6_filled(undotted) AS filled FROM v6_undotted),
+    addresses AS (
+      SELECT address, TRY_CAST('00000000000000000000ffff' || ipv4_hex(address) AS UUID) AS key
+        FROM distinct_addresses WHERE NOT contains(address, ':')
+      UNION ALL SELECT address, TRY_CAST(ipv6_hex_of(address, undotted, filled) AS UUID) FROM v6_filled),
     typed AS (
       SELECT input, object, window_s::UINTEGER AS window_s, version, account_id, interface_id, srcaddr, dstaddr,
         s.key AS src_key, d.key AS dst_key, TRY_CAST(srcport AS USMALLINT) AS srcport,

@@ -41,7 +41,7 @@ export function generateRecords(seed: number): TestRecord[] {
         const v6 = next() % 4 === 0
         const own = interfaceId === WEB ? WEB_ADDRESSES[v6 ? 1 : 0]! : v6 ? 'fd00::1' : '192.0.2.1'
         const peer = v6
-          ? `2001:db8:${(next() % 3).toString(16)}::${(1 + (next() % 30)).toString(16)}`
+          ? `2001:db8:${['', '1:', '2:'][next() % 3]}:${(1 + (next() % 30)).toString(16)}`
           : `10.${next() % 3}.${next() % 4}.${1 + (next() % 40)}`
         const isIngress = next() % 2 === 0
         const protocol = pick([6, 6, 6, 17, 17, v6 ? 58 : 1])
