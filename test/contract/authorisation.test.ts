@@ -232,7 +232,14 @@ const REPORT = {
   startedAt: '2026-01-01T00:00:00Z',
   assignmentsVersion: '0',
   points: [],
-  health: {},
+  health: {
+    windowStartS: 0,
+    windowSizeS: 600,
+    flows: 0,
+    flowsMax: 1,
+    skippedPackets: 0,
+    spool: { segments: 0, bytes: 0 },
+  },
 }
 
 /** Of a bucket that belongs to the contract. */

@@ -31,14 +31,28 @@ const Point = Type.Object({
   message: Type.Optional(text),
 })
 
-// Newer agents may say more than we know: only what is used is checked.
+const amount = Type.Number()
+const Health = Type.Object({
+  windowStartS: amount,
+  windowSizeS: amount,
+  flows: amount,
+  flowsMax: amount,
+  skippedPackets: amount,
+  hookRuns: Type.Optional(amount),
+  hookNs: Type.Optional(amount),
+  lateVerdicts: Type.Optional(amount),
+  lostPackets: Type.Optional(amount),
+  spool: Type.Object({ segments: amount, bytes: amount }),
+})
+
+// Newer agents may say more than we know, and older ones less: what every agent says is checked.
 const Report: TSchema = Type.Object({
   protocol: Type.Integer(),
   agentVersion: text,
   startedAt: text,
   assignmentsVersion: text,
   points: Type.Array(Point, { maxItems: 100_000 }),
-  health: Type.Object({}),
+  health: Health,
 })
 
 const Enrolment = Type.Object({ code: Type.String({ minLength: 1, maxLength: 200 }) })

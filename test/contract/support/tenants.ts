@@ -42,7 +42,8 @@ export async function makeTenants(weir: ControlPlane): Promise<Tenants> {
   const owners = { owner: CONTRACT, stranger: STRANGER_CONTRACT }
   for (const [name, contractNumber] of Object.entries(owners)) {
     const owner = { email: `${name}@example.org`, password: 'a long password' }
-    await call('POST', '/weir/v1/contracts', { contractNumber, name, owner })
+    const made = await weir.post('/weir/v1/contracts', { contractNumber, name, owner })
+    assert.equal(made.status, 201, JSON.stringify(made.body))
   }
   const datacenter = await call('POST', '/datacenters', { properties: { name: 'dc', location: 'x' } })
   const datacenterId = datacenter.body.id as string
