@@ -48,6 +48,8 @@ export interface AppOptions {
   rateLimit?: { perMinute: number; burst: number }
   /** Takes client addresses and the protocol from the headers of a reverse proxy. */
   trustProxy?: boolean | string
+  /** Serve HTTPS: certificate chain and key, PEM. */
+  tls?: { cert: string; key: string }
   /** The built console; without one there is none. */
   consoleDirectory?: string
 }
@@ -147,6 +149,7 @@ function newFastify(
   { log, authenticate }: { log: Logger; metrics: Metrics; authenticate: Authenticate },
 ): FastifyInstance {
   const app = fastify({
+    ...(options.tls === undefined ? {} : { https: { ...options.tls, minVersion: 'TLSv1.2' } }),
     loggerInstance: log as FastifyBaseLogger,
     logController: new LogController({ disableRequestLogging: true }),
     bodyLimit: BODY_SIZE_MAX,

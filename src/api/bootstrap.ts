@@ -1,4 +1,5 @@
 import { randomBytes, randomInt } from 'node:crypto'
+import { WeirError } from '../model/errors.ts'
 import {
   addMember,
   contractNumbers,
@@ -86,6 +87,24 @@ export async function bootstrap(
     const ids = { datacenterId: datacenter.id, serverId: server.id }
     return { contractNumber, username, password, token, agentToken, ...ids, bucket, nics }
   })
+}
+
+/**
+ * For control planes that share a database: the first of them makes the owner and learns the credentials, the others
+ * find one and leave it alone. Undefined when the credentials are with another replica.
+ */
+export async function bootstrapShared(dependencies: {
+  store: Store
+}): Promise<{ contractNumber: number; username: string; password: string; token: string } | undefined> {
+  const { store } = dependencies
+  if ((await findUserByEmail(store.db, OWNER_EMAIL)) !== undefined) return undefined
+  try {
+    const { email: username, contractNumber, password, token } = await makeOwner(store)
+    return { contractNumber, username, password, token }
+  } catch (error) {
+    if (error instanceof WeirError && error.code === 'WEIR_RESOURCE_EXISTS') return undefined
+    throw error
+  }
 }
 
 function nicProperties(

@@ -2,7 +2,7 @@ import type { Readable } from 'node:stream'
 
 /** What the control plane needs of an object store. `test/contract/bucket-store.ts` is its suite. */
 export interface BucketStore {
-  /** Undefined when there is no such bucket. Whether it can be written is asked for an object of this name. */
+  /** Undefined when there is no such bucket. Whether it can be written is asked for an object of that name, if any. */
   findBucket(bucket: string, objectName?: string): Promise<FoundBucket | undefined>
   /** Why this store could never hold an object of that name; undefined when it could. */
   nameFault(objectName: string): string | undefined

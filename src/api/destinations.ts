@@ -41,9 +41,9 @@ function notWritable(bucket: string, fault: string): WeirError {
   return new WeirError('WEIR_BUCKET_NOT_WRITABLE', `bucket '${bucket}': ${fault}`)
 }
 
-/** An object that a flow log would write. Without a prefix the name is not known before the flow log has its interface. */
-export function sampleOf({ bucket, prefix }: Destination): { bucket: string; name?: string } {
-  return prefix === '' ? { bucket } : { bucket, name: objectName(prefix, 1_000_000_000) }
+/** An object like those that a flow log would write. Without a prefix they would begin with some UUID. */
+export function sampleOf({ bucket, prefix }: Destination): { bucket: string; name: string } {
+  return { bucket, name: objectName(prefix === '' ? 'weir-write-check' : prefix, 1_000_000_000) }
 }
 
 /** The contract of a bucket. One that was made by hand belongs to the only contract, when there is but one. */

@@ -1,6 +1,5 @@
 import type { UploadGrant, UploadRequest } from '../model/agent-protocol.ts'
 import { WeirError } from '../model/errors.ts'
-import { objectName } from '../model/flow-log.ts'
 import { carriedBy, findFlowLogs, recordDeliveryError } from '../store/flow-logs.ts'
 import { findObject, recordDelivery, reserveObject } from '../store/objects.ts'
 import type { FlowLogRow, ObjectRow } from '../store/schema.ts'
@@ -45,8 +44,8 @@ export class Uploads {
     const flowLogs = await this.#carried(host, upload.flowLogIds)
     const { bucket, contractNumber, stem } = destinationOf(flowLogs)
     try {
-      const name = objectName(stem, upload.windowStartS)
-      await assertBucketUsable(this.#store.db, this.#buckets, contractNumber, { bucket, name })
+      // Not whether it can be written: the upload itself will show.
+      await assertBucketUsable(this.#store.db, this.#buckets, contractNumber, { bucket })
       const object = await this.#freeName({ host, contractNumber, bucket, stem, upload })
       return await this.#granted(object, origin)
     } catch (error) {

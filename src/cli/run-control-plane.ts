@@ -2,14 +2,14 @@ import { existsSync } from 'node:fs'
 import type { AddressInfo } from 'node:net'
 import path from 'node:path'
 import { createApp, type DeliveredObject } from '../api/app.ts'
-import { bootstrap } from '../api/bootstrap.ts'
+import { bootstrap, bootstrapShared } from '../api/bootstrap.ts'
 import type { BucketStore } from '../api/bucket-store.ts'
 import { DirectoryStore } from '../buckets/directory/directory-store.ts'
 import { type S3Options, S3Store } from '../buckets/s3/s3-store.ts'
 import { WeirError } from '../model/errors.ts'
-import { openStore } from '../store/store.ts'
+import { openStore, type Store } from '../store/store.ts'
 import { createLogger } from '../telemetry/logger.ts'
-import { readCredentials, writeCredentials } from './data-dir.ts'
+import { type Credentials, readCredentials, writeCredentials } from './data-dir.ts'
 import { machineInterfaces } from './network.ts'
 
 /** Beside src/ here, beside dist/ in the published package. */
@@ -21,6 +21,11 @@ export interface ControlPlaneOptions {
   listen: { host: string; port: number }
   windowSizeS: number
   publicUrl?: string
+  /** PostgreSQL, shared with other replicas; the data directory's own database without one. */
+  databaseUrl?: string
+  /** Serve HTTPS: certificate chain and key, PEM. */
+  tls?: { cert: string; key: string }
+  trustProxy?: boolean
   /** The object store; the buckets of the data directory without one. */
   s3?: S3Options
   /** Put this machine's interfaces into the inventory. */
@@ -43,21 +48,18 @@ export interface RunningControlPlane extends AsyncDisposable {
 export async function startControlPlane(options: ControlPlaneOptions): Promise<RunningControlPlane> {
   const { dataDir } = options
   const log = createLogger({ level: 'warn', destination: process.stderr })
-  const store = await openStore({ sqlitePath: path.join(dataDir, 'weir.db') })
-  const buckets = await openBuckets(options)
-  const saved = readCredentials(dataDir)
-  const made = await bootstrap(
-    {
-      hostname: options.hostname,
-      interfaces: options.withMachine ? machineInterfaces() : [],
-      ...(saved === undefined ? {} : { credentials: saved }),
-    },
-    { store, buckets },
+  const { databaseUrl } = options
+  const store = await openStore(
+    databaseUrl === undefined ? { sqlitePath: path.join(dataDir, 'weir.db') } : { postgresUrl: databaseUrl },
   )
+  const buckets = await openBuckets(options)
+  const made = await firstThings(options, { store, buckets })
   const app = await createApp(
     {
       windowSizeS: options.windowSizeS,
       ...(options.publicUrl === undefined ? {} : { publicUrl: options.publicUrl }),
+      ...(options.tls === undefined ? {} : { tls: options.tls }),
+      ...(options.trustProxy === undefined ? {} : { trustProxy: options.trustProxy }),
       ...(existsSync(path.join(CONSOLE, 'index.html')) ? { consoleDirectory: CONSOLE } : {}),
     },
     { store, buckets, log, ...(options.onDelivered ? { onDelivered: options.onDelivered } : {}) },
@@ -76,22 +78,51 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<R
       },
     )
   }
-  const origin = originOf(app.server.address() as AddressInfo)
+  const scheme = options.tls === undefined ? 'http' : 'https'
+  const origin = originOf(scheme, app.server.address() as AddressInfo)
   const url = `${options.publicUrl ?? origin}/cloudapi/v6`
-  const { username, password, token, contractNumber } = made
-  writeCredentials(dataDir, { url, username, password, token, contractNumber })
+  const { credentials, ...rest } = made
+  if (credentials !== undefined) writeCredentials(dataDir, { url, ...credentials })
   return {
     origin,
     url,
-    token,
-    agentToken: made.agentToken,
-    bucket: made.bucket,
-    nics: made.nics,
+    token: credentials?.token ?? '',
+    ...rest,
     async [Symbol.asyncDispose]() {
       await app.close()
       await store.close()
     },
   }
+}
+
+interface FirstThings {
+  /** Undefined when another replica has them. */
+  credentials: Omit<Credentials, 'url'> | undefined
+  agentToken: string
+  bucket: string
+  nics: RunningControlPlane['nics']
+}
+
+/** Owner, bucket, inventory of this machine. Replicas that share a database must not take the owner from each other. */
+async function firstThings(
+  options: ControlPlaneOptions,
+  dependencies: { store: Store; buckets: BucketStore },
+): Promise<FirstThings> {
+  const saved = readCredentials(options.dataDir)
+  if (options.databaseUrl !== undefined) {
+    const credentials = (await bootstrapShared(dependencies)) ?? saved
+    return { credentials, agentToken: '', bucket: '', nics: [] }
+  }
+  const made = await bootstrap(
+    {
+      hostname: options.hostname,
+      interfaces: options.withMachine ? machineInterfaces() : [],
+      ...(saved === undefined ? {} : { credentials: saved }),
+    },
+    dependencies,
+  )
+  const { username, password, token, contractNumber, agentToken, bucket, nics } = made
+  return { credentials: { username, password, token, contractNumber }, agentToken, bucket, nics }
 }
 
 async function openBuckets({ s3, dataDir }: ControlPlaneOptions): Promise<BucketStore> {
@@ -102,7 +133,7 @@ async function openBuckets({ s3, dataDir }: ControlPlaneOptions): Promise<Bucket
 }
 
 /** A wildcard address is no address to call: the local agent and CLI use loopback. */
-function originOf({ address, port, family }: AddressInfo): string {
+function originOf(scheme: 'http' | 'https', { address, port, family }: AddressInfo): string {
   const host = address === '0.0.0.0' ? '127.0.0.1' : address === '::' ? '::1' : address
-  return `http://${family === 'IPv6' ? `[${host}]` : host}:${port}`
+  return `${scheme}://${family === 'IPv6' ? `[${host}]` : host}:${port}`
 }

@@ -108,7 +108,7 @@ export function testBucketStore(name: string, start: () => Promise<BucketStoreFi
     await using it = await start()
 
     const missing = await it.store.findBucket(`missing-${randomUUID().slice(0, 8)}`)
-    const found = await it.store.findBucket(it.bucket)
+    const found = await it.store.findBucket(it.bucket, 'a-1.log.gz')
 
     assert.equal(missing, undefined)
     assert.equal(found?.writeFault, undefined)

@@ -67,12 +67,13 @@ function testS3Store(): void {
     const closed = await tenant.createBucket([])
     const store = world.store(undefined, world.technicalUser)
 
-    assert.deepEqual(await store.findBucket(granted), { contractNumber: CONTRACT })
-    assert.deepEqual(await store.findBucket(readOnly), {
+    assert.deepEqual(await store.findBucket(granted, 'web-1.log.gz'), { contractNumber: CONTRACT })
+    assert.deepEqual(await store.findBucket(readOnly), { contractNumber: CONTRACT })
+    assert.deepEqual(await store.findBucket(readOnly, 'web-1.log.gz'), {
       contractNumber: CONTRACT,
       writeFault: 'the technical user may not write (AccessDenied)',
     })
-    assert.deepEqual(await store.findBucket(closed), {
+    assert.deepEqual(await store.findBucket(closed, 'web-1.log.gz'), {
       writeFault: 'the technical user may not write (AccessDenied)',
     })
     assert.equal(await store.findBucket('nobody-has-this'), undefined)

@@ -1,5 +1,7 @@
+import { readFileSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { parseArgs } from 'node:util'
+import { WeirError } from '../../model/errors.ts'
 import { type Command, ExitCode } from '../command.ts'
 import { credentialsPath, dataDirectory, makeDataDirectory } from '../data-dir.ts'
 import { DataDirLock } from '../data-dir-lock.ts'
@@ -9,12 +11,16 @@ import { parseS3, S3_HELP, S3_OPTIONS } from '../s3-options.ts'
 
 export const server: Command = {
   usage:
-    'weir server [--data-dir DIR] [--listen HOST:PORT] [--window SECONDS] [--public-url URL] [--s3-endpoint URL …]',
+    'weir server [--data-dir DIR] [--listen HOST:PORT] [--window SECONDS] [--public-url URL] [--database URL] [--tls-cert FILE --tls-key FILE] [--s3-endpoint URL …]',
   summary: 'Run the control plane alone',
   help: `  --data-dir DIR       database, buckets, credentials (WEIR_DATA_DIR; default /var/lib/weir as root)
   --listen HOST:PORT   where the API listens (default 127.0.0.1:8080)
   --window SECONDS     length of a window on all agents, any divisor of an hour from 2 (default 600)
   --public-url URL     what clients call it, behind a reverse proxy
+  --trust-proxy        take client addresses from the reverse proxy's X-Forwarded-For
+  --database URL       postgres://…, shared by several replicas (WEIR_DATABASE, which keeps its password out of sight)
+  --tls-cert FILE      certificate chain, PEM, to serve HTTPS
+  --tls-key FILE       its key, PEM
 ${S3_HELP}`,
   async run(args, context) {
     const { values } = parseArgs({
@@ -24,10 +30,16 @@ ${S3_HELP}`,
         listen: { type: 'string', default: '127.0.0.1:8080' },
         window: { type: 'string', default: '600' },
         'public-url': { type: 'string' },
+        'trust-proxy': { type: 'boolean', default: false },
+        database: { type: 'string' },
+        'tls-cert': { type: 'string' },
+        'tls-key': { type: 'string' },
         ...S3_OPTIONS,
       },
     })
     const s3 = parseS3(values, context.env)
+    const tls = readTls(values['tls-cert'], values['tls-key'])
+    const databaseUrl = values.database ?? context.env['WEIR_DATABASE']
     const dataDir = dataDirectory(values['data-dir'], context.env)
     makeDataDirectory(dataDir)
     using _lock = new DataDirLock(dataDir, 'server')
@@ -38,6 +50,9 @@ ${S3_HELP}`,
       windowSizeS: parseWindowSize(values.window),
       ...(values['public-url'] === undefined ? {} : { publicUrl: values['public-url'].replace(/\/+$/, '') }),
       ...(s3 === undefined ? {} : { s3 }),
+      ...(tls === undefined ? {} : { tls }),
+      ...(databaseUrl === undefined ? {} : { databaseUrl }),
+      trustProxy: values['trust-proxy'],
       withMachine: false,
     })
     context.stdout.write(`API          ${controlPlane.url}\n`)
@@ -48,4 +63,21 @@ ${S3_HELP}`,
     })
     return ExitCode.ok
   },
+}
+
+function readTls(
+  certFile: string | undefined,
+  keyFile: string | undefined,
+): { cert: string; key: string } | undefined {
+  if (certFile === undefined && keyFile === undefined) return undefined
+  if (certFile === undefined || keyFile === undefined) {
+    throw new WeirError('WEIR_USAGE', '--tls-cert and --tls-key belong together')
+  }
+  try {
+    return { cert: readFileSync(certFile, 'utf8'), key: readFileSync(keyFile, 'utf8') }
+  } catch (cause) {
+    throw new WeirError('WEIR_CONFIG_INVALID', `certificate or key cannot be read: ${String(cause)}`, {
+      cause,
+    })
+  }
 }
