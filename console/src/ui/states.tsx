@@ -20,7 +20,7 @@ export function Empty({
         <path d="M56 30c4 0 4-3 8-3s4 3 8 3 4-3 8-3 4 3 8 3" />
         <path d="M60 36c4 0 4-3 8-3s4 3 8 3 4-3 8-3" />
       </svg>
-      <h3>{title}</h3>
+      <p className="state-title">{title}</p>
       {children !== undefined && <p>{children}</p>}
       {action}
     </div>
@@ -31,7 +31,7 @@ export function Failure({ error, again }: { error: ApiError; again?: () => void 
   if (error.status === 403) return <Forbidden message={error.message} />
   return (
     <div className="state state-bad" role="alert">
-      <h3>{titleOf(error)}</h3>
+      <p className="state-title">{titleOf(error)}</p>
       <p>{error.message}</p>
       {again !== undefined && error.status !== 422 && <Button onClick={again}>Try again</Button>}
     </div>
@@ -52,7 +52,7 @@ export function Forbidden({ message }: { message: string }) {
       <svg className="state-mark" viewBox="0 0 96 40" aria-hidden="true">
         <path d="M36 18h24v18H36zM41 18v-6a7 7 0 0 1 14 0v6" />
       </svg>
-      <h3>You have no permission for this</h3>
+      <p className="state-title">You have no permission for this</p>
       <p>{message.replace(/^Access Denied: /, '')}</p>
       <p className="muted">
         Owners and administrators of the contract can grant it to a group that you are in.

@@ -29,7 +29,7 @@ interface Props<Row> {
 export function Table<Row>({ caption, columns, rows, rowKey, sorting, rowClass }: Props<Row>) {
   return (
     // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reachable with the keyboard.
-    <section className="table-scroll" aria-label={caption} tabIndex={0}>
+    <section className="table-scroll" aria-label={`${caption}, as a table`} tabIndex={0}>
       <table className="table">
         <caption className="visually-hidden">{caption}</caption>
         <thead>
