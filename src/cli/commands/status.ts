@@ -84,10 +84,10 @@ function showHealth(health: AgentHealth, { stdout }: CommandContext): void {
 
 function showPoints(points: Point[], flowLogs: Status['flowLogs'], context: CommandContext): void {
   if (points.length === 0) return
-  const nameOf = (point: Point): string =>
-    flowLogs.find((it) => it.id === point.flowLogId)?.name ?? point.flowLogId
+  const targetOf = (point: Point): string => flowLogs.find((it) => it.id === point.flowLogId)?.bucket ?? '-'
   const columns: Column<Point>[] = [
-    { title: '  FLOW LOG', value: (it) => `  ${nameOf(it)}` },
+    { title: '  FLOW LOG', value: (it) => `  ${it.flowLogId}` },
+    { title: 'BUCKET', value: targetOf },
     { title: 'DEVICE', value: (it) => it.device ?? '-' },
     { title: 'STATE', value: (it) => it.state, colour: (it) => (it.state === 'attached' ? '32' : '33') },
     { title: '', value: (it) => it.message ?? '' },

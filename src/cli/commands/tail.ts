@@ -122,6 +122,7 @@ class NewestObjects {
         .map((line) => parseRecord(line))
         // 'weir validate' tells what is wrong with a line that is no record.
         .flatMap((record) => (isFault(record) ? [] : [{ ...record, object: keyOf(object) }]))
+        .sort((a, b) => a.start - b.start)
     )
   }
 }
