@@ -6,8 +6,9 @@ import { Backoff } from '../stdx/backoff.ts'
 import type { Clock } from '../stdx/clock.ts'
 import { ControlPlaneError } from './control-plane-client.ts'
 import { DeliveryFault, faultFrom, isExpired, storeFault } from './delivery-fault.ts'
-import { HttpExchange } from './http-exchange.ts'
+import { type Answer, HttpExchange } from './http-exchange.ts'
 import { Lane, type LaneState } from './lane.ts'
+import { Permits } from './permits.ts'
 
 export interface DelivererOptions {
   /** Uploads side by side. */
@@ -93,6 +94,15 @@ export interface BucketStatus {
   lastError?: { reason: string; message: string; at: string }
 }
 
+/** One delivery on its way. */
+interface Turn {
+  readonly lane: Lane
+  readonly segment: Segment
+  slow: boolean
+  /** Holds a permit to upload. */
+  uploading: boolean
+}
+
 const DEFAULTS = {
   concurrency: 16,
   retryDelayMsMin: 500,
@@ -105,6 +115,8 @@ const DEFAULTS = {
 const SPREAD_MS_MAX = 30_000
 const ATTEMPT_GRANTS_MAX = 4 // A taken name or an expired signature asks again; more often than this is a fault.
 const UPLOAD_BYTES_PER_MS_MIN = 16 // 16 kB/s: below that an upload is given up and begun anew.
+/** Deliveries on their way for each upload on its way: the others ask for names, or tell what has arrived. */
+const PLACES_PER_UPLOAD = 4
 const LIMITS_INTERVAL_MS = 60_000
 const DRAIN_FAILURES_MAX = 3
 
@@ -131,8 +143,9 @@ export class Deliverer {
   readonly #serverBackoff: Backoff
   #serverRetryAtMs = 0
   #serverFailures = 0
-  /** Uploads that count against the concurrency: all but the slow ones. */
+  /** Deliveries on their way: all but the slow ones. */
   #places = 0
+  readonly #permits: Permits
   #timer: NodeJS.Timeout | undefined
   #limitsTimer: NodeJS.Timeout | undefined
   #running = false
@@ -154,6 +167,7 @@ export class Deliverer {
     this.#log = dependencies.log
     this.#http = dependencies.http ?? new HttpExchange()
     this.#onDelivered = dependencies.onDelivered ?? (() => {})
+    this.#permits = new Permits(this.#options.concurrency)
     this.#serverBackoff = new Backoff({
       delayMsMin: this.#options.retryDelayMsMin,
       delayMsMax: this.#options.retryDelayMsMax,
@@ -301,7 +315,7 @@ export class Deliverer {
 
   /** While the control plane is away, one asks for all. */
   #placesMax(): number {
-    return this.#serverFailures > 0 ? 1 : this.#options.concurrency
+    return this.#serverFailures > 0 ? 1 : this.#options.concurrency * PLACES_PER_UPLOAD
   }
 
   /** The next lane in turn that is ready now; else when the first will be. */
@@ -313,7 +327,7 @@ export class Deliverer {
       const turn = (this.#laneTurn + i) % lanes.length
       const lane = lanes[turn]!
       // Some places stay for the others while a bucket has not shown yet that it answers.
-      if (lanes.length > 1 && lane.uploads >= Math.ceil(this.#options.concurrency * 0.75)) continue
+      if (lanes.length > 1 && lane.uploads >= Math.ceil(this.#placesMax() * 0.75)) continue
       const readyAtMs = Math.max(lane.readyAtMs(this.#draining), this.#serverRetryAtMs)
       if (readyAtMs <= nowMs) {
         this.#laneTurn = (turn + 1) % lanes.length
@@ -333,16 +347,9 @@ export class Deliverer {
       return
     }
     this.#places++
-    let slow = false
-    const slowTimer = setTimeout(() => {
-      slow = true
-      this.#places--
-      lane.slowUploads++
-      this.#pump()
-    }, this.#options.slowMs)
-    const attempt = this.#attempt(lane, segment).finally(() => {
-      clearTimeout(slowTimer)
-      if (slow) lane.slowUploads--
+    const turn: Turn = { lane, segment, slow: false, uploading: false }
+    const attempt = this.#attempt(turn).finally(() => {
+      if (turn.slow) lane.slowUploads--
       else this.#places--
       lane.uploads--
       lane.named(segment)
@@ -353,18 +360,37 @@ export class Deliverer {
     this.#attempts.add(attempt)
   }
 
-  async #attempt(lane: Lane, segment: Segment): Promise<void> {
+  /** Waits for an answer; one that takes long frees the places that its delivery holds. */
+  async #watch<T>(turn: Turn, answer: Promise<T>): Promise<T> {
+    const timer = setTimeout(() => {
+      if (turn.slow) return
+      turn.slow = true
+      turn.lane.slowUploads++
+      this.#places--
+      if (turn.uploading) this.#permits.release()
+      turn.uploading = false
+      this.#pump()
+    }, this.#options.slowMs)
+    try {
+      return await answer
+    } finally {
+      clearTimeout(timer)
+    }
+  }
+
+  async #attempt(turn: Turn): Promise<void> {
+    const { lane, segment } = turn
     this.#spool.upload(segment.segmentId)
     try {
       const loaded = await this.#spool.load(segment.segmentId)
-      const grant = loaded === 'damaged' ? await this.#ask(lane, segment) : await this.#store(lane, loaded)
+      const grant = loaded === 'damaged' ? await this.#ask(turn) : await this.#store(turn, loaded)
       if (loaded === 'damaged' && !grant.delivered) {
         this.#spool.salvage(segment.segmentId)
         this.#forget(segment)
         this.#queue(0)
         return
       }
-      if (loaded === 'damaged') await this.#acknowledge(segment, lane.bucket) // It had arrived before the damage.
+      if (loaded === 'damaged') await this.#acknowledge(turn) // It had arrived before the damage.
       this.#spool.acknowledge(segment.segmentId)
       this.#forget(segment)
       this.#noteDelivery(lane, segment, grant)
@@ -375,44 +401,60 @@ export class Deliverer {
   }
 
   /** Returns when the control plane knows that the object is there. */
-  async #store(lane: Lane, { segment, bytes }: LoadedSegment): Promise<UploadGrant> {
-    const { signal } = this.#stopping
-    let answer: Awaited<ReturnType<HttpExchange['exchange']>> | undefined
+  async #store(turn: Turn, { bytes }: LoadedSegment): Promise<UploadGrant> {
+    let answer: Answer | undefined
     for (let round = 0; round < ATTEMPT_GRANTS_MAX; round++) {
-      const grant = await this.#ask(lane, segment)
+      const grant = await this.#ask(turn)
       if (!grant.delivered) {
-        answer = await this.#http.exchange({
-          method: 'PUT',
-          url: grant.url,
-          headers: grant.headers,
-          body: bytes ?? { path: segment.path, size: segment.size },
-          idleMsMax: this.#options.idleMsMax,
-          totalMsMax: this.#options.idleMsMax + segment.size / UPLOAD_BYTES_PER_MS_MIN,
-          signal,
-        })
+        answer = await this.#put(turn, bytes, grant)
         if (answer.status === 412 || (round === 0 && isExpired(answer))) continue
         if (answer.status < 200 || answer.status >= 300) break
       }
-      await this.#acknowledge(segment, lane.bucket)
+      await this.#acknowledge(turn)
       return grant
     }
-    throw storeFault(lane.bucket, answer!, this.#clock.nowMs())
+    throw storeFault(turn.lane.bucket, answer!, this.#clock.nowMs())
   }
 
-  async #ask(lane: Lane, segment: Segment): Promise<UploadGrant> {
-    const grant = await this.#api.requestUpload(requestFor(segment), { signal: this.#stopping.signal })
-    lane.named(segment)
+  async #put(turn: Turn, bytes: Buffer | undefined, grant: UploadGrant): Promise<Answer> {
+    const { segment } = turn
+    if (!turn.slow) {
+      await this.#permits.acquire()
+      turn.uploading = true
+    }
+    try {
+      const answer = this.#http.exchange({
+        method: 'PUT',
+        url: grant.url,
+        headers: grant.headers,
+        body: bytes ?? { path: segment.path, size: segment.size },
+        idleMsMax: this.#options.idleMsMax,
+        totalMsMax: this.#options.idleMsMax + segment.size / UPLOAD_BYTES_PER_MS_MIN,
+        signal: this.#stopping.signal,
+      })
+      return await this.#watch(turn, answer)
+    } finally {
+      if (turn.uploading) this.#permits.release()
+      turn.uploading = false
+    }
+  }
+
+  async #ask(turn: Turn): Promise<UploadGrant> {
+    const { signal } = this.#stopping
+    const grant = await this.#watch(turn, this.#api.requestUpload(requestFor(turn.segment), { signal }))
+    turn.lane.named(turn.segment)
     this.#serverAnswered()
     return grant
   }
 
-  async #acknowledge(segment: Segment, bucket: string): Promise<void> {
+  async #acknowledge(turn: Turn): Promise<void> {
+    const { signal } = this.#stopping
     try {
-      await this.#api.acknowledge(segment.segmentId, { signal: this.#stopping.signal })
+      await this.#watch(turn, this.#api.acknowledge(turn.segment.segmentId, { signal }))
     } catch (error) {
       if (!(error instanceof ControlPlaneError) || error.status !== 409) throw error
       // The store said yes and the control plane does not see the object: sent again, after a pause.
-      const message = `bucket '${bucket}' took an object that is not there: ${error.message}`
+      const message = `bucket '${turn.lane.bucket}' took an object that is not there: ${error.message}`
       throw new DeliveryFault('bucket', 'retry', { reason: 'not there', message, cause: error })
     }
   }

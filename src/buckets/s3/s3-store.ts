@@ -36,7 +36,6 @@ const FAULT_MS = 2_000
 const FOUND_MAX = 10_000
 const NAME_SIZE_MAX = 1024
 const DIGEST_KEY = 'weir-sha256'
-const PROBE_NAME = 'weir-write-check'
 /** MD5 of nothing: never that of the probe's one byte. */
 const WRONG_MD5 = '1B2M2Y8AsgTpgAmY7PhCfg=='
 
@@ -83,12 +82,11 @@ export class S3Store {
   }
 
   /**
-   * `objectName` is one that would be written: permission may be limited to a prefix. Whether the technical user can
-   * write is tried without writing: the store is sent a body that does not match its MD5, and looks at the permission
-   * before it looks at that.
+   * Whether the technical user can write is tried for `objectName` only, since permission may be limited to a prefix;
+   * and without writing: the store is sent a body that does not match its MD5, and looks at the permission first.
    */
-  findBucket(bucket: string, objectName = PROBE_NAME): Promise<Found | undefined> {
-    const key = `${bucket}/${objectName.replace(/\d+\.log\.gz$/, '')}` // The same for all windows of a flow log.
+  findBucket(bucket: string, objectName?: string): Promise<Found | undefined> {
+    const key = `${bucket}/${objectName ?? ''}`
     const nowMs = this.#clock.nowMs()
     const known = this.#found.get(key)
     if (known !== undefined && known.expiresAtMs > nowMs) return known.found
@@ -204,11 +202,11 @@ export class S3Store {
     return this.#technicalUser
   }
 
-  async #look(bucket: string, objectName: string): Promise<Found | undefined> {
+  async #look(bucket: string, objectName: string | undefined): Promise<Found | undefined> {
     const owner = await this.#ownerOf(bucket)
     if (owner === 'missing') return undefined
     const contract = owner === 'unknown' ? undefined : /^(\d{1,15})\|/.exec(owner.id)?.[1]
-    const writeFault = await this.#writeFault(bucket, objectName)
+    const writeFault = objectName === undefined ? undefined : await this.#writeFault(bucket, objectName)
     return {
       ...(contract === undefined ? {} : { contractNumber: Number(contract) }),
       ...(writeFault === undefined ? {} : { writeFault }),
