@@ -38,6 +38,8 @@ export interface RunningControlPlane extends AsyncDisposable {
   origin: string
   /** Base path of the Cloud API. */
   url: string
+  /** Where a browser finds the console; undefined when it was not built. */
+  consoleUrl: string | undefined
   token: string
   agentToken: string
   bucket: string
@@ -53,6 +55,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<R
     databaseUrl === undefined ? { sqlitePath: path.join(dataDir, 'weir.db') } : { postgresUrl: databaseUrl },
   )
   const buckets = await openBuckets(options)
+  const hasConsole = existsSync(path.join(CONSOLE, 'index.html'))
   const made = await firstThings(options, { store, buckets })
   const app = await createApp(
     {
@@ -60,7 +63,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<R
       ...(options.publicUrl === undefined ? {} : { publicUrl: options.publicUrl }),
       ...(options.tls === undefined ? {} : { tls: options.tls }),
       ...(options.trustProxy === undefined ? {} : { trustProxy: options.trustProxy }),
-      ...(existsSync(path.join(CONSOLE, 'index.html')) ? { consoleDirectory: CONSOLE } : {}),
+      ...(hasConsole ? { consoleDirectory: CONSOLE } : {}),
     },
     { store, buckets, log, ...(options.onDelivered ? { onDelivered: options.onDelivered } : {}) },
   )
@@ -86,6 +89,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<R
   return {
     origin,
     url,
+    consoleUrl: hasConsole ? `${options.publicUrl ?? origin}/` : undefined,
     token: credentials?.token ?? '',
     ...rest,
     async [Symbol.asyncDispose]() {

@@ -84,6 +84,7 @@ function printPlaces(
   dataDir: string,
   windowSizeS: number,
 ): void {
+  if (controlPlane.consoleUrl !== undefined) out.write(`console      ${controlPlane.consoleUrl}\n`)
   out.write(`API          ${controlPlane.url}\n`)
   out.write(`credentials  ${credentialsPath(dataDir)}\n`)
   out.write(`objects      ${path.join(dataDir, 'buckets')}/<bucket>/, one per window of ${windowSizeS} s\n`)
