@@ -13,9 +13,9 @@ const FROM_HEALTH = {
   weir_meter_late_verdicts: (it) => it.lateVerdicts,
   weir_meter_hook_runs: (it) => it.hookRuns,
   weir_meter_hook_ns: (it) => it.hookNs,
-  weir_spool_segments: (it) => it.spool.segments,
-  weir_spool_bytes: (it) => it.spool.bytes,
-} as const satisfies Partial<Record<MetricName, (health: AgentHealth) => number>>
+  weir_spool_segments: (it) => it.spool?.segments,
+  weir_spool_bytes: (it) => it.spool?.bytes,
+} as const satisfies Partial<Record<MetricName, (health: Partial<AgentHealth>) => number | undefined>>
 
 /** Brings the gauges of all hosts up to date: called when metrics are read, so nothing is kept between. */
 export async function collectAgentMetrics(store: Store, metrics: Metrics): Promise<void> {
@@ -24,10 +24,11 @@ export async function collectAgentMetrics(store: Store, metrics: Metrics): Promi
     const isLive = last_seen_at !== null && nowMs - last_seen_at < LIVE_MS
     metrics.set('weir_agent_live', isLive ? 1 : 0, { host })
     if (health === null) continue
-    const said = JSON.parse(health) as AgentHealth
-    for (const [name, value] of Object.entries(FROM_HEALTH)) {
-      // An agent of another version may not say it.
-      metrics.set(name as keyof typeof FROM_HEALTH, Number(value(said) ?? Number.NaN), { host })
+    const said = JSON.parse(health) as Partial<AgentHealth>
+    for (const [name, valueOf] of Object.entries(FROM_HEALTH)) {
+      const value = valueOf(said)
+      if (typeof value !== 'number') continue // An agent of another version need not say it.
+      metrics.set(name as keyof typeof FROM_HEALTH, value, { host })
     }
   }
 }
