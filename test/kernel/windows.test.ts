@@ -1,13 +1,17 @@
 import assert from 'node:assert/strict'
-import { existsSync, renameSync } from 'node:fs'
+import { existsSync, renameSync, rmSync } from 'node:fs'
+import path from 'node:path'
 import { before, test } from 'node:test'
 import { LAYOUT_VERSION } from '../../src/capture/ebpf/layout.ts'
-import { ensureObject } from '../support/bpf-object.ts'
+import { compileVariant, ensureObject } from '../support/bpf-object.ts'
 import { KernelWorld } from '../support/kernel-world.ts'
 import { TestNetwork, withoutRoot } from '../support/network.ts'
 import { ethernet, ipv4, udp } from '../support/packet-corpus.ts'
+import { PacketSocket } from '../support/packet-socket.ts'
 
 const WINDOW_S = 600
+const REFUSE_PORT_54 =
+  'table netdev t { chain c { type filter hook ingress device "port" priority 0; udp dport 54 drop; }; }'
 const FRAME = ethernet(0x0800, ipv4(udp(1000, 53, 30)))
 
 before(ensureObject)
@@ -38,6 +42,18 @@ function bed(network: TestNetwork, world: KernelWorld): Bed {
       world.meter.syncClock()
     },
   }
+}
+
+/** The same over a wire: what a device received goes on to the firewall. */
+function wired(network: TestNetwork, world: KernelWorld) {
+  const netns = network.namespace('k')
+  network.veth({ namespace: netns, device: 'port' }, { namespace: netns, device: 'peer' })
+  world.attach(7, 'port', netns)
+  const receive = (frame: Buffer, count: number): void => {
+    using wire = new PacketSocket(netns, 'peer')
+    for (let i = 0; i < count; i++) wire.send(frame)
+  }
+  return { netns, receive }
 }
 
 /** Packets of our flow in each window, oldest first. */
@@ -224,6 +240,36 @@ check('the next agent adopts points, windows and counters, and nothing was misse
   assert.deepEqual(world.meter.points(), points)
   assert.deepEqual(packets(world), [1, 2])
 })
+
+for (const attachment of ['tcx', 'classic'] as const) {
+  test(`a later version puts its programs in place over the same windows, ${attachment}`, {
+    skip: withoutRoot,
+  }, async (t) => {
+    await using network = new TestNetwork()
+    using world = new KernelWorld({ windowSizeS: WINDOW_S, attachment })
+    const { netns, receive } = wired(network, world)
+    const objectPath = compileVariant(
+      'flow.bpf.c',
+      'flow_add(flow, 1, octets,',
+      'flow_add(flow, 100, octets,',
+    )
+    t.after(() => rmSync(path.resolve(objectPath, '../../..'), { recursive: true }))
+    network.nft(netns, REFUSE_PORT_54)
+    receive(FRAME, 2)
+
+    world.restart({ objectPath })
+    receive(FRAME, 3)
+    receive(ethernet(0x0800, ipv4(udp(1000, 54))), 1)
+
+    assert.deepEqual(packets(world), [2 + 300])
+    const refused = world.rows().filter((it) => it.action === 'REJECT')
+    assert.deepEqual(
+      refused.map((it) => it.packets),
+      [1],
+    )
+    assert.equal(world.meter.points().length, 1)
+  })
+}
 
 test('flows in another layout are neither read wrongly nor dropped', { skip: withoutRoot }, () => {
   using world = new KernelWorld()

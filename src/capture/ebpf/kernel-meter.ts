@@ -8,7 +8,16 @@ import { ensureBpffs } from './bpffs.ts'
 import { cutWindow, freeSlot, openWindows, readClock, setLimits, syncWindows } from './control.ts'
 import { attachTracepoint, BpfObject, pin, programRuns, readAll } from './ffi/libbpf.ts'
 import { COUNTERS, COUNTERS_SIZE, DRAIN_GRACE_NS, SKIPPED, SKIPPED_SIZE } from './layout.ts'
-import { foreignLayouts, layoutPath, Pins, publishPins, removeTree, writePins } from './pins.ts'
+import {
+  foreignLayouts,
+  layoutPath,
+  Pins,
+  publishPins,
+  refreshPrograms,
+  removePin,
+  removeTree,
+  writePins,
+} from './pins.ts'
 import type { AttachedPoint, PointConfig } from './point-record.ts'
 import { type Attachment, PointRegistry } from './point-registry.ts'
 import { expedited } from './rcu.ts'
@@ -75,6 +84,7 @@ export interface KernelMeterStats {
 
 const TICK_RATES_HZ = [100, 250, 300, 1000] // kernel/Kconfig.hz
 const TICK_MEASUREMENT_MS = 100
+const LINK_RELEASE_MS = 20
 const WALL_STEP_NS_MIN = 2_000_000n // The wall clock is read in milliseconds; less than this is its rounding.
 
 /**
@@ -114,16 +124,20 @@ export class KernelMeter {
     const isAdopted = existsSync(layoutPath(pinPath))
     if (!isAdopted) expedited(() => this.#load())
     this.#open()
+    const isRefreshed = isAdopted && this.#refresh()
+    if (isRefreshed) {
+      this.stop()
+      this.#open()
+    }
     const state = this.#state()
     this.#instance = state.instance
     this.#wallOffsetNs = state.wallOffsetNs
     setLimits(this.#pins!.program('control'), this.#options)
-    this.#points!.load()
     this.#maps!.prepare(this.#points!.size)
     this.syncClock()
     const windows = state.slots.length
     this.#log.info(
-      { isAdopted, windows, points: this.#points!.size, bootId: this.bootId },
+      { isAdopted, isRefreshed, windows, points: this.#points!.size, bootId: this.bootId },
       'metering started',
     )
   }
@@ -242,7 +256,6 @@ export class KernelMeter {
     const { pinPath } = this.#options
     if (this.#pins === undefined && existsSync(layoutPath(pinPath))) {
       this.#open()
-      this.#points!.load()
     }
     expedited(() => this.#points?.detachAll())
     this.stop()
@@ -282,6 +295,26 @@ export class KernelMeter {
       { directory, attachment: this.#options.attachment },
       { pins: this.#pins, log: this.#log },
     )
+    this.#points.load()
+  }
+
+  /**
+   * Another version of the programs over the same maps. The traffic hooks change without missing a packet. Of the
+   * verdict there must never be two, they would refuse twice: for some milliseconds there is none, and what is refused
+   * then stays ACCEPT.
+   */
+  #refresh(): boolean {
+    const directory = layoutPath(this.#options.pinPath)
+    const verdictLink = path.join(directory, 'links', 'verdict')
+    const isRefreshed = refreshPrograms(this.#options.objectPath, directory, (programFd) => {
+      expedited(() => this.#points!.refresh(programFd))
+      removePin(verdictLink)
+      sleepMs(LINK_RELEASE_MS) // The kernel lets go of a link from a queue of its own.
+      attachVerdict(programFd('verdict'), verdictLink)
+    })
+    // Someone died just there, after the old one had gone.
+    if (!existsSync(verdictLink)) attachVerdict(this.#pins!.program('verdict'), verdictLink)
+    return isRefreshed
   }
 
   /** Everything is made and pinned under a name that nobody adopts, then renamed: whole, or not there. */
@@ -290,8 +323,7 @@ export class KernelMeter {
     try {
       using object = new BpfObject(this.#options.objectPath)
       writePins(object, directory)
-      using verdict = attachTracepoint(object.programFd('verdict'))
-      pin(verdict.fd, path.join(directory, 'links', 'verdict'))
+      attachVerdict(object.programFd('verdict'), path.join(directory, 'links', 'verdict'))
       using pins = new Pins(directory)
       const maps = new WindowMaps(pins, this.#options)
       for (let slot = 0; slot < 4; slot++) maps.replace(slot, 0)
@@ -321,7 +353,7 @@ function checkWindowSize(windowSizeS: number): void {
 /** The length of the kernel's tick (CONFIG_HZ), measured: there is no one place that tells it. */
 function measureTickNs(control: number): bigint {
   const before = readClock(control)
-  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, TICK_MEASUREMENT_MS)
+  sleepMs(TICK_MEASUREMENT_MS)
   const after = readClock(control)
   const ticks = after.ticks - before.ticks
   assert(ticks > 0n, 'the clock stands still')
@@ -329,6 +361,16 @@ function measureTickNs(control: number): bigint {
   const distance = (hz: number) => Math.abs(Math.log(hz / measuredHz))
   const hz = TICK_RATES_HZ.reduce((best, it) => (distance(it) < distance(best) ? it : best))
   return BigInt(Math.floor((1e9 + hz / 2) / hz)) // TICK_NSEC of include/linux/jiffies.h
+}
+
+function attachVerdict(program: number, file: string): void {
+  using link = attachTracepoint(program)
+  pin(link.fd, file)
+}
+
+/** Blocks: only while metering starts. */
+function sleepMs(ms: number): void {
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms)
 }
 
 function readCounters(fd: number, slot: number): PointCounters[] {

@@ -1,6 +1,6 @@
 import { mkdirSync, readdirSync, renameSync, rmdirSync, unlinkSync } from 'node:fs'
 import path from 'node:path'
-import { type BpfObject, type Descriptor, openPin, pin } from './ffi/libbpf.ts'
+import { BpfObject, type Descriptor, openPin, pin, programTag } from './ffi/libbpf.ts'
 import { LAYOUT_VERSION } from './layout.ts'
 
 /**
@@ -44,6 +44,32 @@ export function writePins(object: BpfObject, directory: string): void {
   for (const name of MAPS) pin(object.mapFd(name), path.join(directory, name))
   pin(object.mapFd(STATE_SECTION), path.join(directory, 'state'))
   for (const name of PROGRAMS) pin(object.programFd(name), path.join(directory, name))
+}
+
+/**
+ * Loads the programs of an object file over maps that are pinned already. If they differ from the pinned ones, `install`
+ * is to put them in their place wherever those run; only then are they pinned, so who dies in between begins anew.
+ * Returns whether they differed.
+ */
+export function refreshPrograms(
+  objectPath: string,
+  directory: string,
+  install: (programFd: (name: ProgramName) => number) => void,
+): boolean {
+  using pins = new Pins(directory)
+  const maps = new Map<string, number>([[STATE_SECTION, pins.map('state')]])
+  for (const name of MAPS) maps.set(name, pins.map(name))
+  using object = new BpfObject(objectPath, maps)
+  const isSame = PROGRAMS.every((it) => programTag(object.programFd(it)) === programTag(pins.program(it)))
+  if (isSame) return false
+  install((name) => object.programFd(name))
+  for (const name of PROGRAMS) {
+    const file = path.join(directory, `${name}-next`) // No dots: bpffs keeps them for itself.
+    removePin(file)
+    pin(object.programFd(name), file)
+    renameSync(file, path.join(directory, name))
+  }
+  return true
 }
 
 export function publishPins(directory: string, pinPath: string): void {

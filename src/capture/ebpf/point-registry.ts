@@ -16,6 +16,7 @@ import {
   remove,
   tcxLinkIfindex,
   update,
+  updateLink,
 } from './ffi/libbpf.ts'
 import { findDeviceByName, inNetns, netnsCookie } from './ffi/libc.ts'
 import {
@@ -25,7 +26,7 @@ import {
   POINT_RECORD_SIZE,
   POINTS_BY_IFINDEX,
 } from './layout.ts'
-import { type Pins, removePin } from './pins.ts'
+import { type Pins, type ProgramName, removePin } from './pins.ts'
 import {
   type AttachedPoint,
   decodePoint,
@@ -122,6 +123,22 @@ export class PointRegistry {
     for (const point of [...this.#records.keys()]) this.detach(point)
   }
 
+  /** Puts other programs in the place of those that the hooks run. */
+  refresh(programFd: (name: ProgramName) => number): void {
+    for (const record of this.#records.values()) {
+      for (const hook of HOOKS) {
+        const program = programFd(programOf(hook))
+        if (record.isClassic) {
+          const handle = CLASSIC_HANDLE | record.point
+          inNetns(record.netns, () => attachClassic(program, record.ifindex, hook, handle, { replace: true }))
+        } else {
+          using link = openPin(this.#linkPath(record.point, hook))
+          updateLink(link.fd, program)
+        }
+      }
+    }
+  }
+
   inPlace(): AttachedPoint[] {
     return [...this.#records.values()].filter((it) => this.#isInPlace(it)).map(publicPoint)
   }
@@ -136,7 +153,7 @@ export class PointRegistry {
   }
 
   #hook(record: PointRecord, hook: Hook): void {
-    const program = this.#pins.program(hook === 'ingress' ? 'tc_ingress' : 'tc_egress')
+    const program = this.#pins.program(programOf(hook))
     if (record.isClassic) {
       attachClassic(program, record.ifindex, hook, CLASSIC_HANDLE | record.point)
       return
@@ -215,6 +232,10 @@ export class PointRegistry {
     const entry = only === undefined ? 0n : sharers.length === 1 ? tableEntry(only) : POINT_AMBIGUOUS
     update(this.#pins.map('by_ifindex'), u32(place), u64(entry))
   }
+}
+
+function programOf(hook: Hook): ProgramName {
+  return hook === 'ingress' ? 'tc_ingress' : 'tc_egress'
 }
 
 function hasTcx(): boolean {

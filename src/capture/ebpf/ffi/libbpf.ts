@@ -11,6 +11,8 @@ const C = {
   objectOpen: library.func('void *bpf_object__open_file(const char *path, const void *opts)'),
   objectLoad: library.func('int bpf_object__load(void *object)'),
   objectClose: library.func('void bpf_object__close(void *object)'),
+  findMap: library.func('void *bpf_object__find_map_by_name(void *object, const char *name)'),
+  reuseMap: library.func('int bpf_map__reuse_fd(void *map, int fd)'),
   findMapFd: library.func('int bpf_object__find_map_fd_by_name(void *object, const char *name)'),
   findProgram: library.func('void *bpf_object__find_program_by_name(void *object, const char *name)'),
   programFd: library.func('int bpf_program__fd(void *program)'),
@@ -28,6 +30,7 @@ const C = {
     'int bpf_map_lookup_batch(int fd, void *from, void *next, void *keys, void *values, void *count, const void *opts)',
   ),
   linkCreate: library.func('int bpf_link_create(int program, int target, int attachType, const void *opts)'),
+  linkUpdate: library.func('int bpf_link_update(int fd, int program, const void *opts)'),
   linkDetach: library.func('int bpf_link_detach(int fd)'),
   rawTracepointOpen: library.func('int bpf_raw_tracepoint_open(const char *name, int program)'),
   programLoad: library.func(
@@ -48,6 +51,7 @@ const BPF_TCX_INGRESS = 46
 const BPF_TCX_EGRESS = 47
 const BPF_F_BEFORE = 1 << 3
 const BPF_TC_INGRESS = 1
+const BPF_TC_F_REPLACE = 1
 const BPF_PROG_TYPE_SCHED_CLS = 3
 const BPF_TC_EGRESS = 2
 const OPEN_OPTS_SIZE = 80
@@ -86,21 +90,37 @@ export class Descriptor implements Disposable {
   }
 }
 
-/** A BPF object file, loaded into the kernel. Descriptors that are handed out live until it is disposed of. */
+/**
+ * A BPF object file, loaded into the kernel. With `maps`, its programs work on these instead of new ones. Descriptors
+ * that are handed out live until it is disposed of.
+ */
 export class BpfObject implements Disposable {
   #object: unknown = null
-  constructor(path: string) {
-    const log = Buffer.alloc(VERIFIER_LOG_SIZE)
+  readonly #log = Buffer.alloc(VERIFIER_LOG_SIZE)
+
+  constructor(path: string, maps: ReadonlyMap<string, number> = new Map()) {
     const opts = Buffer.alloc(OPEN_OPTS_SIZE) // struct bpf_object_open_opts
     opts.writeBigUInt64LE(BigInt(OPEN_OPTS_SIZE), 0)
-    opts.writeBigUInt64LE(koffi.address(log), 56) // kernel_log_buf, filled when the verifier says no
-    opts.writeBigUInt64LE(BigInt(log.length), 64)
+    opts.writeBigUInt64LE(koffi.address(this.#log), 56) // kernel_log_buf, filled when the verifier says no
+    opts.writeBigUInt64LE(BigInt(this.#log.length), 64)
     this.#object = C.objectOpen(path, opts)
     if (this.#object === null) throw nativeError(`opening ${path}`, koffi.errno())
+    try {
+      for (const [name, fd] of maps) {
+        check(C.reuseMap(C.findMap(this.#object, name), fd), `keeping map ${name} for ${path}`)
+      }
+      this.#load(path)
+    } catch (error) {
+      this[Symbol.dispose]()
+      throw error
+    }
+  }
+
+  #load(path: string): void {
     const result: number = C.objectLoad(this.#object)
     if (result >= 0) return
-    this[Symbol.dispose]()
-    const verifier = log.toString('latin1', 0, log.indexOf(0)).trim().split('\n').slice(-8).join('\n')
+    const text = this.#log.toString('latin1', 0, this.#log.indexOf(0))
+    const verifier = text.trim().split('\n').slice(-8).join('\n')
     const error = nativeError(`loading the programs of ${path}`, -result)
     throw verifier === ''
       ? error
@@ -218,6 +238,11 @@ export function attachTcx(program: number, ifindex: number, hook: Hook): Descrip
   return new Descriptor(check(C.linkCreate(program, ifindex, type, opts), `attaching to tcx ${hook}`))
 }
 
+/** Puts another program in a link's place; no packet passes by in between. */
+export function updateLink(fd: number, program: number): void {
+  check(C.linkUpdate(fd, program, null), 'updating a link')
+}
+
 /** The ifindex that a tcx link is attached to; 0 when the device has gone. */
 export function tcxLinkIfindex(fd: number): number {
   const description = Buffer.alloc(64) // struct bpf_link_info
@@ -243,6 +268,15 @@ export function mapEntriesMax(fd: number): number {
 
 export function attachTracepoint(program: number): Descriptor {
   return new Descriptor(check(C.rawTracepointOpen(null, program), 'attaching to the tracepoint kfree_skb'))
+}
+
+/** A hash of a program's instructions, the same wherever and whenever it is loaded on one kernel. */
+export function programTag(fd: number): string {
+  const description = Buffer.alloc(232) // struct bpf_prog_info
+  const size = Buffer.alloc(4)
+  size.writeUInt32LE(description.length)
+  check(C.describe(fd, description, size), 'reading a program')
+  return description.toString('hex', 8, 16)
 }
 
 /** How often a program ran, and for how long in all; zeros unless the sysctl kernel.bpf_stats_enabled is on. */
@@ -307,12 +341,19 @@ function tcOpts(handle: number): Buffer {
 }
 
 /** The filter of older kernels, on a clsact qdisc that is made if need be. `handle` tells it from others'. */
-export function attachClassic(program: number, ifindex: number, hook: Hook, handle: number): void {
+export function attachClassic(
+  program: number,
+  ifindex: number,
+  hook: Hook,
+  handle: number,
+  options: { replace?: boolean } = {},
+): void {
   const place = tcHook(ifindex, hook)
   const made: number = C.tcHookCreate(place)
   if (made !== -ERRNO.EEXIST) check(made, 'making a clsact qdisc')
   const opts = tcOpts(handle)
   opts.writeInt32LE(program, 8)
+  opts.writeUInt32LE(options.replace ? BPF_TC_F_REPLACE : 0, 12)
   check(C.tcAttach(place, opts), `attaching to tc ${hook}`)
 }
 
