@@ -1,0 +1,187 @@
+import { readFileSync } from 'node:fs'
+import { text } from 'node:stream/consumers'
+import { parseArgs } from 'node:util'
+import { parse, stringify } from 'yaml'
+import { WeirError } from '../../model/errors.ts'
+import {
+  type ApiClient,
+  type Collection,
+  connect,
+  type Resource,
+  SERVER_HELP,
+  SERVER_OPTIONS,
+} from '../api-client.ts'
+import { type Command, type CommandContext, ExitCode } from '../command.ts'
+import {
+  describeStep,
+  KINDS,
+  type Kind,
+  type Present,
+  planInventory,
+  readInventory,
+  type Step,
+  type Wanted,
+} from '../inventory-plan.ts'
+
+export const inventory: Command = {
+  usage: ['weir inventory apply FILE [--prune] [--dry-run]', 'weir inventory export'].join('\n'),
+  summary: 'Make the inventory match a file, or write one',
+  help: `  FILE         YAML ('-' reads standard input), such as
+
+                 datacenters:
+                   - name: edge
+                     location: local
+                     servers:
+                       - name: hv-1
+                         cores: 8
+                         ram: 16384
+                         nics:
+                           - name: web
+                             lan: 1
+                             binding: { host: hv-1, device: tap0, side: guest }
+                             flowlog: { name: web, action: ALL, direction: BIDIRECTIONAL, bucket: flowlogs/web }
+
+               Besides servers there are lans, natgateways, networkloadbalancers and applicationloadbalancers.
+               Names say which resource is meant; attributes that the file does not mention are left alone.
+  --prune      delete what the file does not name, within the data centers that it does name
+  --dry-run    show the plan and change nothing; exit 1 when there is something to do
+${SERVER_HELP}`,
+  async run(args, context) {
+    const [verb, ...rest] = args
+    if (verb === 'apply') return apply(rest, context)
+    if (verb === 'export') return exportAll(rest, context)
+    throw new WeirError('WEIR_USAGE', `expected apply or export, not '${verb ?? ''}'`)
+  },
+}
+
+async function apply(args: string[], context: CommandContext): Promise<ExitCode> {
+  const { values, positionals } = parseArgs({
+    args,
+    options: {
+      ...SERVER_OPTIONS,
+      prune: { type: 'boolean', default: false },
+      'dry-run': { type: 'boolean', default: false },
+    },
+    allowPositionals: true,
+  })
+  if (positionals.length !== 1) throw new WeirError('WEIR_USAGE', 'apply takes one file')
+  const wanted = readInventory(await readYaml(positionals[0]!, context))
+  const api = connect(values, context)
+  const steps = planInventory(wanted, await readPresent(api), { prune: values.prune })
+  if (values.json) context.stdout.write(`${JSON.stringify(steps.map(summary))}\n`)
+  else for (const line of steps.flatMap(describeStep)) context.stdout.write(`${line}\n`)
+  if (steps.length === 0) context.stderr.write('the inventory matches the file\n')
+  if (values['dry-run']) return steps.length === 0 ? ExitCode.ok : ExitCode.failed
+  await carryOut(api, steps)
+  return ExitCode.ok
+}
+
+/** In the plan's order; the first step that is refused ends it, and applying again goes on from there. */
+export async function carryOut(api: ApiClient, steps: Step[]): Promise<void> {
+  const created = new Map<Wanted, string>()
+  for (const step of steps) {
+    if (step.verb === 'delete') {
+      await api.mutate('DELETE', step.path)
+    } else if (step.verb === 'change') {
+      const properties = Object.fromEntries(step.changes.map(({ name, after }) => [name, after]))
+      await api.mutate('PATCH', step.path, properties)
+    } else {
+      const { parent, wanted } = step
+      const parentPath = 'path' in parent ? parent.path : created.get(parent.createdBy)!
+      const path = `${parentPath}/${KINDS[step.kind].collection}`
+      const made = await api.mutate<Resource<unknown>>('POST', path, { properties: wanted.properties })
+      created.set(wanted, `${path}/${made!.id}`)
+    }
+  }
+}
+
+function summary(step: Step): object {
+  const { verb, kind, label } = step
+  return { verb, kind, label, ...(step.verb === 'change' ? { changes: step.changes } : {}) }
+}
+
+async function readYaml(file: string, context: CommandContext): Promise<unknown> {
+  try {
+    return parse(file === '-' ? await text(context.stdin) : readFileSync(file, 'utf8'))
+  } catch (cause) {
+    throw new WeirError('WEIR_CONFIG_INVALID', `${file} cannot be read: ${(cause as Error).message}`, {
+      cause,
+    })
+  }
+}
+
+type Found = Resource<Record<string, unknown>>
+
+/** The whole inventory of the contract. Application load balancers are in no tree, and are asked for one by one. */
+export async function readPresent(api: ApiClient): Promise<Present[]> {
+  const datacenters: Present[] = []
+  for (let offset = 0, count = PAGE; count === PAGE; offset += PAGE) {
+    const { items = [] } = await api.get<Collection<Found>>(
+      `/datacenters?depth=9&limit=${PAGE}&offset=${offset}`,
+    )
+    count = items.length
+    for (const it of items) datacenters.push(presentOf('datacenter', it, ''))
+  }
+  for (const datacenter of datacenters) {
+    const path = `${datacenter.path}/applicationloadbalancers`
+    const { items = [] } = await api.get<Collection<Found>>(`${path}?depth=1`)
+    for (const it of items) {
+      const balancer = presentOf('applicationloadbalancer', it, datacenter.path)
+      const flowLogs = await api.get<Collection<Found>>(`${balancer.path}/flowlogs?depth=1`)
+      balancer.children.push(...(flowLogs.items ?? []).map((log) => presentOf('flowlog', log, balancer.path)))
+      datacenter.children.push(balancer)
+    }
+  }
+  return datacenters
+}
+
+const PAGE = 100
+
+function presentOf(kind: Kind, it: Found, parentPath: string): Present {
+  const path = `${parentPath}/${KINDS[kind].collection}/${it.id}`
+  const children = KINDS[kind].children.flatMap((child) => {
+    const items = (it.entities?.[KINDS[child].collection]?.items ?? []) as Found[]
+    return items.map((item) => presentOf(child, item, path))
+  })
+  return {
+    kind,
+    id: it.id,
+    path,
+    name: String(it.properties['name'] ?? ''),
+    properties: it.properties,
+    children,
+  }
+}
+
+async function exportAll(args: string[], context: CommandContext): Promise<ExitCode> {
+  const { values } = parseArgs({ args, options: SERVER_OPTIONS })
+  const present = await readPresent(connect(values, context))
+  const content = { datacenters: present.map(exported) }
+  context.stdout.write(values.json ? `${JSON.stringify(content)}\n` : stringify(content))
+  return ExitCode.ok
+}
+
+/** What Weir sets itself, and what says nothing, is left out. */
+const LEFT_OUT: readonly string[] = [
+  'version',
+  'features',
+  'cpuArchitecture',
+  'vmState',
+  'deviceNumber',
+  'pciSlot',
+  'ipv4CidrBlock',
+]
+
+function exported(it: Present): Record<string, unknown> {
+  const properties = Object.entries(it.properties).filter(
+    ([name, value]) => !LEFT_OUT.includes(name) && value !== null && value !== undefined,
+  )
+  const below: Record<string, unknown> = {}
+  for (const child of KINDS[it.kind].children) {
+    const children = it.children.filter(({ kind }) => kind === child)
+    if (children.length === 0) continue
+    if (child === 'flowlog') below['flowlog'] = exported(children[0]!)
+    else below[KINDS[child].collection] = children.map(exported)
+  }
+  return { ...Object.fromEntries(properties), ...below }
+}

@@ -1,0 +1,125 @@
+import assert from 'node:assert/strict'
+import { PassThrough, Readable } from 'node:stream'
+import { test } from 'node:test'
+import { ExitCode } from '../../src/cli/command.ts'
+import { inventory } from '../../src/cli/commands/inventory.ts'
+import { type ControlPlane, startControlPlane } from './support/control-plane.ts'
+
+const FILE = `
+datacenters:
+  - name: edge
+    location: local
+    lans:
+      - name: LAN 1
+    servers:
+      - name: hv-1
+        cores: 8
+        ram: 16384
+        nics:
+          - name: web
+            lan: 1
+            binding: { host: host-1, device: tap0, side: guest }
+            flowlog: { name: web, action: all, direction: bidirectional, bucket: s3://flowlogs/web }
+          - name: db
+            lan: 1
+    natgateways:
+      - name: nat
+        publicIps: [192.0.2.1]
+        binding: { host: host-1, device: wan0, side: own }
+        flowlog: { name: nat, action: REJECTED, direction: INGRESS, bucket: flowlogs/nat }
+    applicationloadbalancers:
+      - name: alb
+        listenerLan: 1
+        targetLan: 2
+        flowlog: { name: alb, action: ALL, direction: INGRESS, bucket: flowlogs/alb }
+`
+
+async function run(
+  weir: ControlPlane,
+  args: string[],
+  file = '',
+): Promise<{ code: ExitCode; lines: string[]; text: string }> {
+  const stdout = new PassThrough()
+  const code = await inventory.run(args, {
+    stdin: Readable.from([file]),
+    stdout,
+    stderr: new PassThrough().resume(),
+    env: { WEIR_SERVER: weir.origin, WEIR_TOKEN: weir.owner.token },
+    stdoutIsTerminal: false,
+    stderrIsTerminal: false,
+    signal: new AbortController().signal,
+  })
+  stdout.end()
+  const text = Buffer.concat(await stdout.toArray()).toString()
+  return { code, text, lines: text.split('\n').filter((it) => it !== '') }
+}
+
+test('a file becomes an inventory, and applying it again changes nothing', async () => {
+  await using weir = await startControlPlane({ attachGraceMs: 0 })
+
+  const dry = await run(weir, ['apply', '-', '--dry-run'], FILE)
+  const first = await run(weir, ['apply', '-'], FILE)
+  const second = await run(weir, ['apply', '-', '--dry-run'], FILE)
+
+  assert.equal(dry.code, ExitCode.failed)
+  assert.deepEqual(dry.lines, first.lines)
+  assert.equal(first.lines.length, 10)
+  assert.ok(first.lines.includes('+ datacenter edge › server hv-1 › nic web › flowlog web'))
+  assert.deepEqual(second, { code: ExitCode.ok, lines: [], text: '' })
+})
+
+test('what differs is changed in place where it can be, and made anew where it cannot', async () => {
+  await using weir = await startControlPlane({ attachGraceMs: 0 })
+  await run(weir, ['apply', '-'], FILE)
+  const changed = FILE.replace('cores: 8', 'cores: 16')
+    .replace('device: tap0', 'device: tap7')
+    .replace('action: REJECTED', 'action: ALL')
+    .replace('          - name: db\n            lan: 1\n', '')
+
+  const kept = await run(weir, ['apply', '-', '--dry-run'], changed)
+  const pruned = await run(weir, ['apply', '-', '--prune'], changed)
+  const again = await run(weir, ['apply', '-', '--prune', '--dry-run'], changed)
+
+  assert.ok(!kept.lines.some((it) => it.startsWith('- ') && it.includes('nic db')))
+  assert.deepEqual(pruned.lines, [
+    '~ datacenter edge › server hv-1',
+    '    cores: 8 → 16',
+    '- datacenter edge › server hv-1 › nic db',
+    '~ datacenter edge › server hv-1 › nic web',
+    '    binding: {"host":"host-1","device":"tap0","side":"guest"} → {"host":"host-1","device":"tap7","side":"guest"}',
+    '- datacenter edge › natgateway nat › flowlog nat',
+    '+ datacenter edge › natgateway nat › flowlog nat',
+  ])
+  assert.deepEqual(again.lines, [])
+  // The data center that the file does not name is nobody's to prune.
+  assert.equal((await weir.get('/datacenters')).body.items.length, 2)
+})
+
+test('an exported inventory applies without a change, and makes the same in another place', async () => {
+  await using weir = await startControlPlane({ attachGraceMs: 0 })
+  await using other = await startControlPlane({ attachGraceMs: 0 })
+  await run(weir, ['apply', '-'], FILE)
+
+  const { text } = await run(weir, ['export'])
+  const here = await run(weir, ['apply', '-', '--prune', '--dry-run'], text)
+  await run(other, ['apply', '-'], text)
+  const there = await run(other, ['apply', '-', '--dry-run'], text)
+
+  assert.deepEqual([here.lines, there.lines], [[], []])
+})
+
+test('what is wrong with a file is said with its place, before anything is changed', async () => {
+  await using weir = await startControlPlane()
+  const cases: [file: string, message: RegExp][] = [
+    ['servers: []', /^servers is not known/],
+    ['datacenters: {}', /^datacenters is not a list/],
+    ['datacenters: [{ location: x }]', /^datacenters\[0\] has no 'name'/],
+    ['datacenters: [{ name: a }, { name: a }]', /'a' twice/],
+    ['datacenters: [{ name: a, servers: [1] }]', /^datacenters\[0\]\.servers\[0\] is not a mapping/],
+    ['{', /cannot be read/],
+  ]
+
+  for (const [file, message] of cases) {
+    await assert.rejects(run(weir, ['apply', '-'], file), { code: 'WEIR_CONFIG_INVALID', message })
+  }
+})
