@@ -19,18 +19,27 @@ static __always_inline struct stash *stash_of(__u64 address)
 	return bpf_map_lookup_elem(&stashes, &index);
 }
 
+/*
+ * What is in the stash under the same address, with the same addresses and ports, a tick ago at most, may be this packet
+ * at the device below, or the one before it of the same flow: the verdict hook knows whether there is a device below.
+ */
 static __always_inline void stash_put(struct __sk_buff *skb, __u64 now, __u32 tail, __u32 slot, __u64 fingerprint)
 {
 	__u64 address = ADDRESS(skb);
 	struct stash *stash = stash_of(address);
+	__u32 below = NO_TAIL;
 
 	if (!stash)
 		return;
+	if (stash->tail != tail && stash->fingerprint == fingerprint && stash->skb == address &&
+	    tick_of(now) - stash->tick <= 1)
+		below = stash->tail;
 	stash->skb = address;
-	stash->now = now;
-	stash->tail = tail;
-	stash->slot = slot;
 	stash->fingerprint = fingerprint;
+	stash->tick = tick_of(now);
+	stash->tail = tail;
+	stash->below = below;
+	stash->slot = slot;
 }
 
 /* In a namespace of its own, an ifindex may be another device's here: the rare case, so read through BTF. */

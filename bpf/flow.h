@@ -95,14 +95,20 @@ struct netns_ifindex {
 	__u32 reserved;
 };
 
-/* A packet that the ingress hook counted and that may yet be refused, by the address of its skb. */
+/*
+ * A packet that the ingress hook counted and that may yet be refused, by the address of its skb. `below` is the tail at
+ * the device underneath, where both it and this one are observed: a bridge and its port, say.
+ */
 struct stash {
 	__u64 skb;
-	__u64 now; /* tick when it was counted */
-	__u32 tail;
-	__u32 slot;
 	__u64 fingerprint; /* of addresses and ports */
+	__u32 tick; /* when it was counted */
+	__u32 tail;
+	__u32 below; /* NO_TAIL: none */
+	__u32 slot;
 };
+
+#define NO_TAIL 0xffffffff
 
 #define SLOT_FREE 0
 #define SLOT_USED 1

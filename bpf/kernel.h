@@ -123,7 +123,9 @@ enum skb_drop_reason_subsys { SKB_DROP_REASON_SUBSYS_OPENVSWITCH = 3 };
 #define SKB_DST_NOREF 1UL
 #define NFCT_PTRMASK (~7UL)
 #define IFF_LOOPBACK 0x8
+#define IFF_802_1Q_VLAN (1UL << 0) /* these are of priv_flags */
 #define IFF_EBRIDGE (1UL << 1)
+#define IFF_BONDING (1UL << 2)
 #define IFF_BRIDGE_PORT (1UL << 9)
 #define PACKET_BROADCAST 1
 #define PACKET_MULTICAST 2

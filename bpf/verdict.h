@@ -83,6 +83,8 @@ struct refusal {
 	__u64 now;
 	__u64 netns;
 	__u64 conntrack; /* skb->_nfct */
+	__u32 has_below; /* the device stands on others: a bridge, a VLAN */
+	__u32 pad_below;
 	__u32 iif; /* 0: not received, but made here */
 	__u32 reason;
 	__u32 network;
@@ -94,11 +96,12 @@ struct refusal {
 };
 
 /* Whether a window still takes verdicts on what it counted at `counted`. */
-static __always_inline bool slot_takes(__u32 slot, __u64 counted, __u64 now)
+static __always_inline bool slot_takes(__u32 slot, __u32 counted, __u64 now)
 {
 	struct slot *window = slot_at(slot);
 
-	return READ_ONCE(window->state) == SLOT_USED && window->opened <= counted + ticks_per_s() &&
+	return READ_ONCE(window->state) == SLOT_USED &&
+	       (__s32)(counted - tick_of(window->opened)) + (__s64)ticks_per_s() >= 0 &&
 	       now < window->end + GRACE_S * ticks_per_s();
 }
 
@@ -152,7 +155,7 @@ static __noinline bool refuse_counted(struct packet *packet, __u64 now, __u32 re
 
 	if (refuse_in(packet, slot, tick_of(now), reason, false))
 		return true;
-	return slot_takes(before, now, now) && refuse_in(packet, before, tick_of(now), reason, true);
+	return slot_takes(before, tick_of(now), now) && refuse_in(packet, before, tick_of(now), reason, true);
 }
 
 /* What the hook counted for this very skb. Its address alone proves nothing: skbs are used again and again. */
@@ -167,13 +170,17 @@ static __noinline bool refuse_stashed(struct refusal *refusal, const struct stas
 	if (fingerprint_of(packet) != stash->fingerprint &&
 	    (!packet_untranslate(packet, refusal->conntrack) || fingerprint_of(packet) != stash->fingerprint))
 		return false;
-	packet->key.tail = stash->tail;
-	if (!slot_takes(stash->slot, stash->now, refusal->now)) {
+	if (!slot_takes(stash->slot, stash->tick, refusal->now)) {
 		__sync_fetch_and_add(&state.verdicts_late, 1);
 		return true;
 	}
-	if (!refuse_in(packet, stash->slot, tick_of(stash->now), refusal->reason, true))
+	packet->key.tail = stash->tail;
+	if (!refuse_in(packet, stash->slot, stash->tick, refusal->reason, true))
 		__sync_fetch_and_add(&state.verdicts_unmatched, 1); /* It is in the skipped counter. */
+	if (!refusal->has_below || stash->below == NO_TAIL)
+		return true;
+	packet->key.tail = stash->below;
+	refuse_in(packet, stash->slot, stash->tick, refusal->reason, true);
 	return true;
 }
 
@@ -383,6 +390,7 @@ static __always_inline void judge(__u64 *context, __u32 reason, bool is_egress)
 		ifindex = BPF_CORE_READ(device, ifindex);
 		refusal.netns = BPF_CORE_READ(device, nd_net.net, net_cookie);
 		is_bridge = flags & IFF_EBRIDGE;
+		refusal.has_below = !!(flags & (IFF_EBRIDGE | IFF_802_1Q_VLAN | IFF_BONDING));
 		/* A port of a bridge, or a device about to send: not where the packet came from. */
 		if (reason == REASON_NETFILTER && ifindex != iif && (flags & IFF_BRIDGE_PORT || !iif))
 			out = ifindex;

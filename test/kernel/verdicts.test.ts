@@ -235,6 +235,24 @@ const CASES: Case[] = [
     act: (place) => send(place, 'a', '10.0.1.1', 9),
     expected: ['1 EGRESS 10.0.1.2 > 10.0.1.1:9 1x31 REJECT'],
   },
+  {
+    name: 'a bridge and its port, both observed: both say it, and what passes before and after is accepted at both',
+    topology: bridged,
+    arrange: ({ network, host, world }) => {
+      network.nft(host, chain('inet', 'input', 'udp dport 9 drop'))
+      world.attach(3, 'br0', host)
+    },
+    act: (place) => {
+      for (const port of [9, 10, 9, 10]) send(place, 'a', '10.0.1.1', port)
+    },
+    expected: [
+      ...['1 EGRESS', '3 INGRESS'].flatMap((at) =>
+        // Two flows each: every datagram has a source port of its own.
+        ['10 1x31 ACCEPT', '9 1x31 REJECT'].flatMap((it) => Array(2).fill(`${at} 10.0.1.2 > 10.0.1.1:${it}`)),
+      ),
+      ...['1 INGRESS', '3 EGRESS'].map((at) => `${at} 10.0.1.1 > 10.0.1.2 2x59 ACCEPT`),
+    ],
+  },
 ]
 
 /** Another's program on the device: IPv4 datagrams to port 9 are shot (TC_ACT_SHOT), all else goes on. */
