@@ -1,3 +1,4 @@
+import { setImmediate as immediate } from 'node:timers/promises'
 import { sql, type Transaction } from 'kysely'
 import type { Tables } from './schema.ts'
 import type { Db } from './store.ts'
@@ -36,6 +37,7 @@ export class GroupCommit {
     this.#draining = true
     while (this.#queue.length > 0) {
       const jobs: Job[] = []
+      await immediate() // Requests that came in during the last commit get here, and share the next one.
       try {
         await this.#db.transaction().execute(async (tx) => {
           for (let job = this.#next(jobs); job !== undefined; job = this.#next(jobs)) await runOne(job, tx)

@@ -1,35 +1,37 @@
 import { createHash, createHmac } from 'node:crypto'
 
-export interface PutOrder {
+export interface RequestOrder {
+  method: 'PUT' | 'HEAD'
   /** Scheme, host and path, encoded. */
   url: URL
   region: string
   credentials: { accessKeyId: string; secretAccessKey: string }
   /** Signed as they are, and to be sent as they are. */
   headers: Record<string, string>
-  size: number
   /** Of the body, hex. */
   sha256: string
   signedAtMs: number
 }
 
+/** SHA-256 of nothing. */
+export const NO_BODY = 'e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855'
+
 /**
- * Signs one PUT (AWS Signature Version 4) with an `authorization` header rather than in the query: only so does every
+ * Signs one request (AWS Signature Version 4) with an `authorization` header rather than in the query: only so does every
  * store compare the body with the signed SHA-256, and no header can be left out or moved. Returns all headers to send.
  */
-export function signPut(order: PutOrder): Record<string, string> {
+export function signRequest(order: RequestOrder): Record<string, string> {
   const time = new Date(order.signedAtMs).toISOString().replace(/[-:]|\.\d{3}/g, '')
   const scope = `${time.slice(0, 8)}/${order.region}/s3/aws4_request`
   const headers: Record<string, string> = {
     ...order.headers,
-    'content-length': `${order.size}`,
     host: order.url.host,
     'x-amz-content-sha256': order.sha256,
     'x-amz-date': time,
   }
   const names = Object.keys(headers).sort()
   const canonical = [
-    'PUT',
+    order.method,
     order.url.pathname,
     '', // No query.
     ...names.map((name) => `${name}:${headers[name]!.trim()}`),
