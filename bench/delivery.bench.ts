@@ -40,11 +40,15 @@ else await main()
 async function main(): Promise<void> {
   const directory = fs.mkdtempSync(path.join(os.tmpdir(), 'weir-bench-'))
   await using world = await S3World.start()
+  const t1 = performance.now()
   const controlPlane = await startControlPlane(world, directory)
+  console.error('cp', performance.now() - t1)
   try {
     using tenant = world.tenant(controlPlane.owner.contractNumber)
     const bucket = await tenant.createBucket()
+    const t0 = performance.now()
     const targets = await createFlowLogs(controlPlane, bucket)
+    console.error('created', performance.now() - t0)
     const bodies = makeBodies()
     for (let round = 1; round <= rounds; round++) {
       const plain = await plainPuts(world, await tenant.createBucket(), bodies)

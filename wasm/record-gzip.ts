@@ -41,6 +41,7 @@ let text: usize = 0
 let tokens: usize = 0
 let table: usize = 0 // u64 per token below DISTANCE: bits, and their count in the highest byte.
 let words: usize = 0 // u32 for 0 to 9999: digits as text; then the same, padded with zeros.
+let sizes: usize = 0 // u8 for 0 to 9999: how many digits. A table, since a branch would be guessed wrong too often.
 let addressKeys: usize = 0
 let addressPlaces: usize = 0
 let address6Places: usize = 0
@@ -66,14 +67,15 @@ let lastDistance: u32 = 0
 
 /** Bytes of working memory behind `base`, for `textSize` bytes of text and `tokenCount` tokens. */
 export function memorySize(textSize: usize, tokenCount: usize): usize {
-  const tables: usize = DISTANCE * 8 + 80_000 + (16 << ADDRESS_BITS) + (65_536 << 2) + 40_000
+  const tables: usize = DISTANCE * 8 + 90_000 + (16 << ADDRESS_BITS) + (65_536 << 2) + 40_000
   return tables + 16_384 + textSize + 64 + tokenCount * 4 + 64
 }
 
 export function setup(base: usize, textSize: usize): void {
   table = base
   words = table + DISTANCE * 8
-  addressKeys = words + 80_000
+  sizes = words + 80_000
+  addressKeys = sizes + 10_000
   addressPlaces = addressKeys + (4 << ADDRESS_BITS)
   address6Places = addressPlaces + (4 << ADDRESS_BITS)
   prefixPlaces = address6Places + (4 << ADDRESS_BITS)
@@ -89,6 +91,7 @@ export function setup(base: usize, textSize: usize): void {
   for (let i: u32 = 0; i < 10_000; i++) {
     store<u32>(words + (i << 2), digitsOf(i))
     store<u32>(words + 40_000 + (i << 2), paddedOf(i))
+    store<u8>(sizes + i, (i < 10 ? 1 : i < 100 ? 2 : i < 1000 ? 3 : 4) as u8)
   }
   let symbol: u32 = 0
   for (let distance: u32 = 1; distance <= WINDOW; distance++) {
@@ -123,7 +126,7 @@ function paddedOf(value: u32): u32 {
 }
 
 function digitCount(value: u32): u32 {
-  return value < 10 ? 1 : value < 100 ? 2 : value < 1000 ? 3 : 4
+  return load<u8>(sizes + value)
 }
 
 // --- RFC 1951, section 3.2.5 -------------------------------------------------------------------------------------
@@ -400,10 +403,14 @@ function number(at: usize, value: u64): usize {
 function putNumber(value: u64): void {
   if (value < 10_000) {
     put(NUMBER_SPACE + (value as u32))
-    return
+  } else if (value < 100_000_000) {
+    const small = value as u32 // Divisions of 32 bits are cheap.
+    put(NUMBER + small / 10_000)
+    put(PADDED_SPACE + (small % 10_000))
+  } else {
+    putLeadingDigits(value / 10_000)
+    put(PADDED_SPACE + ((value % 10_000) as u32))
   }
-  putLeadingDigits(value / 10_000)
-  put(PADDED_SPACE + ((value % 10_000) as u32))
 }
 
 /** All but the last four digits of a number. */
@@ -417,7 +424,18 @@ function putLeadingDigits(value: u64): void {
 }
 
 function writeNumber(at: usize, value: u64): usize {
-  at = writeDigits(at, value)
+  if (value < 10_000) {
+    const small = value as u32
+    store<u32>(at, load<u32>(words + (small << 2)))
+    at += digitCount(small)
+  } else if (value < 100_000_000) {
+    const small = value as u32
+    const high = small / 10_000
+    store<u32>(at, load<u32>(words + (high << 2)))
+    at += digitCount(high)
+    store<u32>(at, load<u32>(words + 40_000 + ((small - high * 10_000) << 2)))
+    at += 4
+  } else at = writeDigits(at, value)
   store<u8>(at, 32)
   return at + 1
 }
