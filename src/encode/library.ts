@@ -1,6 +1,6 @@
 /**
  * `import { … } from 'weir/record'`: flow log records in Node, one by one, as streams, and as gzip objects.
- * docs/guides/library.md shows how.
+ * docs/library.md shows how.
  */
 
 export { ROW, ROW_EGRESS, ROW_IPV6, ROW_REJECT, ROW_SIZE, ROW_SKIPPED } from '../model/flow-rows.ts'

@@ -1,5 +1,5 @@
 /**
- * `import { … } from 'weir/meter'`: packets to flows by window, in Node. docs/guides/library.md shows how.
+ * `import { … } from 'weir/meter'`: packets to flows by window, in Node. docs/library.md shows how.
  */
 
 export { ROW, ROW_EGRESS, ROW_IPV6, ROW_REJECT, ROW_SIZE, ROW_SKIPPED } from '../model/flow-rows.ts'

@@ -1,7 +1,7 @@
 /**
  * One packet to its flow key: the rules of metering, in the form that is meant to be read. The kernel program
  * (bpf/) and the fast loop (wasm/meter.ts) follow the same rules; one corpus of packets holds all three together
- * (test/support/packet-corpus.ts). docs/metering.md states the rules for users.
+ * (test/support/packet-corpus.ts). docs/convert.md states the rules for users.
  */
 
 /** Link types by their pcap numbers (LINKTYPE_*). */
