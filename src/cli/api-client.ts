@@ -148,7 +148,7 @@ export class ApiClient {
   }
 
   async #send(method: string, path: string, body?: unknown): Promise<Response> {
-    const url = path.startsWith('/weir/') ? `${this.origin}${path}` : `${this.#base}${path}`
+    const url = /^\/(weir|auth)\//.test(path) ? `${this.origin}${path}` : `${this.#base}${path}`
     let response: Response
     try {
       response = await fetch(url, {

@@ -13,6 +13,7 @@ const COMMANDS: Record<string, () => Promise<Command>> = {
   bucket: async () => (await import('./commands/bucket.ts')).bucket,
   tail: async () => (await import('./commands/tail.ts')).tail,
   status: async () => (await import('./commands/status.ts')).status,
+  token: async () => (await import('./commands/token.ts')).token,
   backup: async () => (await import('./commands/backup.ts')).backup,
   convert: async () => (await import('./commands/convert.ts')).convert,
   validate: async () => (await import('./commands/validate.ts')).validate,

@@ -23,6 +23,8 @@ const ANY_USER = forUsers(all('ok'))
 const ADMINISTRATORS = forUsers({ ...all('ok'), outsider: 403, reader: 403, editor: 403 })
 /** Of one contract, by id: the stranger is an administrator too, but not of this one. */
 const OWN_ADMINISTRATORS = { ...ADMINISTRATORS, stranger: 404 }
+/** Of a bucket of the contract: who sees none of its flow logs does not see the bucket. */
+const EXPLORERS = forUsers({ ...all('ok'), stranger: 404, outsider: 404, reader: 404, editor: 404 })
 const OPERATOR = forUsers({ ...all(403), operator: 'ok' })
 const READERS = forUsers({ ...all('ok'), stranger: 404, outsider: 404 })
 const EDITORS = forUsers({ ...READERS, reader: 403 })
@@ -286,6 +288,23 @@ function otherRules(): Record<string, Rule> {
     'POST /weir/v1/buckets': {
       expect: ADMINISTRATORS,
       target: async () => ({ path: '/weir/v1/buckets', body: { name: `b-${crypto.randomUUID()}` } }),
+    },
+    'POST /weir/v1/explore': {
+      expect: EXPLORERS,
+      target: at('/weir/v1/explore', { kind: 'summary', since: '1h', buckets: ['tenant-logs'] }),
+    },
+    'GET /weir/v1/explore/export': {
+      expect: EXPLORERS,
+      target: at(
+        `/weir/v1/explore/export?format=csv&question=${encodeURIComponent(
+          JSON.stringify({ kind: 'flows', since: '1h', buckets: ['tenant-logs'] }),
+        )}`,
+      ),
+    },
+    'GET /weir/v1/explore/fields': { expect: ANY_USER, target: at('/weir/v1/explore/fields') },
+    'POST /weir/v1/explore/filter': {
+      expect: ANY_USER,
+      target: at('/weir/v1/explore/filter', { text: 'tcp/443' }),
     },
     'GET /weir/v1/objects': { expect: BUCKET_READERS, target: at('/weir/v1/objects?bucket=tenant-logs') },
     'GET /weir/v1/objects/content': {

@@ -8,6 +8,7 @@ import { dataDirectory, makeDataDirectory } from '../data-dir.ts'
 import { DataDirLock } from '../data-dir-lock.ts'
 import { packageVersion } from '../package-version.ts'
 import { requireMetering } from '../require-metering.ts'
+import { ENROLMENT, ENROLMENT_HELP, ENROLMENT_USAGE } from './agent-enrolment.ts'
 
 const WINDOW_UNTIL_TOLD_S = 600
 
@@ -15,16 +16,20 @@ export const agent: Command = {
   usage: [
     'weir agent --server URL [--token-file FILE] [--data-dir DIR] [--finish]',
     'weir agent --detach-all [--data-dir DIR]',
+    ...ENROLMENT_USAGE,
   ].join('\n'),
-  summary: 'Run the agent of a host alone, or remove its traces from the kernel',
+  summary: 'Run the agent of a host alone, remove its traces from the kernel, let it in or shut it out',
   help: `  --server URL       the control plane (WEIR_SERVER)
   --token-file FILE  holds the agent's token (default: the environment variable WEIR_AGENT_TOKEN)
   --data-dir DIR     spool and state (WEIR_DATA_DIR; default /var/lib/weir as root)
   --finish           at the end, stop capturing and deliver what is left; without it the kernel goes on counting for
                      the next agent
   --detach-all       remove every program, link and map of this data directory's agent; what they hold is lost
-${AGENT_HELP} (default info)`,
+${AGENT_HELP} (default info)
+${ENROLMENT_HELP}`,
   async run(args, context) {
+    const enrolment = ENROLMENT[args[0] ?? '']
+    if (enrolment !== undefined) return enrolment(args.slice(1), context)
     const { values } = parseArgs({
       args,
       options: {

@@ -5,6 +5,9 @@ import type { FastifyInstance } from 'fastify'
 import { type AppOptions, createApp, type DeliveredObject } from '../../../src/api/app.ts'
 import { type Bootstrapped, bootstrap } from '../../../src/api/bootstrap.ts'
 import { DirectoryStore } from '../../../src/buckets/directory/directory-store.ts'
+import { Explorer } from '../../../src/explore/explorer.ts'
+import { WorkerPool } from '../../../src/explore/worker-pool.ts'
+import { systemClock } from '../../../src/stdx/clock.ts'
 import { openStore, type Store } from '../../../src/store/store.ts'
 import { createDatabase } from './postgres.ts'
 
@@ -125,12 +128,33 @@ export async function startControlPlane(options: Partial<AppOptions> = {}): Prom
     { store, buckets },
   )
   const delivered: DeliveredObject[] = []
+  const explorer = await startExplorer(directory, buckets)
   const app = await createApp(
     { windowSizeS: 10, attachGraceMs: 300, ...options },
-    { store, buckets, onDelivered: (it) => delivered.push(it) },
+    { store, buckets, explorer, onDelivered: (it) => delivered.push(it) },
   )
   const origin = await app.listen({ host: '127.0.0.1', port: 0 })
   return new ControlPlane({ app, store, buckets, directory, origin, owner, delivered })
+}
+
+/** As a server's, with one small worker that starts with the first question. */
+async function startExplorer(directory: string, store: DirectoryStore): Promise<Explorer> {
+  const cacheDirectory = path.join(directory, 'explore')
+  const spillDirectory = path.join(cacheDirectory, 'spill')
+  const database = {
+    threads: 1,
+    memoryMaxMib: 256,
+    spillDirectory,
+    spillMaxMib: 256,
+    directories: [cacheDirectory],
+  }
+  const executor = new WorkerPool({ workers: 1, database, timeLimitMs: 30_000, queueMax: 64 })
+  const explorer = new Explorer(
+    { cacheDirectory, cacheSizeMax: 1 << 28 },
+    { store, executor, clock: systemClock },
+  )
+  await explorer.start()
+  return explorer
 }
 
 export const FLOW_LOG = {
