@@ -60,7 +60,13 @@ function columnsFor(names: Names): Column<FlowRow>[] {
       title: 'Action',
       sort: 'action',
       value: ({ action, status }) =>
-        status === 'SKIPDATA' ? <Badge tone="warn">Skipped</Badge> : <ActionBadge action={action} />,
+        status === 'SKIPDATA' ? (
+          <Badge tone="warn">Skipped</Badge>
+        ) : (
+          <FilterBy dimension="action" value={action}>
+            <ActionBadge action={action} />
+          </FilterBy>
+        ),
     },
     {
       title: 'Protocol',

@@ -86,11 +86,14 @@ export function FilterBy({
   names,
   label,
   to,
+  children,
 }: {
   dimension: Dimension
   value: Key
   names?: Names
   label?: string
+  /** Shown instead of the label. */
+  children?: ReactNode
   /** Another page that has the filter line; the current one otherwise. */
   to?: string
 }) {
@@ -102,7 +105,7 @@ export function FilterBy({
   if (to !== undefined) {
     return (
       <Link className="filter-by" href={pathWithScope(to, { filter })} title={`Explore ${condition}`}>
-        {text}
+        {children ?? text}
       </Link>
     )
   }
@@ -113,7 +116,7 @@ export function FilterBy({
       title={`Filter by ${condition}`}
       onClick={() => setQuery({ filter, page: undefined })}
     >
-      {text}
+      {children ?? text}
     </button>
   )
 }

@@ -33,7 +33,7 @@ export function ReachPanel() {
     <section className="panel reach" aria-labelledby="reach">
       <h2 id="reach">Can it reach that?</h2>
       <ReachForm src={src ?? ''} dst={dst ?? ''} port={port ?? ''} />
-      <div aria-live="polite">
+      <div className="answer" aria-live="polite">
         {question !== undefined && loaded.error !== undefined && (
           <Failure error={loaded.error} again={loaded.again} />
         )}

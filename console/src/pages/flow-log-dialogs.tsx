@@ -26,16 +26,17 @@ interface EnableProps {
 export function EnableDialog({ of, onClose }: EnableProps) {
   const { windowSizeS } = useSession()
   const buckets = useLoaded('buckets', loadBuckets)
-  const [properties, setProperties] = useState<FlowLogProperties>({
+  const [properties, setProperties] = useState<Omit<FlowLogProperties, 'bucket'> & { bucket?: string }>({
     name: of.name,
     action: 'ALL',
     direction: 'BIDIRECTIONAL',
-    bucket: '',
   })
   const [busy, setBusy] = useState(false)
   const [fault, setFault] = useState('')
-  const suggested = `${buckets.value?.[0] ?? 'bucket'}/${of.name}`
-  const wanted = { ...properties, bucket: properties.bucket || suggested }
+  const [first] = buckets.value ?? []
+  // Until somebody types: the first bucket, and the interface's name as prefix.
+  const bucket = properties.bucket ?? (first === undefined ? '' : `${first}/${of.name}`)
+  const wanted = { ...properties, bucket }
   const change = (changes: Partial<FlowLogProperties>) => setProperties({ ...properties, ...changes })
   const submit = async (event: FormEvent) => {
     event.preventDefault()
@@ -55,11 +56,12 @@ export function EnableDialog({ of, onClose }: EnableProps) {
         <TextField label="Name" value={properties.name} required onChange={(name) => change({ name })} />
         <TextField
           label="Bucket, or bucket/prefix"
-          value={properties.bucket}
-          placeholder={suggested}
+          value={bucket}
+          required
+          placeholder="bucket/prefix"
           options={buckets.value ?? []}
           hint="An existing bucket of your contract. The prefix is what the objects' names begin with."
-          onChange={(bucket) => change({ bucket })}
+          onChange={(value) => change({ bucket: value })}
         />
         <div className="form-pair">
           <Options

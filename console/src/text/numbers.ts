@@ -6,7 +6,8 @@ const DECIMAL = ['', 'k', 'M', 'G', 'T', 'P']
 function scaled(value: number, base: number, units: readonly string[]): [text: string, unit: string] {
   let scaledValue = Math.abs(value)
   let at = 0
-  while (scaledValue >= base && at < units.length - 1) {
+  // Half a unit early: what would be rounded to `1,024 KiB` is `1 MiB`.
+  while (scaledValue >= base - 0.5 && at < units.length - 1) {
     scaledValue /= base
     at++
   }
