@@ -7,6 +7,7 @@ import fastify, {
   type FastifyRequest,
   LogController,
 } from 'fastify'
+import type { Explorer } from '../explore/explorer.ts'
 import { WeirError } from '../model/errors.ts'
 import type { Store } from '../store/store.ts'
 import { type Logger, silentLogger } from '../telemetry/logger.ts'
@@ -26,6 +27,7 @@ import { authRoutes } from './routes/auth.ts'
 import { bucketRoutes } from './routes/buckets.ts'
 import { consoleRoutes, isConsolePath } from './routes/console.ts'
 import { contractRoutes } from './routes/contracts.ts'
+import { exploreRoutes } from './routes/explore.ts'
 import { inventoryRoutes } from './routes/inventory.ts'
 import { operatorRoutes } from './routes/operator.ts'
 import { requestRoutes } from './routes/requests.ts'
@@ -59,6 +61,8 @@ export interface AppDependencies {
   buckets: BucketStore
   log?: Logger
   metrics?: Metrics
+  /** Answers questions about delivered flows, where they are wanted. Started; the app stops it. */
+  explorer?: Explorer
   /** Told of every object, after the agent has acknowledged it. */
   onDelivered?: (object: DeliveredObject) => void
 }
@@ -137,6 +141,11 @@ export async function createApp(
   app.addHook('onClose', () => audit.stop())
   for (const routes of ROUTES) await app.register(routes, services)
   await app.register(sessionRoutes, { services, authentication })
+  const { explorer } = dependencies
+  if (explorer !== undefined) {
+    await app.register(exploreRoutes, { services, explorer })
+    app.addHook('onClose', () => explorer.stop())
+  }
   if (consoleDirectory !== undefined) await app.register(consoleRoutes, { directory: consoleDirectory })
   if (buckets.embedded !== undefined) await app.register(bucketRoutes, services)
   return app

@@ -1,12 +1,16 @@
 import { existsSync } from 'node:fs'
 import type { AddressInfo } from 'node:net'
+import { availableParallelism, totalmem } from 'node:os'
 import path from 'node:path'
 import { createApp, type DeliveredObject } from '../api/app.ts'
 import { bootstrap, bootstrapShared } from '../api/bootstrap.ts'
 import type { BucketStore } from '../api/bucket-store.ts'
 import { DirectoryStore } from '../buckets/directory/directory-store.ts'
 import { type S3Options, S3Store } from '../buckets/s3/s3-store.ts'
+import { Explorer } from '../explore/explorer.ts'
+import { WorkerPool } from '../explore/worker-pool.ts'
 import { WeirError } from '../model/errors.ts'
+import { systemClock } from '../stdx/clock.ts'
 import { openStore, type Store } from '../store/store.ts'
 import { createLogger } from '../telemetry/logger.ts'
 import { type Credentials, readCredentials, writeCredentials } from './data-dir.ts'
@@ -65,7 +69,13 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<R
       ...(options.trustProxy === undefined ? {} : { trustProxy: options.trustProxy }),
       ...(hasConsole ? { consoleDirectory: CONSOLE } : {}),
     },
-    { store, buckets, log, ...(options.onDelivered ? { onDelivered: options.onDelivered } : {}) },
+    {
+      store,
+      buckets,
+      log,
+      explorer: await openExplorer(dataDir, buckets),
+      ...(options.onDelivered ? { onDelivered: options.onDelivered } : {}),
+    },
   )
   try {
     await app.listen(options.listen)
@@ -134,6 +144,28 @@ async function openBuckets({ s3, dataDir }: ControlPlaneOptions): Promise<Bucket
   const directory = new DirectoryStore({ directory: path.join(dataDir, 'buckets') })
   await directory.start()
   return directory
+}
+
+/** Questions are worked on by processes of their own; what they have read once stays in the data directory. */
+async function openExplorer(dataDir: string, store: BucketStore): Promise<Explorer> {
+  const cacheDirectory = path.join(dataDir, 'explore')
+  const spillDirectory = path.join(cacheDirectory, 'spill')
+  const workers = Math.max(1, Math.min(4, availableParallelism() - 1))
+  const memoryMaxMib = Math.max(256, Math.floor(totalmem() / 2 ** 20 / 4 / workers))
+  const database = {
+    threads: 2,
+    memoryMaxMib,
+    spillDirectory,
+    spillMaxMib: 4_096,
+    directories: [cacheDirectory],
+  }
+  const executor = new WorkerPool({ workers, database, timeLimitMs: 30_000, queueMax: 64 })
+  const explorer = new Explorer(
+    { cacheDirectory, cacheSizeMax: 4 * 2 ** 30 },
+    { store, executor, clock: systemClock },
+  )
+  await explorer.start()
+  return explorer
 }
 
 /** A wildcard address is no address to call: the local agent and CLI use loopback. */

@@ -1,3 +1,4 @@
+import { mkdir } from 'node:fs/promises'
 import { type DuckDBConnection, DuckDBInstance, type DuckDBValue } from '@duckdb/node-api'
 import { WeirError } from '../model/errors.ts'
 import { MACROS } from './flows-view.ts'
@@ -14,6 +15,7 @@ export interface DatabaseOptions {
 
 /** One DuckDB in this process, with nothing loaded from anywhere: sessions are made from it. */
 export async function openDatabase(options: DatabaseOptions): Promise<DuckDBInstance> {
+  await mkdir(options.spillDirectory, { recursive: true })
   const database = await DuckDBInstance.create(':memory:', {
     threads: String(options.threads),
     memory_limit: `${options.memoryMaxMib}MiB`,

@@ -6,17 +6,20 @@ import { WeirError } from '../model/errors.ts'
 import type { Clock } from '../stdx/clock.ts'
 import { type ExportFormat, settle } from './ask.ts'
 import type { PackSelection } from './flows-view.ts'
+import type { Inquest } from './inquiry.ts'
 import type { Executor } from './jobs.ts'
 import { mayHold, type TimeRange } from './object-name.ts'
 import type { ObjectStore, Place } from './object-store.ts'
 import { type BuildFault, eachAtOnce, type ListedObject, listed, PackBuilder } from './pack-builder.ts'
 import { type Pack, PackCache } from './pack-cache.ts'
-import type { Answer, Coverage, Finding, Names, Question } from './question.ts'
+import type { Answer, Coverage, Finding, Names, Question, SettledQuestion } from './question.ts'
 
 /** What an asker may read, and what things are called. Who grants it has checked it. */
 export interface Access {
   places: Place[]
   interfaces: { id: string; name: string; server?: string; datacenter?: string; addresses: string[] }[]
+  /** Only records of these `interfaces`: whoever may not read all of a bucket's. */
+  onlyThese?: boolean
 }
 
 export interface AskOptions {
@@ -85,7 +88,7 @@ export class Explorer {
       options,
       async ({ selection, coverage }) => {
         options.onProgress?.({ stage: 'ask', done: coverage.objects, total: coverage.objects })
-        const inquest = { settled, selection, interfaces: access.interfaces }
+        const inquest = inquestOf(settled, selection, access)
         const finding = await this.#executor.run<'ask'>({ kind: 'ask', inquest }, options.signal)
         return {
           ...(finding as Finding<Q['kind']>),
@@ -108,7 +111,7 @@ export class Explorer {
     const settled = settle(question, this.#clock.nowMs())
     const file = path.join(this.#cache.directory, `${this.#cache.newId()}.export`)
     return this.#overPacks(placesOf(question, access), settled.readRange, options, async ({ selection }) => {
-      const inquest = { settled, selection, interfaces: access.interfaces }
+      const inquest = inquestOf(settled, selection, access)
       const job = { kind: 'export', inquest, format: options.format, path: file } as const
       try {
         const rows = await this.#executor.run<'export'>(job, options.signal)
@@ -214,6 +217,12 @@ interface Listing {
   place: Place
   inside: ListedObject[]
   outside: number
+}
+
+function inquestOf(settled: SettledQuestion, selection: PackSelection, access: Access): Inquest {
+  const { interfaces } = access
+  const interfaceIds = access.onlyThese ? interfaces.map(({ id }) => id) : undefined
+  return { settled, selection: { ...selection, interfaceIds }, interfaces }
 }
 
 /** A prefix names one flow log's objects, or a folder of them; `web` is not `web2`. */

@@ -36,6 +36,8 @@ const DERIVED_COLUMNS = [
 export interface PackSelection {
   paths: string[]
   objectsGone: string[]
+  /** When given, nobody else's rows: an asker may read a part of a bucket's interfaces only. */
+  interfaceIds?: string[] | undefined
 }
 
 /** `SELECT` over packs with the columns of `flows`, bounded by time. */
@@ -47,8 +49,13 @@ export function flowsSelect(
   const derived = DERIVED_COLUMNS.map(([name, sql]) => `${sql} AS ${name}`)
   const conditions = [
     ...(range === undefined ? [] : [`start_s >= ${range.sinceS}`, `start_s < ${range.untilS}`]),
-    ...(selection.objectsGone.length === 0 ? [] : [`object NOT IN (${selection.objectsGone.map(literal)})`]),
+    ...(selection.objectsGone.length === 0
+      ? []
+      : [`object NOT IN (${selection.objectsGone.map(literal).join(', ')})`]),
   ]
+  if (selection.interfaceIds !== undefined) {
+    conditions.push(`interface_id IN (${['', ...selection.interfaceIds].map(literal).join(', ')})`)
+  }
   const where = conditions.length === 0 ? '' : ` WHERE ${conditions.join(' AND ')}`
   return `SELECT ${[...stored, ...derived].join(', ')} FROM ${packRelation(selection.paths)}${where}`
 }
