@@ -25,8 +25,8 @@ export async function collectAgentMetrics(store: Store, metrics: Metrics): Promi
     metrics.set('weir_agent_live', isLive ? 1 : 0, { host })
     if (health === null) continue
     const said = JSON.parse(health) as Partial<AgentHealth>
-    for (const [name, valueOf] of Object.entries(FROM_HEALTH)) {
-      const value = valueOf(said)
+    for (const [name, read] of Object.entries(FROM_HEALTH)) {
+      const value = read(said)
       if (typeof value !== 'number') continue // An agent of another version need not say it.
       metrics.set(name as keyof typeof FROM_HEALTH, value, { host })
     }
