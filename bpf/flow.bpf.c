@@ -286,6 +286,8 @@ static __always_inline void clock_follow(__u64 size_s, __u64 now)
 		end = now;
 	if (current >> SLOT_BITS == end)
 		return;
+	if (end < now)
+		end = now; /* It was open until the clock was set, and takes verdicts for a moment yet. */
 	if (__sync_val_compare_and_swap(&state.current, current, end << SLOT_BITS | (current & SLOT_MASK)) == current)
 		slot->end = end;
 }

@@ -271,6 +271,48 @@ for (const attachment of ['tcx', 'classic'] as const) {
   })
 }
 
+test('a packet that was seen in one window and refused in the next is refused in the first', {
+  skip: withoutRoot,
+}, async () => {
+  await using network = new TestNetwork()
+  using world = new KernelWorld({ windowSizeS: WINDOW_S })
+  const { netns, receive } = wired(network, world)
+  const mac = network.run(netns, 'cat', '/sys/class/net/port/address').trim()
+  network.address(netns, 'port', '10.0.0.1/24')
+  network.nft(
+    netns,
+    'table ip t { chain c { type filter hook input priority filter; ct state new udp dport 9 drop; }; }',
+  )
+  const [first, last] = [
+    ipv4(udp(7, 9, 16), { source: '10.0.0.2', destination: '10.0.0.1', id: 5, moreFragments: true }),
+    ipv4(Buffer.alloc(100), { source: '10.0.0.2', destination: '10.0.0.1', id: 5, fragmentOffset: 3 }),
+  ].map((packet) => toHost(packet, mac))
+
+  receive(first!, 1) // Held by connection tracking until the rest has come.
+  world.clock.stepMs += WINDOW_S * 1000
+  world.meter.syncClock()
+  receive(last!, 1)
+
+  const verdicts = world.meter.windows().map(({ generation }) =>
+    world
+      .rows(generation)
+      .filter((it) => it.source === '10.0.0.2' && it.protocol === 17)
+      .map(({ ports, packets, octets, action }) => [...ports, packets, octets, action]),
+  )
+  assert.deepEqual(verdicts, [[[7, 9, 1, 44, 'REJECT']], [[7, 9, 1, 120, 'REJECT']]])
+})
+
+/** A frame that the host will take: to its address, with a right checksum. */
+function toHost(packet: Buffer, mac: string): Buffer {
+  let total = 0
+  for (let at = 0; at < 20; at += 2) total += at === 10 ? 0 : packet.readUInt16BE(at)
+  while (total > 0xffff) total = (total & 0xffff) + (total >> 16)
+  packet.writeUInt16BE(~total & 0xffff, 10)
+  const frame = ethernet(0x0800, packet)
+  frame.set(Buffer.from(mac.replaceAll(':', ''), 'hex'), 0)
+  return frame
+}
+
 test('flows in another layout are neither read wrongly nor dropped', { skip: withoutRoot }, () => {
   using world = new KernelWorld()
   const { pinPath } = world.options

@@ -62,9 +62,11 @@ export class RowWriter {
     const packets = wide(value, at, FLOW.packets) + wide(value, at, FLOW.packetsShared)
     const octets = wide(value, at, FLOW.octets) + wide(value, at, FLOW.octetsShared)
     const refused = least(wide(value, at, FLOW.packetsRefused), packets)
-    const refusedOctets = least(wide(value, at, FLOW.octetsRefused), octets)
+    // Where nothing is left, no octets are: fragments that were put together may have been taken for one another.
+    const isAllRefused = refused === packets
+    const refusedOctets = isAllRefused ? octets : least(wide(value, at, FLOW.octetsRefused), octets)
     const flags = value[at + FLOW.flags / 4]!
-    if (refused < packets) {
+    if (!isAllRefused) {
       const isLastRefused = Number(packets & 0xffff_ffffn) === value[at + FLOW.packetsAtRefusal / 4]!
       const isTold = refused > 0n && isLastRefused
       const last = value[at + (isTold ? FLOW.acceptedLast : FLOW.last) / 4]!
