@@ -1,9 +1,12 @@
+import { hasUnfinished } from '../store/requests.ts'
+import { deleteOutdated } from '../store/retention.ts'
 import { settleRequests } from '../store/settle.ts'
 import type { Store } from '../store/store.ts'
 import type { Logger } from '../telemetry/logger.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
 
 const INTERVAL_MS = 250
+const TIDY_INTERVAL_MS = 600_000
 
 /** Finishes requests whose waiting time is over. Any number of replicas may do it at the same time. */
 export class Settler {
@@ -11,6 +14,7 @@ export class Settler {
   #timer: NodeJS.Timeout | undefined
   #round: Promise<void> = Promise.resolve()
   #stopped = false
+  #tidiedAtMs = 0
 
   constructor(dependencies: { store: Store; log: Logger; metrics: Metrics }) {
     this.#dependencies = dependencies
@@ -33,10 +37,21 @@ export class Settler {
   async settle(): Promise<void> {
     const { store, log, metrics } = this.#dependencies
     try {
-      await store.change((change) => settleRequests(change, { dueAtMs: change.nowMs }))
+      if (await hasUnfinished(store.db)) {
+        await store.change((change) => settleRequests(change, { dueAtMs: change.nowMs }))
+      }
+      await this.#tidy()
     } catch (error) {
       metrics.add('weir_api_settle_errors_total')
       log.error({ err: error }, 'requests could not be settled')
     }
+  }
+
+  async #tidy(): Promise<void> {
+    const { store } = this.#dependencies
+    const nowMs = store.clock.nowMs()
+    if (nowMs - this.#tidiedAtMs < TIDY_INTERVAL_MS) return
+    this.#tidiedAtMs = nowMs
+    await store.change((change) => deleteOutdated(change))
   }
 }

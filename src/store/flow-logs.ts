@@ -176,6 +176,7 @@ export async function recordPoints(
         .values({ flow_log_id: point, host })
         .onConflict((on) => on.doNothing())
         .execute()
+      await revive(change, point)
     }
     changed.push(point)
   }
@@ -185,6 +186,16 @@ export async function recordPoints(
     changed.push(id)
   }
   return changed
+}
+
+/** What could not be attached at first is attached after all. */
+async function revive(change: Change, id: string): Promise<void> {
+  await change.tx
+    .updateTable('resources')
+    .set({ state: 'AVAILABLE' })
+    .where('id', '=', id)
+    .where('state', '=', 'INACTIVE')
+    .execute()
 }
 
 /** Silence of an agent that does not know of a withdrawal yet says nothing. */

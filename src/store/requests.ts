@@ -152,6 +152,12 @@ export async function unfinishedRequests(
     .execute()
 }
 
+/** Asked several times a second: idling must not cost a transaction. */
+export async function hasUnfinished(db: Db): Promise<boolean> {
+  const query = db.selectFrom('requests').select('id').where('finished_at', 'is', null).limit(1)
+  return (await query.executeTakeFirst()) !== undefined
+}
+
 /** Two requests must keep their order when one changes what the other touches; siblings need not wait. */
 export async function isBlocked(change: Change, request: RequestRow): Promise<boolean> {
   const row = await change.tx

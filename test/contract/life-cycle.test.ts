@@ -72,10 +72,11 @@ test('a flow log that cannot be attached fails its request and says why', async 
 
   assert.equal(finished.metadata.status, 'FAILED')
   assert.match(finished.metadata.message, /^\[VDC-5-1810\] .*no BPF here/)
-  assert.equal(
-    (await weir.get(`${weir.nicPath}/flowlogs/${created.body.id}`)).body.metadata.state,
-    'INACTIVE',
-  )
+  const state = async () =>
+    (await weir.get(`${weir.nicPath}/flowlogs/${created.body.id}`)).body.metadata.state
+  assert.equal(await state(), 'INACTIVE')
+  await agent.report([{ flowLogId: created.body.id, state: 'attached' }])
+  assert.equal(await state(), 'AVAILABLE')
 })
 
 test('mutations during BUSY are taken, and end in the order in which they came', async () => {

@@ -1,0 +1,65 @@
+import type { Change } from './store.ts'
+
+const DAY_MS = 86_400_000
+
+/** How long what nobody can need any more is kept. What is open, live or undelivered stays, however old. */
+export const KEPT_MS = {
+  requests: 30 * DAY_MS,
+  audit: 365 * DAY_MS,
+  /** Deleted flow logs, whose last segments may still come; far longer than an agent keeps a segment. */
+  flowLogs: 30 * DAY_MS,
+  /** Delivered objects: until then, a repeated upload of the segment is answered from memory. */
+  objects: 30 * DAY_MS,
+  tokens: 30 * DAY_MS,
+} as const
+
+/** Deletes a bounded number of rows of each kind. Returns how many that were. */
+export async function deleteOutdated(change: Change, rowsMax = 1_000): Promise<number> {
+  const { tx, nowMs } = change
+  const requests = await tx
+    .selectFrom('requests')
+    .select('id')
+    .where('finished_at', '<', nowMs - KEPT_MS.requests)
+    .limit(rowsMax)
+    .execute()
+  const flowLogs = await tx
+    .selectFrom('flow_logs')
+    .select('id')
+    .where('deleted_at', '<', nowMs - KEPT_MS.flowLogs)
+    .limit(rowsMax)
+    .execute()
+  const objects = await tx
+    .selectFrom('objects')
+    .select(['host', 'segment_id'])
+    .where('delivered_at', '<', nowMs - KEPT_MS.objects)
+    .limit(rowsMax)
+    .execute()
+  for (const { id } of requests) {
+    await tx.deleteFrom('request_targets').where('request_id', '=', id).execute()
+    await tx.deleteFrom('requests').where('id', '=', id).execute()
+  }
+  for (const { id } of flowLogs) {
+    await tx.deleteFrom('carriers').where('flow_log_id', '=', id).execute()
+    await tx.deleteFrom('points').where('flow_log_id', '=', id).execute()
+    await tx.deleteFrom('flow_logs').where('id', '=', id).execute()
+  }
+  for (const { host, segment_id } of objects) {
+    await tx.deleteFrom('objects').where('host', '=', host).where('segment_id', '=', segment_id).execute()
+  }
+  return requests.length + flowLogs.length + objects.length + (await deleteSmall(change))
+}
+
+async function deleteSmall({ tx, nowMs }: Change): Promise<number> {
+  const outdated = nowMs - KEPT_MS.tokens
+  const deletions = [
+    tx.deleteFrom('audit').where('at', '<', nowMs - KEPT_MS.audit),
+    tx
+      .deleteFrom('tokens')
+      .where((it) => it.or([it('expires_at', '<', outdated), it('revoked_at', '<', outdated)])),
+    tx.deleteFrom('agent_tokens').where('revoked_at', '<', outdated),
+    tx.deleteFrom('enrolments').where('expires_at', '<', outdated),
+  ]
+  let count = 0
+  for (const it of deletions) count += Number((await it.executeTakeFirst()).numDeletedRows)
+  return count
+}
