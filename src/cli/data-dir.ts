@@ -25,7 +25,9 @@ export function dataDirectory(
   return path.join(env['XDG_DATA_HOME'] || path.join(homedir(), '.local/share'), 'weir')
 }
 
+/** Makes the directory; nothing that this process writes from now on is for other users to read. */
 export function makeDataDirectory(directory: string): void {
+  process.umask(0o027)
   try {
     mkdirSync(directory, { recursive: true, mode: 0o750 })
   } catch (cause) {
