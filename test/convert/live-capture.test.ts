@@ -1,0 +1,123 @@
+import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { test } from 'node:test'
+import { convert } from '../../src/cli/commands/convert.ts'
+import { said, TestNetwork, withoutRoot } from '../support/network.ts'
+import { runCommand } from '../support/run-command.ts'
+
+const TRAFFIC = path.resolve('test/support/traffic.mjs')
+
+/** The same traffic, as tcpdump writes it in its many ways. */
+const FORMS: Record<string, string[]> = {
+  ethernet: ['-i', 'eth0'],
+  nanoseconds: ['-i', 'eth0', '--time-stamp-precision=nano'],
+  'cut to 60 bytes': ['-i', 'eth0', '-s', '60'],
+  'linux cooked': ['-i', 'any', '-y', 'LINUX_SLL'],
+  'linux cooked 2': ['-i', 'any', '-y', 'LINUX_SLL2'],
+}
+
+test('captures of real traffic have the packets and octets that tcpdump sees in them', {
+  skip: withoutRoot,
+}, async () => {
+  await using network = new TestNetwork()
+  const folder = mkdtempSync(path.join(tmpdir(), 'weir-live-'))
+  const [here, there] = [network.namespace('a'), network.namespace('b')]
+  connect(network, here, there)
+  const captures = await Promise.all(
+    Object.entries(FORMS).map(async ([form, args]) => {
+      const file = path.join(folder, `${form.replaceAll(' ', '-')}.pcap`)
+      const child = network.start(
+        here,
+        'tcpdump',
+        '-U',
+        '--immediate-mode',
+        '-Z',
+        'root',
+        ...args,
+        '-w',
+        file,
+      )
+      await said(child, /listening on/)
+      return { form, file, child }
+    }),
+  )
+
+  await traffic(network, here, there)
+
+  for (const { form, file, child } of captures) {
+    child.kill('SIGINT')
+    await once(child, 'exit')
+    const seen = seenByTcpdump(file)
+    const { stdout, stderr } = await runCommand(convert, ['--json', file])
+    const records = stdout
+      .split('\n')
+      .filter((line) => line !== '')
+      .map((line) => line.split(' '))
+    assert.ok(seen.packets > 20, `${form}: ${JSON.stringify(seen)}`)
+    assert.deepEqual({ packets: sum(records, 8), octets: sum(records, 9) }, seen, form)
+    assert.equal(JSON.parse(stderr).ipPackets, seen.packets, form)
+    if (form === 'ethernet') checkFlows(records)
+  }
+  rmSync(folder, { recursive: true })
+})
+
+function connect(network: TestNetwork, here: string, there: string): void {
+  network.veth({ namespace: here, device: 'eth0' }, { namespace: there, device: 'eth0' })
+  network.address(here, 'eth0', '10.90.0.1/24', 'fd90::1/64')
+  network.address(there, 'eth0', '10.90.0.2/24', 'fd90::2/64')
+}
+
+async function traffic(network: TestNetwork, here: string, there: string): Promise<void> {
+  const server = network.start(
+    there,
+    process.execPath,
+    TRAFFIC,
+    'serve',
+    JSON.stringify({ tcp: [80], udp: [53] }),
+  )
+  await said(server, /serving/)
+  for (const to of ['10.90.0.2', 'fd90::2']) {
+    const sends = { to, tcp: [80], udp: [53, 9], rounds: 2, size: 900 } // Nobody listens on 9: ICMP errors.
+    network.run(here, process.execPath, TRAFFIC, 'send', JSON.stringify(sends))
+    network.run(here, 'ping', '-c', '2', '-i', '0.1', '-s', '4000', to) // In fragments.
+  }
+  network.run(here, 'ping', '-c', '2', '-i', '0.1', '-R', '10.90.0.2') // IPv4 options: record route.
+}
+
+/** What tcpdump says of each packet's IP length; quoted packets inside ICMP errors stand on lines of their own. */
+function seenByTcpdump(file: string): { packets: number; octets: number } {
+  const text = execFileSync('tcpdump', ['-nn', '-tt', '-v', '-r', file], {
+    encoding: 'utf8',
+    stdio: ['ignore', 'pipe', 'ignore'],
+    maxBuffer: 1 << 26,
+  })
+  const seen = { packets: 0, octets: 0 }
+  for (const line of text.split('\n').filter((it) => /^\d+\.\d+ /.test(it))) {
+    const four = /IP \(tos .*?, length (\d+)/.exec(line)
+    const six = /IP6 \(.*?payload length: (\d+)\)/.exec(line)
+    if (four === null && six === null) continue
+    seen.packets++
+    seen.octets += four === null ? 40 + Number(six![1]) : Number(four[1])
+  }
+  return seen
+}
+
+function checkFlows(records: string[][]): void {
+  const of = (source: string, protocol: string): string[][] =>
+    records.filter((it) => it[3] === source && it[7] === protocol)
+  assert.equal(of('10.90.0.1', '1').length, 1) // One flow of pings, fragments and options included.
+  assert.equal(of('fd90::1', '58').filter((it) => it[4] === 'fd90::2').length, 1)
+  for (const host of ['10.90.0.1', 'fd90::1']) {
+    assert.equal(of(host, '6').filter((it) => it[6] === '80').length, 2)
+    assert.ok(of(host, '17').some((it) => it[6] === '53'))
+  }
+  assert.ok(records.every((it) => it[7] !== '44'))
+}
+
+function sum(records: string[][], field: number): number {
+  return records.reduce((total, it) => total + Number(it[field]), 0)
+}
