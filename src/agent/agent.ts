@@ -1,5 +1,11 @@
 import type { AttachedPoint, KernelWindow, PointConfig } from '../capture/ebpf/kernel-meter.ts'
-import type { AgentHealth, AgentReport, Assignment, Assignments } from '../model/agent-protocol.ts'
+import type {
+  AgentHealth,
+  AgentReport,
+  Assignment,
+  Assignments,
+  PendingDelivery,
+} from '../model/agent-protocol.ts'
 import { AGENT_PROTOCOL_VERSION } from '../model/agent-protocol.ts'
 import { WeirError } from '../model/errors.ts'
 import type { GivenUp } from '../spool/loss-ledger.ts'
@@ -97,6 +103,7 @@ export interface Delivery {
       | { bucket: string; objectName: string; records: number; bytes: number; at: string }
       | undefined
     lastError?: { message: string; at: string } | undefined
+    flowLogs: PendingDelivery[]
   }
 }
 
@@ -439,7 +446,8 @@ export class Agent {
   #currentReport(): AgentReport {
     const { meter, delivery } = this.#dependencies
     const stats = meter.stats()
-    const { pendingSegments, pendingBytes, oldestWindowStartS, lastDelivery, lastError } = delivery.status()
+    const status = delivery.status()
+    const { pendingSegments, pendingBytes, oldestWindowStartS, lastDelivery, lastError } = status
     const fault = lastError ?? this.#lastFault
     return {
       protocol: AGENT_PROTOCOL_VERSION,
@@ -465,6 +473,7 @@ export class Agent {
         },
         ...(lastDelivery === undefined ? {} : { lastDelivery: deliveryOf(lastDelivery) }),
         ...(fault === undefined ? {} : { lastError: fault }),
+        deliveries: status.flowLogs,
       },
     }
   }

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import type { UploadGrant, UploadRequest } from '../model/agent-protocol.ts'
+import type { PendingDelivery, UploadGrant, UploadRequest } from '../model/agent-protocol.ts'
 import type { Segment } from '../spool/segment-index.ts'
 import type { LoadedSegment, SpoolStats } from '../spool/spool.ts'
 import { Backoff } from '../stdx/backoff.ts'
@@ -81,6 +81,7 @@ export interface DeliveryStatus {
   lastError?: { message: string; at: string }
   /** Those for which something waits. */
   buckets: BucketStatus[]
+  flowLogs: PendingDelivery[]
 }
 
 export interface BucketStatus {
@@ -92,6 +93,14 @@ export interface BucketStatus {
   oldestWindowStartS: number
   retryInMs?: number
   lastError?: { reason: string; message: string; at: string }
+}
+
+/** A segment that was refused; kept after its release, for the next refusal. */
+interface Parked {
+  bucket: string
+  retryAtMs: number
+  refusals: number
+  waits: boolean
 }
 
 /** One delivery on its way. */
@@ -119,6 +128,7 @@ const UPLOAD_BYTES_PER_MS_MIN = 16 // 16 kB/s: below that an upload is given up 
 const PLACES_PER_UPLOAD = 4
 const LIMITS_INTERVAL_MS = 60_000
 const DRAIN_FAILURES_MAX = 3
+const FLOW_LOGS_REPORTED_MAX = 2_000
 
 /**
  * Brings segments to their buckets: asks the control plane for an object name and a signed upload, uploads,
@@ -138,7 +148,7 @@ export class Deliverer {
   readonly #stopping = new AbortController()
   readonly #lanes = new Map<string, Lane>()
   readonly #known = new Set<string>()
-  readonly #parked = new Map<string, { retryAtMs: number; refusals: number }>()
+  readonly #parked = new Map<string, Parked>()
   readonly #attempts = new Set<Promise<void>>()
   readonly #serverBackoff: Backoff
   #serverRetryAtMs = 0
@@ -233,6 +243,7 @@ export class Deliverer {
       ...(this.#lastDelivery === undefined ? {} : { lastDelivery: this.#lastDelivery }),
       ...(this.#lastError === undefined ? {} : { lastError: this.#lastError }),
       buckets: this.#buckets(),
+      flowLogs: this.#flowLogs(),
     }
   }
 
@@ -248,6 +259,32 @@ export class Deliverer {
     return [...found.values()]
   }
 
+  /** Oldest first, as the spool is. */
+  #flowLogs(): PendingDelivery[] {
+    const found = new Map<string, PendingDelivery>()
+    for (const segment of this.#spool.segments()) {
+      for (const flowLogId of segment.flowLogIds) {
+        const pending = found.get(flowLogId) ?? this.#pendingOf(flowLogId, segment)
+        found.set(flowLogId, pending)
+        pending.segments++
+        pending.bytes += segment.size
+      }
+    }
+    return [...found.values()].slice(0, FLOW_LOGS_REPORTED_MAX)
+  }
+
+  #pendingOf(flowLogId: string, { bucket, windowStartS }: Segment): PendingDelivery {
+    const lane = this.#lanes.get(bucket)
+    const fails = lane !== undefined && (lane.state !== 'ok' || lane.parked > 0)
+    return {
+      flowLogId,
+      segments: 0,
+      bytes: 0,
+      oldestWindowStartS: windowStartS,
+      ...(fails && lane.lastError !== undefined ? { lastError: errorTold(lane.lastError) } : {}),
+    }
+  }
+
   #bucketStatus({ bucket, windowStartS }: Segment): BucketStatus {
     const lane = this.#lanes.get(bucket)
     const retryInMs = Math.max(0, (lane?.retryAtMs ?? 0) - this.#monotonicMs())
@@ -259,15 +296,7 @@ export class Deliverer {
       parkedSegments: 0,
       oldestWindowStartS: windowStartS,
       ...(retryInMs > 0 ? { retryInMs: Math.round(retryInMs) } : {}),
-      ...(lane?.lastError === undefined
-        ? {}
-        : {
-            lastError: {
-              reason: lane.lastError.reason,
-              message: lane.lastError.message,
-              at: isoTime(lane.lastError.atMs),
-            },
-          }),
+      ...(lane?.lastError === undefined ? {} : { lastError: errorTold(lane.lastError) }),
     }
   }
 
@@ -484,9 +513,11 @@ export class Deliverer {
     const fields = { bucket: lane.bucket, segmentId, reason: fault.reason, err: fault }
     if (fault.scope === 'segment') {
       lane.noteError(fault, now.wallMs)
+      lane.parked++
       this.#spool.park(segmentId)
       const refusals = (this.#parked.get(segmentId)?.refusals ?? 0) + 1
-      this.#parked.set(segmentId, { refusals, retryAtMs: now.monotonicMs + this.#parkedDelayMs(refusals) })
+      const retryAtMs = now.monotonicMs + this.#parkedDelayMs(refusals)
+      this.#parked.set(segmentId, { bucket: lane.bucket, refusals, retryAtMs, waits: true })
       this.#log.warn(fields, 'segment is refused, parked')
       return
     }
@@ -512,13 +543,16 @@ export class Deliverer {
 
   #releaseParked(): void {
     const nowMs = this.#monotonicMs()
-    for (const [segmentId, { retryAtMs }] of this.#parked) {
+    for (const [segmentId, parked] of this.#parked) {
       const segment = this.#spool.segment(segmentId)
       if (segment === undefined) {
         this.#parked.delete(segmentId) // Given up since.
         this.#known.delete(segmentId)
-      } else if (retryAtMs <= nowMs && segment.state === 'parked') {
+        if (parked.waits) this.#laneOf(parked.bucket).parked--
+      } else if (parked.waits && parked.retryAtMs <= nowMs) {
+        parked.waits = false
         this.#spool.release(segmentId)
+        this.#laneOf(segment.bucket).parked--
         this.#laneOf(segment.bucket).add([{ segment, dueMs: nowMs }])
       }
     }
@@ -526,9 +560,8 @@ export class Deliverer {
 
   #nextReleaseAtMs(): number {
     let earliestMs = Number.POSITIVE_INFINITY
-    for (const [segmentId, { retryAtMs }] of this.#parked) {
-      const isParked = this.#spool.segment(segmentId)?.state === 'parked'
-      if (isParked && retryAtMs < earliestMs) earliestMs = retryAtMs
+    for (const { waits, retryAtMs } of this.#parked.values()) {
+      if (waits && retryAtMs < earliestMs) earliestMs = retryAtMs
     }
     return earliestMs
   }
@@ -550,7 +583,7 @@ export class Deliverer {
 
   /** A bucket of a deleted flow log is not remembered for ever. */
   #removeWhenIdle(lane: Lane): void {
-    if (lane.waiting > 0 || lane.uploads > 0 || lane.state !== 'ok') return
+    if (lane.waiting > 0 || lane.uploads > 0 || lane.parked > 0 || lane.state !== 'ok') return
     if (this.#lanes.get(lane.bucket) === lane) this.#lanes.delete(lane.bucket)
   }
 
@@ -568,6 +601,10 @@ function requestFor(segment: Segment): UploadRequest {
 function spreadOf(segment: Segment): number {
   const text = `${segment.windowKey.slice(0, 36)}/${segment.bucket}/${segment.stem}`
   return createHash('sha256').update(text).digest().readUInt32LE(0) / 2 ** 32
+}
+
+function errorTold({ reason, message, atMs }: { reason: string; message: string; atMs: number }) {
+  return { reason, message, at: isoTime(atMs) }
 }
 
 function isoTime(ms: number): string {

@@ -30,6 +30,8 @@ export class Lane {
   uploads = 0
   slowUploads = 0
   failures = 0
+  /** Segments that were refused for themselves. */
+  parked = 0
   retryAtMs = 0
   readonly #queue: QueuedSegment[] = []
   /** Destinations with a segment that has no object name yet: the next one waits, so that names keep their order. */

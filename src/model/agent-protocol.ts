@@ -65,6 +65,19 @@ export interface AgentHealth {
   spool: { segments: number; bytes: number; oldestWindowStartS?: number }
   lastDelivery?: { object: string; bucket: string; records: number; bytes: number; at: string }
   lastError?: { message: string; at: string }
+  /** Flow logs with something in the spool; those that wait longest, when there are very many. */
+  deliveries?: PendingDelivery[]
+}
+
+/** What one flow log has in the spool of one host. */
+export interface PendingDelivery {
+  flowLogId: string
+  segments: number
+  /** Of its segments, which it may share with others of the same prefix. */
+  bytes: number
+  oldestWindowStartS: number
+  /** Of its bucket, while that fails. `reason`: the store's word, such as AccessDenied, or ours. */
+  lastError?: { reason: string; message: string; at: string }
 }
 
 /** POST /agent/v1/uploads: asks where to put a segment. The same segment gets the same answer until acknowledged. */

@@ -66,11 +66,10 @@ test('a store that refuses connections is tried again until it is back', async (
 
 test('a bucket that answers nothing does not delay another', async () => {
   await using world = await DeliveryWorld.start([WEB, DB], { concurrency: 4, idleMsMax: 60_000 })
-  world.storeProxy.faults = () => ({ kind: 'blackHole' })
+  world.storeProxy.faults = (head) => ({ kind: head.includes('/alpha/') ? 'blackHole' : 'pass' })
   for (let i = 1; i <= 8; i++) await world.addWindow(i, { only: WEB.flowLogId })
   await world.until(() => world.storeProxy.requests >= 1)
 
-  world.storeProxy.faults = () => ({ kind: 'pass' })
   for (let i = 11; i <= 18; i++) await world.addWindow(i, { only: DB.flowLogId })
   await world.until(() => world.deliveries.filter(({ bucket }) => bucket === 'beta').length === 8, 5_000)
 
@@ -85,6 +84,7 @@ test('a bucket without grant is tried slowly, says why, and gets everything once
   for (let i = 1; i <= 20; i++) await world.addWindow(i)
   await world.until(() => world.deliveries.length === 20)
   const [refused] = world.deliverer.status().buckets
+  const [flowLog] = world.deliverer.status().flowLogs
   const tries = world.server.puts.filter(({ bucket }) => bucket === 'alpha').length
   world.server.faults = {}
   await world.untilEmpty()
@@ -92,6 +92,11 @@ test('a bucket without grant is tried slowly, says why, and gets everything once
   assert.equal(refused?.state, 'refused')
   assert.equal(refused?.lastError?.reason, 'AccessDenied')
   assert.equal(refused?.pendingSegments, 20)
+  assert.equal(flowLog?.flowLogId, WEB.flowLogId)
+  assert.equal(flowLog?.segments, 20)
+  assert.equal(flowLog?.oldestWindowStartS, 60)
+  assert.equal(flowLog?.lastError?.reason, 'AccessDenied')
+  assert.deepEqual(world.deliverer.status().flowLogs, [])
   assert.ok(tries < 40, `${tries} tries`)
   assertEachLineOnce(world)
   assertNamesInOrder(world)

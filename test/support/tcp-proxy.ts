@@ -19,7 +19,8 @@ export type ProxyFault =
  * with the first byte that comes from the client after an answer, or after the connection was made.
  */
 export class TcpProxy {
-  faults: () => ProxyFault = () => ({ kind: 'pass' })
+  /** Is shown the beginning of each request. */
+  faults: (head: Buffer) => ProxyFault = () => ({ kind: 'pass' })
   requests = 0
   #port = 0
   readonly #target: { host: string; port: number }
@@ -66,7 +67,7 @@ export class TcpProxy {
     let isNewRequest = true
     client.on('data', (chunk: Buffer) => {
       if (isNewRequest) {
-        fault = this.faults()
+        fault = this.faults(chunk)
         this.requests++
         requestBytes = 0
         answerBytes = 0

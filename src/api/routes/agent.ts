@@ -32,6 +32,13 @@ const Point = Type.Object({
 })
 
 const amount = Type.Number()
+const Pending = Type.Object({
+  flowLogId: Type.String({ maxLength: 64 }),
+  segments: amount,
+  bytes: amount,
+  oldestWindowStartS: amount,
+  lastError: Type.Optional(Type.Object({ reason: text, message: text, at: text })),
+})
 const Health = Type.Object({
   windowStartS: amount,
   windowSizeS: amount,
@@ -43,6 +50,7 @@ const Health = Type.Object({
   lateVerdicts: Type.Optional(amount),
   lostPackets: Type.Optional(amount),
   spool: Type.Object({ segments: amount, bytes: amount }),
+  deliveries: Type.Optional(Type.Array(Pending, { maxItems: 10_000 })),
 })
 
 // Newer agents may say more than we know, and older ones less: what every agent says is checked.

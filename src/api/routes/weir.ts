@@ -1,5 +1,6 @@
 import type { FastifyInstance } from 'fastify'
 import { Type } from 'typebox'
+import type { AgentHealth, PendingDelivery } from '../../model/agent-protocol.ts'
 import { WeirError } from '../../model/errors.ts'
 import { parseDestination } from '../../model/flow-log.ts'
 import type { Account } from '../../store/accounts.ts'
@@ -71,21 +72,23 @@ function addStatus(app: FastifyInstance, services: Services): void {
     const flowLogs = await listFlowLogs(store.db, account.operator ? undefined : account.contractNumber)
     const points = await allPoints(services, flowLogs)
     const nowMs = store.clock.nowMs()
-    const agents = (await listAgents(store.db)).map((it) => ({
+    const rows = await listAgents(store.db)
+    const pending = pendingDeliveries(rows)
+    const agents = rows.map((it) => ({
       host: it.host,
       live: isLive(it.last_seen_at, nowMs),
       lastSeenAt: timeText(it.last_seen_at),
       agentVersion: it.agent_version,
       startedAt: it.started_at,
       points: points.filter(({ host }) => host === it.host).map(renderPoint),
-      health: it.health === null ? null : JSON.parse(it.health),
+      health: renderHealth(it, account),
     }))
     const carrying = new Set(points.map(({ host }) => host))
     return {
       // Hosts are the operator's; others see those that carry their flow logs.
       agents: account.operator ? agents : agents.filter(({ host }) => carrying.has(host)),
       windowSizeS: services.options.windowSizeS,
-      flowLogs: flowLogs.map((it) => renderFlowLog(it, points, nowMs)),
+      flowLogs: flowLogs.map((it) => renderFlowLog(it, { points, pending, nowMs })),
     }
   })
 
@@ -96,7 +99,9 @@ function addStatus(app: FastifyInstance, services: Services): void {
     const row = await assertVisible(store.db, request.account!, resource)
     const [flowLog] = await findFlowLogs(store.db, [row.id])
     if (flowLog === undefined) throw notFound()
-    return renderFlowLog(flowLog, await pointsOf(store.db, [row.id]), store.clock.nowMs())
+    const points = await pointsOf(store.db, [row.id])
+    const pending = pendingDeliveries(await listAgents(store.db))
+    return renderFlowLog(flowLog, { points, pending, nowMs: store.clock.nowMs() })
   })
 }
 
@@ -117,8 +122,34 @@ function renderPoint(it: PointRow): Record<string, unknown> {
   return { flowLogId: it.flow_log_id, state: it.state, device: it.device, message: it.message }
 }
 
+/** What hosts say to have in their spools, by flow log. */
+function pendingDeliveries(agents: { health: string | null }[]): Map<string, PendingDelivery[]> {
+  const said = agents.flatMap((it) => healthOf(it)?.deliveries ?? [])
+  return Map.groupBy(said, ({ flowLogId }) => flowLogId)
+}
+
+function healthOf({ health }: { health: string | null }): Partial<AgentHealth> | null {
+  return health === null ? null : (JSON.parse(health) as Partial<AgentHealth>)
+}
+
+/** Deliveries name the buckets of other tenants of the same host; one's own stand with one's flow logs. */
+function renderHealth(it: { health: string | null }, account: Account): Partial<AgentHealth> | null {
+  const { deliveries: _, ...health } = healthOf(it) ?? {}
+  if (it.health === null || account.operator) return it.health === null ? null : health
+  const { lastDelivery: _delivery, lastError: _error, ...own } = health
+  return own
+}
+
+interface Shown {
+  points: PointRow[]
+  pending: Map<string, PendingDelivery[]>
+  nowMs: number
+}
+
 /** A flow log's delivery status: Weir's own sub-resource. */
-function renderFlowLog(it: FlowLogRow, points: PointRow[], nowMs: number): Record<string, unknown> {
+function renderFlowLog(it: FlowLogRow, { points, pending, nowMs }: Shown): Record<string, unknown> {
+  const waiting = pending.get(it.id) ?? []
+  const error = lastErrorOf(it, waiting)
   const own = points.filter((point) => point.flow_log_id === it.id)
   return {
     id: it.id,
@@ -128,23 +159,40 @@ function renderFlowLog(it: FlowLogRow, points: PointRow[], nowMs: number): Recor
     prefix: it.prefix,
     host: it.host,
     delivery: {
-      status: deliveryStatus(it, own),
+      status: error !== undefined ? 'delivery fails' : captureStatus(own),
       points: own.map((point) => ({ host: point.host, ...renderPoint(point) })),
       objects: it.objects,
       bytes: it.octets,
       records: it.records,
       lastObject: it.last_object,
       lastDeliveredAt: timeText(it.last_delivered_at),
-      lastError: it.last_error,
-      lastErrorAt: timeText(it.last_error_at),
+      pendingSegments: waiting.reduce((sum, { segments }) => sum + segments, 0),
+      pendingBytes: waiting.reduce((sum, { bytes }) => sum + bytes, 0),
+      oldestPendingWindow: timeText(oldestWindowMs(waiting)),
+      lastError: error?.message ?? null,
+      lastErrorAt: error?.at ?? null,
     },
     checkedAt: timeText(nowMs),
   }
 }
 
-/** One sentence for people; `points` and `lastError` say more. */
-function deliveryStatus(it: FlowLogRow, points: PointRow[]): string {
-  if (it.last_error !== null) return 'delivery fails'
+/** Of the control plane and of the hosts, the newest. */
+function lastErrorOf(
+  it: FlowLogRow,
+  waiting: PendingDelivery[],
+): { message: string; at: string } | undefined {
+  const told = waiting.flatMap(({ lastError }) => lastError ?? [])
+  const noted =
+    it.last_error === null ? [] : [{ message: it.last_error, at: timeText(it.last_error_at) ?? '' }]
+  return [...noted, ...told].sort((a, b) => (a.at < b.at ? -1 : 1)).at(-1)
+}
+
+function oldestWindowMs(waiting: PendingDelivery[]): number | null {
+  return waiting.length === 0 ? null : Math.min(...waiting.map((it) => it.oldestWindowStartS)) * 1000
+}
+
+/** One sentence for people; `points` say more. */
+function captureStatus(points: PointRow[]): string {
   if (points.some(({ state }) => state === 'attached')) return 'capturing'
   if (points.some(({ state }) => state === 'failed')) return 'cannot be attached'
   return 'waiting for an interface'
