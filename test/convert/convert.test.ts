@@ -189,6 +189,34 @@ test('text, JSON and CSV say the same, plain and gzip', async () => {
   assert.deepEqual(fromJson, fields)
 })
 
+test('a thread for encoding changes nothing but the time', async () => {
+  const { file } = small('imix', 60_000)
+  for (const name of ['threads.log', 'threads.log.gz', 'threads.json']) {
+    const written = await Promise.all(
+      ['1', '2'].map(async (threads) => {
+        const out = path.join(directory, `${threads}-${name}`)
+        const format = name.endsWith('json') ? 'json' : 'text'
+        const { stderr } = await runCommand(convert, [
+          '--json',
+          '--format',
+          format,
+          '--threads',
+          threads,
+          '-o',
+          out,
+          file,
+        ])
+        assert.deepEqual(JSON.parse(stderr).outputs, [out])
+        return readFileSync(out)
+      }),
+    )
+    assert.equal(written[0]!.compare(written[1]!), 0, name)
+  }
+  const nowhere = path.join(directory, 'absent', 'x.log')
+  const failing = runCommand(convert, ['-q', '--threads', '2', '-o', nowhere, file])
+  await assert.rejects(failing, { code: 'WEIR_CONFIG_INVALID', message: /cannot be written: ENOENT/ })
+})
+
 test('totals of generated captures equal their truth, with both kernels', async () => {
   for (const kind of ['imix', 'scan'] as const) {
     const { file, truth } = small(kind, 60_000)

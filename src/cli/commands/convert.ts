@@ -1,26 +1,9 @@
-import path from 'node:path'
-import { gzipSync } from 'node:zlib'
-import { createCodec } from '../../encode/codecs.ts'
-import { RecordContext } from '../../encode/record-text.ts'
-import { WeirError } from '../../model/errors.ts'
-import { parseDestination } from '../../model/flow-log.ts'
 import { systemClock } from '../../stdx/clock.ts'
 import { type Command, type CommandContext, ExitCode } from '../command.ts'
 import { Converter, isUnreadable, type Summary } from '../convert/converter.ts'
+import { createSink } from '../convert/create-sink.ts'
 import { CONVERT_HELP, type ConvertOptions, readOptions } from '../convert/options.ts'
-import {
-  CSV_HEADER,
-  csvEncode,
-  FileSink,
-  gzipEncode,
-  isDirectory,
-  jsonEncode,
-  ObjectSink,
-  type RecordSink,
-  StreamSink,
-  textEncode,
-} from '../convert/record-sinks.ts'
-import { dataDirectory } from '../data-dir.ts'
+import { ThreadedSink } from '../convert/threaded-sink.ts'
 import { formatBytes } from '../table.ts'
 
 const PROGRESS_INTERVAL_MS = 250
@@ -33,12 +16,19 @@ weir convert [options] --before FILE --after FILE`,
   help: CONVERT_HELP,
   async run(args, context) {
     const options = readOptions(args)
-    const sink = createSink(options, context)
+    const isThreaded =
+      options.threads > 1 && options.out !== '-' && (options.out ?? options.bucket) !== undefined
+    const sink = isThreaded ? new ThreadedSink(options, context) : createSink(options, context)
     const converter = new Converter(options, { context, sink })
     let summary: Summary
     try {
       summary = await converter.run(progressBar(options, context))
+      if (sink instanceof ThreadedSink) {
+        await sink.finish()
+        summary.outputs = sink.outputs
+      }
     } catch (error) {
+      if (sink instanceof ThreadedSink) await sink.finish()
       if (!isUnreadable(error)) throw error
       context.stderr.write(`weir convert: ${error.message}\n`)
       return ExitCode.usage
@@ -47,53 +37,6 @@ weir convert [options] --before FILE --after FILE`,
     else if (!options.quiet) context.stderr.write(summaryText(summary))
     return ExitCode.ok
   },
-}
-
-function createSink(options: ConvertOptions, context: CommandContext): RecordSink {
-  const { accountId, interfaceId, out, prefix, bucket, format } = options
-  const records = new RecordContext({ accountId, interfaceId })
-  const gzip = (): ((rows: Uint8Array, count: number) => Uint8Array) =>
-    gzipEncode(records, createCodec(options.codec, options.level))
-  if (bucket !== undefined) {
-    const destination = parseDestination(bucket)
-    if ('reason' in destination) throw new WeirError('WEIR_USAGE', destination.reason)
-    const directory = path.join(dataDirectory(options.dataDir, context.env), 'buckets', destination.bucket)
-    if (!isDirectory(directory)) {
-      throw new WeirError(
-        'WEIR_BUCKET_MISSING',
-        `bucket ${destination.bucket} is not in the store (${directory})`,
-      )
-    }
-    return new ObjectSink(directory, destination.prefix || interfaceId, gzip())
-  }
-  if (out !== undefined && (prefix !== undefined || isDirectory(out) || out.endsWith('/'))) {
-    return new ObjectSink(out, prefix ?? interfaceId, gzip())
-  }
-  const header = format === 'csv' ? CSV_HEADER : ''
-  if (out !== undefined && out !== '-') {
-    const isGzip = out.endsWith('.gz')
-    const plain = plainEncode(options, records)
-    const encode = !isGzip ? plain : format === 'text' ? gzip() : gzipped(plain, options.level)
-    const head = Buffer.from(header)
-    return new FileSink(out, encode, isGzip && head.length > 0 ? gzipSync(head) : head)
-  }
-  return new StreamSink(context.stdout, plainEncode(options, records), header)
-}
-
-function plainEncode(
-  { format }: ConvertOptions,
-  records: RecordContext,
-): (rows: Uint8Array, count: number) => Uint8Array {
-  if (format === 'json') return jsonEncode(records)
-  return format === 'csv' ? csvEncode(records) : textEncode(records)
-}
-
-/** JSON and CSV, which the codecs do not write, a gzip member at a time. */
-function gzipped(
-  plain: (rows: Uint8Array, count: number) => Uint8Array,
-  level: number,
-): (rows: Uint8Array, count: number) => Uint8Array {
-  return (rows, count) => gzipSync(plain(rows, count), { level })
 }
 
 function progressBar(options: ConvertOptions, context: CommandContext): (converter: Converter) => void {

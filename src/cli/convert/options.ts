@@ -19,6 +19,7 @@ export interface ConvertOptions {
   codec: 'fused' | 'zlib'
   level: number
   kernel: 'wasm' | 'plain'
+  threads: number
   accountId: string
   interfaceId: string
   windowSizeS: number
@@ -48,6 +49,7 @@ export const CONVERT_HELP = `options:
       --flows-max N       flows in one window; what is beyond becomes a SKIPDATA record (default 4194302)
       --codec C           gzip by 'fused' (default) or 'zlib'; --level 1-9 is zlib's
       --kernel K          metering loop: 'wasm' (default) or 'plain' (TypeScript)
+      --threads N         2: files are encoded and written beside metering (default 1)
       --json              the summary on stderr as JSON
   -q, --quiet             no summary, no progress
 
@@ -76,6 +78,7 @@ const OPTIONS = {
   codec: { type: 'string', default: 'fused' },
   level: { type: 'string', default: '1' },
   kernel: { type: 'string', default: 'wasm' },
+  threads: { type: 'string', default: '1' },
   json: { type: 'boolean', default: false },
   quiet: { type: 'boolean', short: 'q', default: false },
 } as const
@@ -94,6 +97,7 @@ export function readOptions(args: string[]): ConvertOptions {
     codec: oneOf('codec', values.codec, ['fused', 'zlib']),
     level: integer('level', values.level, 1, 9),
     kernel: oneOf('kernel', values.kernel, ['wasm', 'plain']),
+    threads: integer('threads', values.threads, 1, 2),
     accountId: field('account', values.account),
     interfaceId: field('interface', values['interface-id']),
     windowSizeS: integer('window', values.window, 1, 3600),
