@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
-import { readFileSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import path from 'node:path'
 import { test } from 'node:test'
 
@@ -100,6 +100,19 @@ test('every BPF source says that it is GPL-2.0', () => {
   const faults = files
     .filter((file) => /^bpf\/.*\.[ch]$/.test(file))
     .filter((file) => !/^(\/\/|\/\*) SPDX-License-Identifier: GPL-2\.0/.test(textOf(file)))
+
+  assert.deepEqual(faults, [])
+})
+
+test('links between documents lead somewhere', () => {
+  const faults = files
+    .filter((file) => file.endsWith('.md'))
+    .flatMap((file) =>
+      [...textOf(file).matchAll(/\]\(([^)#:]+)(?:#[^)]*)?\)/g)]
+        .map((match) => path.posix.join(path.posix.dirname(file), match[1]!))
+        .filter((target) => !existsSync(target))
+        .map((target) => `${file} links to ${target}`),
+    )
 
   assert.deepEqual(faults, [])
 })
