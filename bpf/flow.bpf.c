@@ -167,9 +167,16 @@ static __always_inline int meter(struct __sk_buff *skb, bool is_egress)
 		__u32 protocol = READ8(ip + 9);
 		bool is_tcp = protocol == IPPROTO_TCP;
 
-		if (unlikely((start & 0xff) != 0x45 || READ16(ip + 6) & bpf_htons(0x3fff) ||
-			     (!is_tcp && protocol != IPPROTO_UDP) || octets > size || octets < 34))
+		__u32 ports = READ32(ip + 20);
+
+		if (unlikely((start & 0xff) != 0x45 || READ16(ip + 6) & bpf_htons(0x3fff) || octets > size ||
+			     octets < 34))
 			return meter_any(skb, point, is_egress);
+		if (unlikely(!is_tcp && protocol != IPPROTO_UDP)) {
+			if (has_ports(protocol))
+				return meter_any(skb, point, is_egress);
+			ports = 0; /* ICMP, GRE, ESP … */
+		}
 		__u64 now = clock_now();
 		__u32 slot = window_at(now) & SLOT_MASK;
 		void *flows = bpf_map_lookup_elem(&windows4, &slot);
@@ -184,7 +191,7 @@ static __always_inline int meter(struct __sk_buff *skb, bool is_egress)
 		if (unlikely(!flows))
 			return TC_ACT_UNSPEC;
 		u.addresses = READ64(ip + 12);
-		u.rest = READ32(ip + 20) | (__u64)(tail_of(point, is_egress) | protocol << 24) << 32;
+		u.rest = ports | (__u64)(tail_of(point, is_egress) | protocol << 24) << 32;
 		__u32 flags = is_tcp ? READ8(ip + 20 + TCP_FLAGS_AT) : 0;
 		struct flow *flow = bpf_map_lookup_elem(flows, &u.key);
 
