@@ -11,9 +11,10 @@ import { issueAgentToken } from '../src/store/agents.ts'
 import { openStore } from '../src/store/store.ts'
 import { parameter, random, report } from './bench.ts'
 
-// Question: how many requests does one control plane over SQLite (a file, every commit fsynced) answer, with this many
-// NICs and flow logs in it and this many agents waiting? Budget on 2 cores: 3,000 gets/s, 500 creates/s, p99 below
-// 50 ms, server below 300 MB. Client and server share the machine; the client's work is not left out.
+// Question: how many requests does one control plane over SQLite (a file, every commit fsynced) answer,
+// with this many NICs and flow logs in it and this many agents waiting? Budget on 2 cores: 3,000 gets/s,
+// 500 creates/s, p99 below 50 ms, server below 300 MB. Client and server share the machine; the client's
+// work is not left out.
 const nics = parameter('nics', { smoke: 200, full: 100_000 })
 const agents = parameter('agents', { smoke: 10, full: 1_000 })
 const requests = parameter('requests', { smoke: 200, full: 20_000 })

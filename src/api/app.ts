@@ -42,7 +42,10 @@ export type { DeliveredObject } from './uploads.ts'
 export interface AppOptions {
   /** Length of the windows that agents cut, in seconds. */
   windowSizeS: number
-  /** Where clients reach this server, such as `https://weir.example.org`; else it is taken from their requests. */
+  /**
+   * Where clients reach this server, such as `https://weir.example.org`; else it is taken from their
+   * requests.
+   */
   publicUrl?: string
   /** How long a new flow log waits for word from an agent before it is AVAILABLE all the same. */
   attachGraceMs?: number

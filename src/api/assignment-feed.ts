@@ -6,8 +6,8 @@ import { type Store, settingOnce } from '../store/store.ts'
 const REPLICA_POLL_MS = 250
 
 /**
- * Answers agents that wait for a change of their assignments. A change made by this process is known at once; with a
- * database that other replicas write too, one small query asks for all waiting hosts together.
+ * Answers agents that wait for a change of their assignments. A change made by this process is known at
+ * once; with a database that other replicas write too, one small query asks for all waiting hosts together.
  */
 export class AssignmentFeed {
   readonly #store: Store

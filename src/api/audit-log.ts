@@ -6,7 +6,10 @@ import type { Logger } from '../telemetry/logger.ts'
 const WRITE_DELAY_MS = 200
 const PENDING_MAX = 10_000
 
-/** Who changed what, when, from where, with which outcome. Written in batches: an audit must not cost a commit each. */
+/**
+ * Who changed what, when, from where, with which outcome. Written in batches: an audit must not cost a
+ * commit each.
+ */
 export class AuditLog {
   readonly #store: Store
   readonly #log: Logger

@@ -28,7 +28,8 @@ const DERIVATIONS_MAX = 32
 /** Finds out who asks. Runs before routing, so that a stranger does not even learn which paths exist. */
 export class Authentication {
   readonly #store: Store
-  // scrypt takes tens of milliseconds: a password that matched once is remembered, keyed so that it cannot be read.
+  // scrypt takes tens of milliseconds: a password that matched once is remembered, keyed so that it cannot
+  // be read.
   readonly #verified = new Set<string>()
   readonly #key = randomBytes(32)
   #decoyHash: Promise<string> | undefined

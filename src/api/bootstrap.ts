@@ -50,8 +50,8 @@ const OWNER_EMAIL = 'owner@localhost'
 const PURPOSE = 'bootstrap'
 
 /**
- * Makes what one machine needs to begin with: a contract with an owner, an inventory of the machine, a bucket. Made
- * once; what is there already is kept, and only what is new on the machine is added.
+ * Makes what one machine needs to begin with: a contract with an owner, an inventory of the machine, a
+ * bucket. Made once; what is there already is kept, and only what is new on the machine is added.
  */
 export async function bootstrap(
   options: BootstrapOptions,
@@ -90,8 +90,8 @@ export async function bootstrap(
 }
 
 /**
- * For control planes that share a database: the first of them makes the owner and learns the credentials, the others
- * find one and leave it alone. Undefined when the credentials are with another replica.
+ * For control planes that share a database: the first of them makes the owner and learns the credentials,
+ * the others find one and leave it alone. Undefined when the credentials are with another replica.
  */
 export async function bootstrapShared(dependencies: {
   store: Store

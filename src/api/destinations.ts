@@ -16,8 +16,8 @@ export function destinationOf(value: string, at: string, buckets: BucketStore): 
 }
 
 /**
- * The bucket must be there, belong to the contract and take our objects. The technical user may be let into the
- * buckets of many tenants, so naming a bucket proves nothing.
+ * The bucket must be there, belong to the contract and take our objects. The technical user may be let into
+ * the buckets of many tenants, so naming a bucket proves nothing.
  */
 export async function assertBucketUsable(
   db: Db,
@@ -46,7 +46,9 @@ export function sampleOf({ bucket, prefix }: Destination): { bucket: string; nam
   return { bucket, name: objectName(prefix === '' ? 'weir-write-check' : prefix, 1_000_000_000) }
 }
 
-/** The contract of a bucket. One that was made by hand belongs to the only contract, when there is but one. */
+/**
+ * The contract of a bucket. One that was made by hand belongs to the only contract, when there is but one.
+ */
 export async function registeredOwner(db: Db, bucket: string): Promise<number | undefined> {
   const registration = await findRegistration(db, bucket)
   if (registration !== undefined) return registration.contractNumber

@@ -11,8 +11,8 @@ import { registeredOwner } from './destinations.ts'
 type Interface = Access['interfaces'][number]
 
 /**
- * What a caller may explore: buckets of its own contract and no others, whatever a flow log names. Who may see only
- * some data centers gets the records of their interfaces only.
+ * What a caller may explore: buckets of its own contract and no others, whatever a flow log names. Who may
+ * see only some data centers gets the records of their interfaces only.
  */
 export async function accessOf(services: Services, account: Account): Promise<Access> {
   const { db } = services.store

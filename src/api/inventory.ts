@@ -55,8 +55,8 @@ interface Draft {
 }
 
 /**
- * The mutations of the inventory. The wanted state is written at once, in one transaction with the request that clients
- * poll; the request ends when the hosts have followed.
+ * The mutations of the inventory. The wanted state is written at once, in one transaction with the request
+ * that clients poll; the request ends when the hosts have followed.
  */
 export class Inventory {
   readonly #store: Store
@@ -227,7 +227,9 @@ async function accept(
   return requestId
 }
 
-/** An answer says BUSY even when there was nothing to wait for: clients then poll, and see the end at once. */
+/**
+ * An answer says BUSY even when there was nothing to wait for: clients then poll, and see the end at once.
+ */
 function busy(row: ResourceRow): ResourceRow {
   return { ...row, pending: Math.max(1, row.pending) }
 }

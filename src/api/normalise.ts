@@ -9,7 +9,10 @@ export function wrapPatch(body: unknown): unknown {
   return isObject(body['properties']) ? body : { properties: body }
 }
 
-/** Enum values come in any case and are kept in upper case. Changes `body` in place, inline children included. */
+/**
+ * Enum values come in any case and are kept in upper case. Changes `body` in place, inline children
+ * included.
+ */
 export function raiseEnums(type: ResourceType, body: unknown): void {
   if (!isObject(body)) return
   const properties = body['properties']

@@ -19,7 +19,10 @@ export interface Tree {
   children: Map<string, Map<string, ResourceRow[]>>
 }
 
-/** Loads level by level, one query each. Every level of resources takes two of `depth` (CONTRACT, section 2.4). */
+/**
+ * Loads level by level, one query each. Every level of resources takes two of `depth` (CONTRACT, section
+ * 2.4).
+ */
 export async function loadTree(db: Db, rows: ResourceRow[], depth: number): Promise<Tree> {
   const children: Tree['children'] = new Map()
   let level = rows.filter((it) => typeNamed(it.type).entities.length > 0)

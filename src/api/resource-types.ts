@@ -2,8 +2,8 @@ import { type TSchema, Type } from 'typebox'
 import { ACTIONS, DIRECTIONS } from '../model/flow-log.ts'
 
 /**
- * The inventory as a table (CONTRACT, section 6): routes, validation, rendering, filters and the API's description all
- * come from it.
+ * The inventory as a table (CONTRACT, section 6): routes, validation, rendering, filters and the API's
+ * description all come from it.
  */
 export interface ResourceType {
   /** `type` in the envelope. */

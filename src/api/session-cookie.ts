@@ -3,7 +3,10 @@ import { WeirError } from '../model/errors.ts'
 
 export const SESSION_COOKIE = 'weir_session'
 
-/** Sent by the console with everything. Other sites cannot: it needs a preflight, which this server never answers. */
+/**
+ * Sent by the console with everything. Other sites cannot: it needs a preflight, which this server never
+ * answers.
+ */
 export const CONSOLE_HEADER = 'x-weir-console'
 
 /** The token in the console's cookie, if there is one. */
@@ -16,8 +19,9 @@ export function sessionToken(headers: IncomingHttpHeaders): string | undefined {
 }
 
 /**
- * A browser sends cookies whoever made the request. SameSite stops other sites, but not other ports of this host; so
- * what changes something must carry the console's header, and nothing may say that it comes from elsewhere.
+ * A browser sends cookies whoever made the request. SameSite stops other sites, but not other ports of this
+ * host; so what changes something must carry the console's header, and nothing may say that it comes from
+ * elsewhere.
  */
 export function assertSameOrigin(request: { headers: IncomingHttpHeaders; method: string }): void {
   const { [CONSOLE_HEADER]: mark, 'sec-fetch-site': site } = request.headers

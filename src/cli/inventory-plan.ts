@@ -1,8 +1,8 @@
 import { WeirError } from '../model/errors.ts'
 
 /**
- * An inventory in a file, and what must be done so that the control plane's matches it. Resources are known by their
- * names: below one parent a name stands for one resource.
+ * An inventory in a file, and what must be done so that the control plane's matches it. Resources are known
+ * by their names: below one parent a name stands for one resource.
  */
 export interface Wanted {
   kind: Kind
@@ -120,7 +120,10 @@ function fault(at: string, what: string): WeirError {
   return new WeirError('WEIR_CONFIG_INVALID', `${at} ${what}`)
 }
 
-/** The steps from what is there to what is wanted: nothing twice, parents first, deletions only with `prune`. */
+/**
+ * The steps from what is there to what is wanted: nothing twice, parents first, deletions only with
+ * `prune`.
+ */
 export function planInventory(wanted: Wanted[], present: Present[], options: { prune: boolean }): Step[] {
   // Whole data centers are never pruned: one that the file does not name is somebody else's.
   return planChildren(wanted, present, { path: '' }, { ...options, above: '', keepOthers: true })

@@ -37,7 +37,10 @@ export async function membershipsOf(db: Db, userId: string): Promise<Membership[
   return rows.map((it) => ({ contractNumber: it.contract_number, role: it.role }))
 }
 
-/** The user behind a token, with the contract that it was made for. Neither expired nor revoked ones open anything. */
+/**
+ * The user behind a token, with the contract that it was made for. Neither expired nor revoked ones open
+ * anything.
+ */
 export function findToken(
   db: Db,
   token: string,

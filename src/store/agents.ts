@@ -77,7 +77,9 @@ export async function assignmentsVersions(db: Db, hosts: string[]): Promise<Map<
   return new Map(rows.map((it) => [it.host, it.version]))
 }
 
-/** Marks the assignments of a host, or of all hosts, as changed. Returns the hosts with their new versions. */
+/**
+ * Marks the assignments of a host, or of all hosts, as changed. Returns the hosts with their new versions.
+ */
 export async function touchAssignments(
   change: Change,
   host: string | null,

@@ -85,7 +85,10 @@ export async function rebindFlowLog(
   await touchAssignments(change, host)
 }
 
-/** Remembers from which version on a host's silence about the flow log means that nothing is captured any more. */
+/**
+ * Remembers from which version on a host's silence about the flow log means that nothing is captured any
+ * more.
+ */
 async function withdraw(change: Change, id: string, host: string | null): Promise<void> {
   const versions = new Map((await touchAssignments(change, host)).map((it) => [it.host, it.version]))
   if (host !== null && versions.has(host)) {
@@ -136,8 +139,8 @@ export async function assignmentsOf(db: Db, host: string): Promise<Assignment[]>
 }
 
 /**
- * Takes over what an agent says about its flow logs. Returns those whose state changed: requests may be waiting for
- * them.
+ * Takes over what an agent says about its flow logs. Returns those whose state changed: requests may be
+ * waiting for them.
  */
 export async function recordPoints(
   change: Change,

@@ -13,9 +13,9 @@ interface Job {
 }
 
 /**
- * SQLite has one writer, and every commit waits for the disk. Changes that wait at the same time therefore share a
- * commit. Each runs in a savepoint of its own, so one that fails takes nothing of the others with it, and nobody is
- * answered before the disk has it.
+ * SQLite has one writer, and every commit waits for the disk. Changes that wait at the same time therefore
+ * share a commit. Each runs in a savepoint of its own, so one that fails takes nothing of the others with
+ * it, and nobody is answered before the disk has it.
  */
 export class GroupCommit {
   readonly #db: Db

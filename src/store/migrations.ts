@@ -2,7 +2,10 @@ import { type Kysely, sql } from 'kysely'
 
 export type DialectName = 'sqlite' | 'postgres'
 
-/** Each is run once, in this order, all of one start in one transaction. Never change one that was released: add. */
+/**
+ * Each is run once, in this order, all of one start in one transaction. Never change one that was released:
+ * add.
+ */
 const MIGRATIONS: { name: string; statements: readonly string[] }[] = [
   {
     name: '0001-first',

@@ -28,8 +28,8 @@ export function findObject(db: Db, host: string, segmentId: string): Promise<Obj
 }
 
 /**
- * Gives a segment a name that no other segment ever had. `afterS` is the second of a name that turned out to be taken
- * in the store by something that is not in this database.
+ * Gives a segment a name that no other segment ever had. `afterS` is the second of a name that turned out
+ * to be taken in the store by something that is not in this database.
  */
 export async function reserveObject(
   store: Store,

@@ -5,7 +5,10 @@ import { WeirError } from '../model/errors.ts'
 const INT8 = 20
 const CONNECTIONS_MAX = 10
 
-/** A pool in which 64-bit integers are numbers: ours count milliseconds and octets, which stay far below 2^53. */
+/**
+ * A pool in which 64-bit integers are numbers: ours count milliseconds and octets, which stay far below
+ * 2^53.
+ */
 export function openPostgres(url: string): PostgresDialect {
   if (!/^postgres(ql)?:\/\/./.test(url)) {
     throw new WeirError(
@@ -19,7 +22,8 @@ export function openPostgres(url: string): PostgresDialect {
     connectionTimeoutMillis: 5_000,
     types: { getTypeParser },
   })
-  // A connection that breaks while it rests is replaced by the pool; without a listener it would end the process.
+  // A connection that breaks while it rests is replaced by the pool; without a listener it would end the
+  // process.
   pool.on('error', () => {})
   return new PostgresDialect({ pool })
 }

@@ -28,8 +28,8 @@ const QUEUED_MESSAGE = 'Request is waiting for earlier requests on the same reso
 const RUNNING_MESSAGE = 'Request is being executed'
 
 /**
- * Takes a mutation, whose wanted state is in the database already, as a request that clients can poll. It is finished
- * at once when it waits for nothing, but the caller still answers BUSY.
+ * Takes a mutation, whose wanted state is in the database already, as a request that clients can poll. It
+ * is finished at once when it waits for nothing, but the caller still answers BUSY.
  */
 export async function acceptRequest(change: Change, author: Author, request: NewRequest): Promise<string> {
   const id = randomUUID()
@@ -127,8 +127,8 @@ function targetRow(
 }
 
 /**
- * The unfinished requests that touch one of these resources, or whose time has come, oldest first. Unfinished ones are
- * few and finished ones without end, so every condition is asked of the former.
+ * The unfinished requests that touch one of these resources, or whose time has come, oldest first.
+ * Unfinished ones are few and finished ones without end, so every condition is asked of the former.
  */
 export async function unfinishedRequests(
   db: Db,

@@ -81,8 +81,9 @@ export function findByIds(db: Db, ids: readonly string[]): Promise<ResourceRow[]
 }
 
 /**
- * Makes the changes of one data center take turns, across replicas. Taken first in every transaction that changes
- * resources or finishes requests, so that these cannot block each other. SQLite has one writer anyway.
+ * Makes the changes of one data center take turns, across replicas. Taken first in every transaction that
+ * changes resources or finishes requests, so that these cannot block each other. SQLite has one writer
+ * anyway.
  */
 export async function lockDatacenters(change: Change, paths: Iterable<string>): Promise<void> {
   if (change.dialect === 'sqlite') return
@@ -135,8 +136,8 @@ export async function countResources(db: Db, listing: Listing): Promise<number> 
 }
 
 function select(db: Db, { contractNumber, type, parentId, ids }: Listing) {
-  // Each case names the columns of one index and no more: SQLite would else walk through a whole contract, because
-  // that index has the order which is asked for.
+  // Each case names the columns of one index and no more: SQLite would else walk through a whole contract,
+  // because that index has the order which is asked for.
   const all = db.selectFrom('resources').where('type', '=', type)
   const query =
     parentId === ''

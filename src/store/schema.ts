@@ -2,9 +2,9 @@ import type { Generated } from 'kysely'
 import type { Action, Direction } from '../model/flow-log.ts'
 
 /**
- * The tables, as both SQLite and PostgreSQL have them. Times are milliseconds since the Unix epoch, truth values 0 or
- * 1, and what is only ever read whole is JSON in a text column, so that both databases give back the same JavaScript
- * values.
+ * The tables, as both SQLite and PostgreSQL have them. Times are milliseconds since the Unix epoch, truth
+ * values 0 or 1, and what is only ever read whole is JSON in a text column, so that both databases give
+ * back the same JavaScript values.
  */
 export interface Tables {
   settings: { name: string; value: string }
@@ -100,7 +100,10 @@ export interface ResourceTable {
 }
 export type ResourceRow = Omit<ResourceTable, 'ordinal'> & { ordinal: number }
 
-/** What capture and delivery need of a flow log. Outlives the resource: uploads of a deleted one stay permitted. */
+/**
+ * What capture and delivery need of a flow log. Outlives the resource: uploads of a deleted one stay
+ * permitted.
+ */
 export interface FlowLogRow {
   id: string
   interface_id: string
@@ -131,7 +134,10 @@ export interface PointRow {
   device: string | null
   message: string | null
   reported_at: number | null
-  /** Set when the assignment is withdrawn: the version from which on the agent's silence means that it is gone. */
+  /**
+   * Set when the assignment is withdrawn: the version from which on the agent's silence means that it is
+   * gone.
+   */
   removed_version: number | null
 }
 

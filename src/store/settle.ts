@@ -8,8 +8,8 @@ import type { Change } from './store.ts'
 export const LIVE_MS = 15_000
 
 /**
- * Finishes what can be finished among the requests that touch these resources, or whose time has come. One that ends
- * may free the next in line, so this goes on until nothing moves.
+ * Finishes what can be finished among the requests that touch these resources, or whose time has come. One
+ * that ends may free the next in line, so this goes on until nothing moves.
  */
 export async function settleRequests(
   change: Change,
@@ -57,7 +57,10 @@ async function outcomeOf(change: Change, targets: RequestTargetRow[]): Promise<O
   return { failure }
 }
 
-/** Attached, known not to be there yet, or nobody has said anything for long enough: all of them end the waiting. */
+/**
+ * Attached, known not to be there yet, or nobody has said anything for long enough: all of them end the
+ * waiting.
+ */
 async function attachOutcome(change: Change, target: RequestTargetRow): Promise<Outcome> {
   const { deleted, points } = await attachment(change.tx, target.resource_id, 0)
   if (deleted || points.some((it) => it.state === 'attached')) return { failure: undefined }
@@ -72,7 +75,10 @@ async function attachOutcome(change: Change, target: RequestTargetRow): Promise<
   return target.due_at <= change.nowMs ? { failure: undefined } : 'waiting'
 }
 
-/** Gone from every host that is alive; a dead agent's flow log is gone as soon as it asks for its assignments. */
+/**
+ * Gone from every host that is alive; a dead agent's flow log is gone as soon as it asks for its
+ * assignments.
+ */
 async function detachOutcome(change: Change, target: RequestTargetRow): Promise<Outcome> {
   const state = await attachment(change.tx, target.resource_id, change.nowMs - LIVE_MS)
   return state.withdrawnFromLiveHosts > 0 ? 'waiting' : { failure: undefined }

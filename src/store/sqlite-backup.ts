@@ -3,8 +3,8 @@ import { backup, DatabaseSync } from 'node:sqlite'
 import { WeirError } from '../model/errors.ts'
 
 /**
- * Copies a database that may be in use, as it is at one moment. The copy appears under its name when it is whole.
- * Returns the number of pages.
+ * Copies a database that may be in use, as it is at one moment. The copy appears under its name when it is
+ * whole. Returns the number of pages.
  */
 export async function backupSqlite(path: string, target: string): Promise<number> {
   const draft = `${target}.part`

@@ -5,8 +5,8 @@ import { WeirError } from '../model/errors.ts'
 const STATEMENTS_MAX = 500
 
 /**
- * Node's own SQLite in the shape that Kysely's dialect asks for. Every commit is fsynced: an answer that a client got
- * survives a power cut.
+ * Node's own SQLite in the shape that Kysely's dialect asks for. Every commit is fsynced: an answer that a
+ * client got survives a power cut.
  */
 export function openSqlite(path: string): SqliteDatabase {
   const database = open(path)
@@ -14,7 +14,8 @@ export function openSqlite(path: string): SqliteDatabase {
   return {
     close: () => database.close(),
     prepare(sql) {
-      // All our transactions write. Taking the lock at once avoids the upgrade that SQLite may refuse half-way.
+      // All our transactions write. Taking the lock at once avoids the upgrade that SQLite may refuse
+      // half-way.
       const text = sql === 'begin' ? 'begin immediate' : sql
       const known = statements.get(text)
       if (known !== undefined) return known

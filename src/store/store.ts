@@ -46,8 +46,8 @@ export class Store {
   }
 
   /**
-   * Runs `work` in one transaction; signals what it touched when that is committed. It may run several times, when
-   * another replica's transaction came in its way, so it must touch nothing but the database.
+   * Runs `work` in one transaction; signals what it touched when that is committed. It may run several
+   * times, when another replica's transaction came in its way, so it must touch nothing but the database.
    */
   async change<T>(work: (change: Change) => Promise<T>): Promise<T> {
     for (let attempt = 1; ; attempt++) {
@@ -88,7 +88,8 @@ export async function openStore(
       cause: error,
     })
   }
-  // A connection of its own lets readers pass by a change that is under way. A database in memory has but one.
+  // A connection of its own lets readers pass by a change that is under way. A database in memory has but
+  // one.
   const isShared = dialect === 'postgres' || ('sqlitePath' in options && options.sqlitePath === ':memory:')
   const db = isShared ? writer : connect(options)
   return new Store({ db, writer, dialect, clock: dependencies.clock ?? systemClock })

@@ -2,7 +2,10 @@ import { type DestinationStream, type Logger, pino } from 'pino'
 
 export type { Logger } from 'pino'
 
-/** JSON lines with lowercase constant messages. Secrets never get into a log: these fields are cut out wherever met. */
+/**
+ * JSON lines with lowercase constant messages. Secrets never get into a log: these fields are cut out
+ * wherever met.
+ */
 export function createLogger(options: { level?: string; destination?: DestinationStream } = {}): Logger {
   const settings = {
     level: options.level ?? 'info',

@@ -324,7 +324,8 @@ function otherRules(): Record<string, Rule> {
     'POST /weir/v1/enrolments': { expect: OPERATOR, target: at('/weir/v1/enrolments', { host: 'host-3' }) },
     'DELETE /weir/v1/agents/:host': { expect: OPERATOR, target: at('/weir/v1/agents/host-3') },
     'POST /weir/v1/session': {
-      // Signing in is for pages of the console itself: others are turned away before their password is looked at.
+      // Signing in is for pages of the console itself: others are turned away before their password is
+      // looked at.
       expect: Object.fromEntries(CALLERS.map((caller) => [caller, 403])),
       target: at('/weir/v1/session', { username: 'nobody@example.org', password: 'wrong' }),
     },

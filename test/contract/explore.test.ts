@@ -6,7 +6,8 @@ import { gzipSync } from 'node:zlib'
 import { type Answer, type ControlPlane, startControlPlane } from './support/control-plane.ts'
 import { type Caller, makeTenants, type Tenants } from './support/tenants.ts'
 
-// One bucket with the records of two interfaces: one in a data center that is shared, one in a data center that is not.
+// One bucket with the records of two interfaces: one in a data center that is shared, one in a data center
+// that is not.
 
 const START_S = 1_795_372_200
 const RANGE = { since: String(START_S), until: String(START_S + 600) }

@@ -3,7 +3,8 @@ import { test } from 'node:test'
 import { random } from '../../src/stdx/prng.ts'
 import { type ControlPlane, startControlPlane } from './support/control-plane.ts'
 
-// Depth, paging, filters and order of random inventories against a model that fits on a page (CONTRACT, section 2.4).
+// Depth, paging, filters and order of random inventories against a model that fits on a page (CONTRACT,
+// section 2.4).
 
 const SEED = Number(process.env['TREE_SEED'] ?? 4_711)
 const QUESTIONS = 120
@@ -106,7 +107,10 @@ function all(node: Node): Node[] {
   return [node, ...Object.values(node.entities ?? {}).flatMap((it) => it.flatMap(all))]
 }
 
-/** What the model does not know: times, etags, what Weir filled in, and LANs, which come to be by themselves. */
+/**
+ * What the model does not know: times, etags, what Weir filled in, and LANs, which come to be by
+ * themselves.
+ */
 function plain(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(plain)
   if (typeof value !== 'object' || value === null) return value

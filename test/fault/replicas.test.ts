@@ -144,7 +144,10 @@ async function storm({ replicas, token, next }: Storm): Promise<void> {
   }
 }
 
-/** Whatever was cut off left nothing half done: no resource is BUSY, no request open, no flow log without its NIC. */
+/**
+ * Whatever was cut off left nothing half done: no resource is BUSY, no request open, no flow log without
+ * its NIC.
+ */
 async function assertSettled(databaseUrl: string): Promise<void> {
   const client = new pg.Client({ connectionString: databaseUrl })
   await client.connect()

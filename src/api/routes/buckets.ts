@@ -2,7 +2,10 @@ import type { Readable } from 'node:stream'
 import type { FastifyInstance } from 'fastify'
 import type { Services } from '../app.ts'
 
-/** The embedded object store's one method. The signature in the URL is the credential, and it bounds the size. */
+/**
+ * The embedded object store's one method. The signature in the URL is the credential, and it bounds the
+ * size.
+ */
 export async function bucketRoutes(app: FastifyInstance, services: Services): Promise<void> {
   app.removeAllContentTypeParsers()
   app.addContentTypeParser('*', (_request, payload, done) => done(null, payload))

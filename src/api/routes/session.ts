@@ -26,8 +26,8 @@ interface Credentials {
 }
 
 /**
- * The console's session. What signs in is exchanged for a token of its own that lives as long as the session and that
- * no script in the page can read.
+ * The console's session. What signs in is exchanged for a token of its own that lives as long as the
+ * session and that no script in the page can read.
  */
 export async function sessionRoutes(
   app: FastifyInstance,

@@ -2,11 +2,13 @@ import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto'
 import { WeirError } from '../../model/errors.ts'
 
 /**
- * Signed uploads in the manner of S3: the signature is HMAC-SHA-256, in lower-case hex, over these lines joined by LF:
+ * Signed uploads in the manner of S3: the signature is HMAC-SHA-256, in lower-case hex, over these lines
+ * joined by LF:
  *
  *   PUT · path as sent · expiry in Unix seconds · content-length · x-amz-content-sha256 · x-amz-acl · if-none-match
  *
- * It travels in the query as `x-weir-expires` and `x-weir-signature`. Whoever changes any of these has no signature.
+ * It travels in the query as `x-weir-expires` and `x-weir-signature`. Whoever changes any of these has no
+ * signature.
  */
 export function signPut(
   secret: Buffer,

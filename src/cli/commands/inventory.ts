@@ -112,7 +112,10 @@ async function readYaml(file: string, context: CommandContext): Promise<unknown>
 
 type Found = Resource<Record<string, unknown>>
 
-/** The whole inventory of the contract. Application load balancers are in no tree, and are asked for one by one. */
+/**
+ * The whole inventory of the contract. Application load balancers are in no tree, and are asked for one by
+ * one.
+ */
 export async function readPresent(api: ApiClient): Promise<Present[]> {
   const datacenters: Present[] = []
   for (let offset = 0, count = PAGE; count === PAGE; offset += PAGE) {

@@ -18,7 +18,10 @@ export interface Answer {
   body: any
 }
 
-/** A control plane on a free port: database in memory, buckets in a directory of its own, one server with two NICs. */
+/**
+ * A control plane on a free port: database in memory, buckets in a directory of its own, one server with
+ * two NICs.
+ */
 export class ControlPlane implements AsyncDisposable {
   readonly app: FastifyInstance
   readonly store: Store

@@ -24,7 +24,10 @@ export type Caller = (typeof CALLERS)[number]
 
 export interface Tenants {
   authorization: Record<Caller, string | undefined>
-  /** Of the contract: shared to be edited with `editor`, to be read with `reader`, not at all with `outsider`. */
+  /**
+   * Of the contract: shared to be edited with `editor`, to be read with `reader`, not at all with
+   * `outsider`.
+   */
   datacenterId: string
   groupId: string
   userIds: Record<'outsider' | 'reader' | 'editor' | 'admin', string>
