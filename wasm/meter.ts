@@ -126,7 +126,10 @@ function mix(value: u64): u32 {
  * first packet that was not counted: `count`, or one of another window.
  */
 export function observe(table: usize, from: u32, count: u32, link: u32, startS: u32, sizeS: u32): u32 {
+  const batchAt = packets // In locals: what is global is read from memory each time.
+  const inputAt = input
   let at = from
+  let others: u32 = 0
   notIp = 0
   let inside = true
   while (inside && at < count) {
@@ -136,7 +139,7 @@ export function observe(table: usize, from: u32, count: u32, link: u32, startS: 
     let s4 = scratch4
     let s6 = scratch6
     for (; at < stop; at++) {
-      const packet = packets + (at << 4)
+      const packet = batchAt + (at << 4)
       const second = load<u32>(packet, 12) - startS
       if (second >= sizeS) {
         inside = false
@@ -145,7 +148,7 @@ export function observe(table: usize, from: u32, count: u32, link: u32, startS: 
       const field = load<u32>(packet, 4)
       const captured = field & 0x3fffffff
       const flags = field >> 30
-      const begin = input + load<u32>(packet)
+      const begin = inputAt + load<u32>(packet)
       const end = begin + captured
       const wire = max(captured, load<u32>(packet, 8))
       let ip: usize = 0 // Where the IP header begins; 0 for what is not IP.
@@ -174,7 +177,7 @@ export function observe(table: usize, from: u32, count: u32, link: u32, startS: 
           continue
         }
         if ((load<u8>(ip) & 0xf0) !== 0x40) {
-          notIp++
+          others++
           continue
         }
         parseIpv4(s4, ip, end, onWire, flags)
@@ -184,18 +187,19 @@ export function observe(table: usize, from: u32, count: u32, link: u32, startS: 
         if (ip + 40 > end) {
           unreadable(table, ip, end, 0x60, flags, onWire, second)
         } else if ((load<u8>(ip) & 0xf0) !== 0x60) {
-          notIp++
+          others++
         } else {
           parseIpv6(s6, ip, end, onWire, flags)
           store<u32>(s6, second, 44)
           store<u32>(s6, hash6(s6), 48)
           s6 += 64
         }
-      } else notIp++
+      } else others++
     }
     count4(table, s4)
     if (s6 !== scratch6) count6(table, s6)
   }
+  notIp += others
   return at
 }
 
