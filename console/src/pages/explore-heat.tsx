@@ -11,12 +11,12 @@ import { Select } from '../ui/choice.tsx'
 import { Table } from '../ui/table.tsx'
 import { AnswerFrame, FilterBy, filterByClick } from './explore-parts.tsx'
 
-const ROWS: Dimension[] = ['dstport', 'service', 'srcport', 'srcaddr', 'dstaddr', 'interface']
+const ROWS: Dimension[] = ['service', 'dstport', 'srcport', 'srcaddr', 'dstaddr', 'interface']
 
 export function HeatView({ metric }: { metric: Metric }) {
   const { query } = usePlace()
   const { scope, refreshMs } = useScope()
-  const rows = ROWS.find((it) => it === query.get('rows')) ?? 'dstport'
+  const rows = ROWS.find((it) => it === query.get('rows')) ?? 'service'
   const loaded = useAnswer({ kind: 'heat', ...scope, metric, rows }, refreshMs)
   return (
     <section className="panel" aria-label="Ports over time">
@@ -25,7 +25,7 @@ export function HeatView({ metric }: { metric: Metric }) {
           label="Rows"
           value={rows}
           options={ROWS.map((value) => ({ value, label: DIMENSIONS[value] }))}
-          onChange={(value) => setQuery({ rows: value === 'dstport' ? undefined : value })}
+          onChange={(value) => setQuery({ rows: value === 'service' ? undefined : value })}
         />
       </div>
       <AnswerFrame loaded={loaded} what="ports over time" isEmpty={({ result }) => result.cells.length === 0}>

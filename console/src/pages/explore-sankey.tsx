@@ -67,7 +67,7 @@ function SankeyAnswer({ answer, metric }: { answer: Answer<'sankey'>; metric: Me
       <Chart
         label={`Who talks to whom: ${nodes.length} nodes, ${links.length} links. The table below has them all.`}
         version={JSON.stringify(result)}
-        height={Math.max(300, inColumn * 32)}
+        height={Math.max(300, inColumn * 38)}
         option={(colours, width) => sankeyOption(result, colours, metric, width)}
         onClick={({ dataType, data }) => {
           if (dataType !== 'node') return

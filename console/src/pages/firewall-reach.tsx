@@ -1,4 +1,4 @@
-import { type FormEvent, useId } from 'react'
+import { type FormEvent, type ReactNode, useId } from 'react'
 import type { Answer, Counters, Question, Reach, Seen } from '../api/explore.ts'
 import { useAnswer } from '../state/explore.ts'
 import { setQuery, usePlace } from '../state/location.ts'
@@ -9,7 +9,7 @@ import { ActionBadge, Badge } from '../ui/badge.tsx'
 import { Button } from '../ui/button.tsx'
 import { Failure } from '../ui/states.tsx'
 import { type Column, Table } from '../ui/table.tsx'
-import { Time } from '../ui/time.tsx'
+import { IsoTime, Time } from '../ui/time.tsx'
 
 const ANSWERS = {
   allowed: { tone: 'good', text: 'Yes' },
@@ -89,6 +89,14 @@ function ReachForm({ src, dst, port }: { src: string; dst: string; port: string 
   )
 }
 
+/** The sentence has its times in UTC; here they are the reader's, as everywhere. */
+function withLocalTimes(sentence: string): ReactNode[] {
+  return sentence.split(/(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z)/).map((part, index) => {
+    // biome-ignore lint/suspicious/noArrayIndexKey: parts of one sentence keep their places.
+    return index % 2 === 1 ? <IsoTime key={index} at={part} /> : part
+  })
+}
+
 interface Way extends Counters, Seen {
   name: string
 }
@@ -104,7 +112,7 @@ function ReachAnswer({ answer }: { answer: Answer<'reach'> }) {
   return (
     <>
       <p className="reach-answer">
-        <Badge tone={tone}>{text}</Badge> <strong>{result.sentence}</strong>
+        <Badge tone={tone}>{text}</Badge> <strong>{withLocalTimes(result.sentence)}</strong>
       </p>
       {result.answer !== 'unseen' && (
         <Table caption="What was seen" columns={WAYS} rows={ways} rowKey={({ name }) => name} />

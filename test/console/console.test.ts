@@ -1,0 +1,203 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { withoutRoot } from '../support/network.ts'
+import { DARK, LIGHT, NARROW, Reader, startBrowser, withoutBrowser } from './support/browser.ts'
+import { addressOf, GatewayWorld } from './support/gateway.ts'
+
+const SKIP = withoutRoot || withoutBrowser
+const REFUSED = { tcp: [23] }
+const ALLOWED = { tcp: [80, 443], udp: [53] }
+
+test('from the sign-in to a refused connection, its shared URL, and the end of the flow log', {
+  skip: SKIP,
+}, async () => {
+  await using world = await new GatewayWorld().start(2)
+  await using browser = await startBrowser()
+  await using reader = await Reader.open(browser, world.origin)
+  const { page } = reader
+  await reader.signIn(world.credentials)
+
+  // Enable, and see that it delivers.
+  await page.getByRole('button', { name: 'Enable a flow log on web' }).click()
+  await page.getByRole('dialog').getByRole('button', { name: 'Enable' }).click()
+  const row = page.getByRole('listitem').filter({ has: page.getByText('web', { exact: true }) })
+  await row.getByText('Capturing').waitFor()
+  assert.deepEqual(await world.send('office', 'web', ALLOWED, { rounds: 5 }), { tcp: 10, udp: 5 })
+  assert.deepEqual(await world.send('office', 'web', REFUSED, { rounds: 3 }), { tcp: 0, udp: 0 })
+  await row.getByText('Delivering').waitFor()
+
+  // Explore: the chart's table has both actions; a click on one filters by it.
+  await row.getByRole('link', { name: 'Explore web' }).click()
+  await page.getByRole('button', { name: 'Accepted', exact: true }).waitFor()
+  await page.getByRole('button', { name: 'Rejected', exact: true }).click()
+  await page.getByRole('group', { name: 'View' }).getByRole('radio', { name: 'Flows' }).check()
+  const flows = page.getByRole('table', { name: 'Flows' })
+  await flows.getByText(addressOf('office')).first().waitFor()
+  await reader.settled()
+  const shown = await flows.getByRole('row').allTextContents()
+  await reader.assertAccessible('flows')
+
+  // The records themselves, read without anything of the console's, say the same.
+  const refused = recordsOf(world).filter((it) => it.action === 'REJECT')
+  assert.equal(shown.length - 1, refused.length)
+  assert.ok(refused.length > 0)
+  for (const text of shown.slice(1)) assert.match(text, /Rejected.*TCP10\.3\.0\.2:\d+10\.1\.0\.2:23/)
+
+  // Whoever gets the URL sees the same.
+  const shared = page.url()
+  assert.match(shared, /filter=.*action\+=\+reject|filter=.*action\+%3D\+reject/)
+  await using other = await Reader.open(browser, world.origin, NARROW)
+  await other.signIn(world.credentials)
+  await other.page.goto(shared)
+  const otherFlows = other.page.getByRole('table', { name: 'Flows' })
+  await otherFlows.getByText(addressOf('office')).first().waitFor()
+  assert.equal(await otherFlows.getByRole('row').count(), shown.length)
+  await other.assertFits('flows')
+
+  // Disable: the flow log goes, its objects stay.
+  const objects = world.weir.objects('flowlogs').length
+  await page.getByRole('link', { name: 'Resources' }).first().click()
+  await page.getByRole('button', { name: 'Disable the flow log on web' }).click()
+  await page.getByRole('dialog').getByRole('button', { name: 'Disable' }).click()
+  await page.getByRole('button', { name: 'Enable a flow log on web' }).waitFor()
+  assert.ok(world.weir.objects('flowlogs').length >= objects)
+  assert.deepEqual(world.weir.cli('flowlog', 'list', '--json'), '[]')
+  assert.deepEqual([...reader.faults, ...other.faults], [])
+})
+
+test('pages full of real traffic answer the three questions, accessibly and in any width', {
+  skip: SKIP,
+}, async () => {
+  await using world = await new GatewayWorld().start(2)
+  for (const guest of ['web', 'db']) {
+    world.weir.cli('flowlog', 'create', '--nic', guest, '--bucket', `flowlogs/${guest}`)
+  }
+  await world.send('office', 'web', ALLOWED, { rounds: 4 })
+  await world.send('web', 'db', { tcp: [5432] }, { rounds: 3, size: 40_000 })
+  await world.send('office', 'db', { tcp: [5432, 23] }, { rounds: 2 })
+  await delivered(world, (it) => it.action === 'REJECT' && it.dstaddr === addressOf('db'))
+  await quiet(world)
+  await using browser = await startBrowser()
+
+  {
+    await using reader = await Reader.open(browser, world.origin)
+    await reader.signIn(world.credentials)
+    await reader.goto('/explore')
+    // All traffic has ended: what the page sums up is what lies in the bucket.
+    const records = recordsOf(world)
+    const packets = records.reduce((sum, it) => sum + it.packets, 0)
+    const refused = records.filter((it) => it.action === 'REJECT').length
+    await reader.page.getByText(`${records.length.toLocaleString('en')} flow records`).waitFor()
+    await reader.page.getByText(`in ${packets.toLocaleString('en')} packets`).waitFor()
+    await reader.goto('/firewall')
+    await reader.page.getByText(`${refused} flows`, { exact: true }).waitFor()
+  }
+  for (const options of [LIGHT, DARK, NARROW]) {
+    await using reader = await Reader.open(browser, world.origin, options)
+    await reader.signIn(world.credentials)
+    for (const target of [
+      '/explore?split=service&previous=1',
+      '/explore?view=flows',
+      '/explore?view=sankey',
+      '/explore?view=heat',
+      '/firewall',
+      '/throughput',
+      '/delivery',
+    ]) {
+      await reader.goto(target)
+      const failures = await reader.page.getByRole('alert').allTextContents()
+      assert.deepEqual(
+        failures.filter((it) => it !== ''),
+        [],
+        target,
+      )
+      await reader.assertAccessible(target)
+      await reader.assertFits(target)
+    }
+    assert.deepEqual(reader.faults, [])
+  }
+
+  await using reader = await Reader.open(browser, world.origin)
+  const { page } = reader
+  await reader.signIn(world.credentials)
+  const question = new URLSearchParams({ from: addressOf('office'), to: addressOf('db'), port: '5432' })
+  await reader.goto(`/firewall?${question}`)
+  await page.locator('.reach-answer').getByText('No', { exact: true }).waitFor()
+  await page.getByRole('textbox', { name: 'Can' }).fill(addressOf('web'))
+  await page.getByRole('button', { name: 'Ask' }).click()
+  await page.locator('.reach-answer').getByText('Yes', { exact: true }).waitFor()
+  await reader.assertAccessible('an answer')
+
+  assert.deepEqual(reader.faults, [])
+})
+
+test('the filter line completes, says what is wrong with it, and filters', { skip: SKIP }, async () => {
+  await using world = await new GatewayWorld().start(2)
+  world.weir.cli('flowlog', 'create', '--nic', 'web', '--bucket', 'flowlogs/web')
+  await world.send('office', 'web', ALLOWED, { rounds: 2 })
+  await delivered(world, (it) => it.dstport === '443')
+  await using browser = await startBrowser()
+  await using reader = await Reader.open(browser, world.origin)
+  const { page } = reader
+  await reader.signIn(world.credentials)
+  await reader.goto('/explore?view=flows')
+
+  const line = page.getByRole('combobox', { name: 'Filter' })
+  await line.pressSequentially('dstp')
+  await page.getByRole('option', { name: /dstport/ }).waitFor()
+  await reader.assertAccessible('completion')
+  await page.keyboard.press('ArrowDown')
+  await page.keyboard.press('Enter')
+  await line.pressSequentially('= 443x')
+  await page.getByText(/At character \d+/).waitFor()
+  await page.keyboard.press('Backspace')
+  await page.getByText(/At character \d+/).waitFor({ state: 'detached' })
+  await page.keyboard.press('Escape')
+  await page.keyboard.press('Enter')
+  await page.waitForURL(/filter=dstport/)
+  await reader.settled()
+  const rows = (await page.getByRole('table', { name: 'Flows' }).getByRole('row').allTextContents()).slice(1)
+
+  assert.equal(rows.length, recordsOf(world).filter((it) => it.dstport === '443').length)
+  assert.ok(rows.every((it) => it.includes(':443')))
+  assert.deepEqual(reader.faults, [])
+})
+
+interface TextRecord {
+  srcaddr: string
+  dstaddr: string
+  dstport: string
+  packets: number
+  action: string
+}
+
+function recordsOf(world: GatewayWorld): TextRecord[] {
+  const { weir } = world
+  return weir
+    .objects('flowlogs')
+    .flatMap((name) => weir.records('flowlogs', name))
+    .map((line) => line.split(' '))
+    .map((it) => ({
+      srcaddr: it[3]!,
+      dstaddr: it[4]!,
+      dstport: it[6]!,
+      packets: Number(it[8]),
+      action: it[12]!,
+    }))
+}
+
+async function delivered(world: GatewayWorld, wanted: (it: TextRecord) => boolean): Promise<void> {
+  const endMs = Date.now() + 20_000
+  while (!recordsOf(world).some(wanted)) {
+    if (Date.now() > endMs) throw new Error(`not delivered in time:\n${world.weir.output}`)
+    await new Promise((resolve) => setTimeout(resolve, 100))
+  }
+}
+
+/** Waits until no object has come for two windows. */
+async function quiet(world: GatewayWorld): Promise<void> {
+  for (let count = -1; count !== world.weir.objects('flowlogs').length; ) {
+    count = world.weir.objects('flowlogs').length
+    await new Promise((resolve) => setTimeout(resolve, 5_000))
+  }
+}

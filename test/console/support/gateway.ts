@@ -1,0 +1,103 @@
+import path from 'node:path'
+import { type Credentials, readCredentials } from '../../../src/cli/data-dir.ts'
+import { said, TestNetwork } from '../../support/network.ts'
+import { WeirProcess } from '../../support/weir-process.ts'
+
+const NODE = process.execPath
+const TRAFFIC = path.resolve('test/support/traffic.mjs')
+
+/** Guests behind the gateway, by name; each has the address 10.<n>.0.2. */
+export const GUESTS = ['web', 'db', 'office'] as const
+export type Guest = (typeof GUESTS)[number]
+
+export function addressOf(guest: Guest): string {
+  return `10.${GUESTS.indexOf(guest) + 1}.0.2`
+}
+
+// Everybody may use the web server and names; the database is the web server's alone; telnet is nobody's.
+const RULES = `
+table inet filter {
+  chain forward {
+    type filter hook forward priority filter; policy drop;
+    ct state established,related accept
+    tcp dport 23 drop
+    ip daddr ${addressOf('web')} tcp dport { 80, 443 } accept
+    ip daddr ${addressOf('db')} ip saddr ${addressOf('web')} tcp dport 5432 accept
+    udp dport 53 accept
+    meta l4proto icmp accept
+  }
+}`
+
+const OPEN: Record<Guest, { tcp: number[]; udp: number[] }> = {
+  web: { tcp: [80, 443], udp: [53] },
+  db: { tcp: [5432], udp: [] },
+  office: { tcp: [], udp: [] },
+}
+
+/** A gateway with a firewall and guests, metered by a `weir up` of its own. */
+export class GatewayWorld implements AsyncDisposable {
+  readonly network = new TestNetwork()
+  readonly weir = new WeirProcess()
+  readonly #namespaces = new Map<Guest, string>()
+
+  async start(windowSizeS: number): Promise<this> {
+    const host = this.network.namespace('g')
+    for (const guest of GUESTS) {
+      const namespace = this.network.namespace(guest)
+      const [a, b] = [addressOf(guest).replace(/2$/, '1'), addressOf(guest)]
+      this.network.veth({ namespace: host, device: `veth-${guest}` }, { namespace, device: 'eth0' })
+      this.network.address(host, `veth-${guest}`, `${a}/24`)
+      this.network.address(namespace, 'eth0', `${b}/24`)
+      this.network.run(namespace, 'ip', 'route', 'add', 'default', 'via', a)
+      this.#namespaces.set(guest, namespace)
+    }
+    this.network.run(host, 'sysctl', '-qw', 'net.ipv4.ip_forward=1')
+    this.network.nft(host, RULES)
+    await this.weir.start(['--window', String(windowSizeS)])
+    for (const guest of GUESTS) {
+      const place = ['--device', `veth-${guest}`, '--netns', host, '--side', 'guest']
+      this.weir.cli('nic', 'add', '--name', guest, ...place)
+    }
+    for (const guest of GUESTS) {
+      const server = this.network.start(
+        this.#namespaces.get(guest)!,
+        NODE,
+        TRAFFIC,
+        'serve',
+        JSON.stringify(OPEN[guest]),
+      )
+      await said(server, /serving/)
+    }
+    return this
+  }
+
+  get credentials(): Credentials {
+    return readCredentials(this.weir.dataDir)!
+  }
+
+  get origin(): string {
+    return new URL(this.credentials.url).origin
+  }
+
+  /** Connects from one guest to ports of another, and says how many were answered. */
+  async send(
+    from: Guest,
+    to: Guest,
+    ports: { tcp?: number[]; udp?: number[] },
+    { rounds = 1, size = 1200 } = {},
+  ): Promise<{ tcp: number; udp: number }> {
+    const options = JSON.stringify({ to: addressOf(to), ...ports, rounds, size })
+    const sender = this.network.start(this.#namespaces.get(from)!, NODE, TRAFFIC, 'send', options)
+    let printed = ''
+    sender.stdout?.on('data', (chunk: Buffer) => {
+      printed += chunk.toString()
+    })
+    await said(sender, /"tcp":\d+/)
+    return JSON.parse(printed) as { tcp: number; udp: number }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.weir[Symbol.asyncDispose]()
+    await this.network[Symbol.asyncDispose]()
+  }
+}
