@@ -22,7 +22,7 @@ test('the same suites pass over PostgreSQL', { skip }, async () => {
   const files = SUITES.map((it) => path.join(import.meta.dirname, `${it}.test.ts`))
   const { NODE_TEST_CONTEXT: _, ...env } = process.env
   const child = spawn(process.execPath, ['--test', ...files], {
-    env: { ...env, WEIR_TEST_POSTGRES: server.url },
+    env: { FUZZ_ROUNDS: '2', ...env, WEIR_TEST_POSTGRES: server.url },
     stdio: ['ignore', 'pipe', 'inherit'],
   })
   const output = child.stdout.toArray()
