@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
+import type { Page } from 'playwright-core'
 import { withoutRoot } from '../support/network.ts'
 import { DARK, LIGHT, NARROW, Reader, startBrowser, withoutBrowser } from './support/browser.ts'
 import { addressOf, GatewayWorld } from './support/gateway.ts'
@@ -158,10 +160,71 @@ test('the filter line completes, says what is wrong with it, and filters', { ski
   await reader.settled()
   const rows = (await page.getByRole('table', { name: 'Flows' }).getByRole('row').allTextContents()).slice(1)
 
-  assert.equal(rows.length, recordsOf(world).filter((it) => it.dstport === '443').length)
+  const matching = recordsOf(world).filter((it) => it.dstport === '443')
+  assert.equal(rows.length, matching.length)
   assert.ok(rows.every((it) => it.includes(':443')))
+
+  // The same rows as a file, and a click that narrows further.
+  const [download] = await Promise.all([
+    page.waitForEvent('download'),
+    page.getByRole('link', { name: 'CSV' }).click(),
+  ])
+  const lines = readFileSync((await download.path())!, 'utf8')
+    .trim()
+    .split('\n')
+  assert.equal(lines.length, matching.length + 1, lines[0])
+  await page
+    .getByRole('button', { name: addressOf('web') })
+    .first()
+    .click()
+  await page.waitForURL(/filter=dstport.*and\+(src|dst)/)
+  await page.goBack()
+  await page.waitForURL((url) => !url.search.includes('and'))
   assert.deepEqual(reader.faults, [])
 })
+
+test('a stretch of time is chosen with the mouse, and live goes on by itself', { skip: SKIP }, async () => {
+  await using world = await new GatewayWorld().start(2)
+  world.weir.cli('flowlog', 'create', '--nic', 'web', '--bucket', 'flowlogs/web')
+  await world.send('office', 'web', ALLOWED, { rounds: 2 })
+  await delivered(world, (it) => it.dstport === '443')
+  await using browser = await startBrowser()
+  await using reader = await Reader.open(browser, world.origin)
+  const { page } = reader
+  await reader.signIn(world.credentials)
+  await reader.goto('/explore?since=15m')
+
+  const box = (await page.locator('.chart-canvas').boundingBox())!
+  await page.waitForTimeout(300) // The chart takes the mouse one frame after it is painted.
+  await page.mouse.move(box.x + box.width * 0.5, box.y + box.height / 2)
+  await page.mouse.down()
+  await page.mouse.move(box.x + box.width * 0.97, box.y + box.height / 2, { steps: 8 })
+  await page.mouse.up()
+  await page.waitForURL(/since=\d{10}&until=\d{10}/)
+  const query = new URL(page.url()).searchParams
+  const spanS = Number(query.get('until')) - Number(query.get('since'))
+  assert.ok(spanS > 300 && spanS < 600, `${spanS} s of 900 s`)
+
+  await page.getByRole('button', { name: 'Live' }).click()
+  await page.waitForURL(/live=1/)
+  await page.getByText(/^\d+ flow records/).waitFor()
+  const before = recordsOf(world).length
+  await world.send('office', 'web', ALLOWED, { rounds: 3 })
+  await delivered(world, () => recordsOf(world).length > before)
+  await expectMore(page, before)
+  assert.deepEqual(reader.faults, [])
+})
+
+/** Waits until the page itself, untouched, sums up more records than that. */
+async function expectMore(page: Page, records: number): Promise<void> {
+  const endMs = Date.now() + 20_000
+  for (;;) {
+    const text = (await page.locator('.coverage').first().textContent()) ?? ''
+    if (Number(/^(\d+) flow records/.exec(text)?.[1]) > records) return
+    if (Date.now() > endMs) throw new Error(`stays at ${text}`)
+    await new Promise((resolve) => setTimeout(resolve, 100))
+  }
+}
 
 interface TextRecord {
   srcaddr: string
