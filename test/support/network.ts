@@ -160,7 +160,8 @@ export function said(child: ChildProcess, wanted: RegExp): Promise<void> {
     }
     child.stdout?.on('data', read)
     child.stderr?.on('data', read)
-    child.once('exit', (code) => reject(new Error(`ended with ${code} before saying ${wanted}: ${output}`)))
+    // 'close' comes after the last of its output, 'exit' may come before.
+    child.once('close', (code) => reject(new Error(`ended with ${code} before saying ${wanted}: ${output}`)))
   })
 }
 
