@@ -1,4 +1,5 @@
 import type { Readable } from 'node:stream'
+import type { LifecycleRule } from '../model/lifecycle.ts'
 
 /** What the control plane needs of an object store. `test/contract/bucket-store.ts` is its suite. */
 export interface BucketStore {
@@ -55,6 +56,11 @@ export interface StoredObject {
 export interface EmbeddedBuckets {
   createBucket(bucket: string): Promise<void>
   listBuckets(): Promise<string[]>
+  /** Retention, which the store enforces itself. */
+  lifecycle: {
+    rules(bucket: string): Promise<LifecycleRule[]>
+    setRules(bucket: string, rules: readonly LifecycleRule[]): Promise<void>
+  }
   /** Checks the signature before it reads the body; writes the object whole or not at all. */
   receive(upload: SignedUpload): Promise<void>
 }

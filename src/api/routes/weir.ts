@@ -3,6 +3,7 @@ import { Type } from 'typebox'
 import type { AgentHealth, PendingDelivery } from '../../model/agent-protocol.ts'
 import { WeirError } from '../../model/errors.ts'
 import { parseDestination } from '../../model/flow-log.ts'
+import { LIFECYCLE_DAYS_MAX } from '../../model/lifecycle.ts'
 import type { Account } from '../../store/accounts.ts'
 import { listAgents } from '../../store/agents.ts'
 import { listAudit } from '../../store/audit.ts'
@@ -41,6 +42,7 @@ const NewBucket = Type.Object({ name: Type.String({ maxLength: 63 }) }, { additi
 export async function weirRoutes(app: FastifyInstance, services: Services): Promise<void> {
   addStatus(app, services)
   addBuckets(app, services)
+  addLifecycle(app, services)
   addObjects(app, services)
 
   app.get('/openapi.json', async (request) => {
@@ -196,6 +198,46 @@ function captureStatus(points: PointRow[]): string {
   if (points.some(({ state }) => state === 'attached')) return 'capturing'
   if (points.some(({ state }) => state === 'failed')) return 'cannot be attached'
   return 'waiting for an interface'
+}
+
+const BucketPath = Type.Object({ name: Type.String({ maxLength: 63 }) })
+const NewRule = Type.Object(
+  {
+    prefix: Type.String({ maxLength: 1024 }),
+    /** Null takes the rule of this prefix away. */
+    days: Type.Union([Type.Integer({ minimum: 1, maximum: LIFECYCLE_DAYS_MAX }), Type.Null()]),
+  },
+  { additionalProperties: false },
+)
+
+/** Retention in embedded buckets. In an object store it is the tenant's own, set there. */
+function addLifecycle(app: FastifyInstance, services: Services): void {
+  const { embedded } = services.buckets
+  if (embedded === undefined) return
+  const assertOwn = async (account: Account, bucket: string) => {
+    assertAdministrator(account)
+    const found = 'reason' in parseDestination(bucket) ? undefined : await services.buckets.findBucket(bucket)
+    if (found === undefined || !(await isOwn(services, account, bucket))) {
+      throw new WeirError('WEIR_NOT_FOUND', `bucket '${bucket}' does not exist`)
+    }
+  }
+
+  const schema = { params: BucketPath }
+  app.get('/weir/v1/buckets/:name/lifecycle', { schema }, async (request) => {
+    const { name } = request.params as { name: string }
+    await assertOwn(request.account!, name)
+    return { items: await embedded.lifecycle.rules(name) }
+  })
+
+  app.post('/weir/v1/buckets/:name/lifecycle', { schema: { ...schema, body: NewRule } }, async (request) => {
+    const { name } = request.params as { name: string }
+    const { prefix, days } = request.body as { prefix: string; days: number | null }
+    await assertOwn(request.account!, name)
+    const others = (await embedded.lifecycle.rules(name)).filter((rule) => rule.prefix !== prefix)
+    const items = days === null ? others : [...others, { prefix, days }]
+    await embedded.lifecycle.setRules(name, items)
+    return { items }
+  })
 }
 
 function addBuckets(app: FastifyInstance, services: Services): void {

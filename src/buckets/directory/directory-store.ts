@@ -5,12 +5,14 @@ import path from 'node:path'
 import type { Readable } from 'node:stream'
 import { WeirError } from '../../model/errors.ts'
 import { type Clock, systemClock } from '../../stdx/clock.ts'
+import { DirectoryLifecycle } from './directory-lifecycle.ts'
 import { newSecret, signPut, verifyPut } from './put-signature.ts'
 
 // Bucket names begin with a letter or a digit, so nothing of ours can be taken for a bucket.
 const OWN_DIRECTORY = '.weir'
 const NAME_SIZE_MAX = 255 // NAME_MAX of every Linux file system that matters.
 const LEFTOVER_AGE_MS = 3_600_000
+const EXPIRY_INTERVAL_MS = 3_600_000
 
 /**
  * Buckets as folders, objects as files: `<directory>/<bucket>/<object name>`, readable with plain `zcat`. An object
@@ -20,11 +22,13 @@ export class DirectoryStore {
   readonly embedded = this
   readonly #directory: string
   readonly #clock: Clock
+  readonly lifecycle: DirectoryLifecycle
   #secret: Buffer | undefined
 
   constructor(options: { directory: string }, dependencies: { clock?: Clock } = {}) {
     this.#directory = path.resolve(options.directory)
     this.#clock = dependencies.clock ?? systemClock
+    this.lifecycle = new DirectoryLifecycle({ directory: this.#ownPath('lifecycle') }, { store: this })
   }
 
   /** Makes the directory and the secret that signs uploads, if they are not there. */
@@ -37,6 +41,15 @@ export class DirectoryStore {
       if (found !== undefined && found.mtimeMs < this.#clock.nowMs() - LEFTOVER_AGE_MS)
         await rm(file, { force: true })
     }
+    // Nothing waits for it: retention is a matter of days, and a failed round is followed by another.
+    setInterval(
+      () => void this.lifecycle.expire(this.#clock.nowMs()).catch(() => {}),
+      EXPIRY_INTERVAL_MS,
+    ).unref()
+  }
+
+  async removeObject(bucket: string, objectName: string): Promise<void> {
+    await rm(this.#objectPath(bucket, objectName), { force: true })
   }
 
   async createBucket(bucket: string): Promise<void> {
