@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
+import { PassThrough } from 'node:stream'
 import { after, test } from 'node:test'
 import { gunzipSync, gzipSync, zstdCompressSync } from 'node:zlib'
 import { writeCapture } from '../../bench/capture-generator.ts'
@@ -409,6 +410,22 @@ test('options that do not fit are refused with a sentence', async () => {
   ]
   for (const args of cases)
     await assert.rejects(runCommand(convert, args), { code: 'WEIR_USAGE' }, args.join(' '))
+})
+
+test('asked to stop while it waits for packets, it writes what it has', async () => {
+  const stop = new AbortController()
+  const stdin = new PassThrough()
+  stdin.write(pcap([1, 2].map((s) => ({ bytes: DNS, time: T0 + s }))))
+  const running = runCommand(convert, ['-'], { stdin, signal: stop.signal })
+  while (stdin.readableLength > 0) await new Promise(setImmediate)
+  await new Promise(setImmediate)
+
+  stop.abort()
+
+  const { status, stdout, stderr } = await running
+  assert.equal(status, 0)
+  assert.deepEqual(lines(stdout), [`${HEAD} ${DNS_FLOW} 2 76 ${T0 + 1} ${T0 + 2} ACCEPT OK`])
+  assert.doesNotMatch(stderr, /what came before it/)
 })
 
 test('mutated captures neither throw nor lose count', async () => {

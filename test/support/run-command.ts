@@ -11,11 +11,11 @@ export interface CommandResult {
 export async function runCommand(
   command: Command,
   args: string[],
-  options: { stdin?: Uint8Array[]; signal?: AbortSignal; env?: Record<string, string> } = {},
+  options: { stdin?: Uint8Array[] | Readable; signal?: AbortSignal; env?: Record<string, string> } = {},
 ): Promise<CommandResult> {
   const [stdout, stderr] = [new PassThrough(), new PassThrough()]
   const context: CommandContext = {
-    stdin: Readable.from(options.stdin ?? []),
+    stdin: options.stdin instanceof Readable ? options.stdin : Readable.from(options.stdin ?? []),
     stdout,
     stderr,
     env: options.env ?? {},

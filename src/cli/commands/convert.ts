@@ -33,14 +33,19 @@ weir convert [options] --before FILE --after FILE`,
       context.stderr.write(`weir convert: ${error.message}\n`)
       return ExitCode.usage
     }
+    if (hasProgress(options, context)) context.stderr.write('\r\u001b[K')
     if (options.json) context.stderr.write(`${JSON.stringify(summary, bigintAsText)}\n`)
     else if (!options.quiet) context.stderr.write(summaryText(summary))
     return ExitCode.ok
   },
 }
 
+function hasProgress(options: ConvertOptions, context: CommandContext): boolean {
+  return !options.quiet && !options.json && context.stderrIsTerminal
+}
+
 function progressBar(options: ConvertOptions, context: CommandContext): (converter: Converter) => void {
-  if (options.quiet || options.json || !context.stderrIsTerminal) return () => {}
+  if (!hasProgress(options, context)) return () => {}
   const beganMs = systemClock.nowMs()
   let shownMs = 0
   return (converter) => {
@@ -51,7 +56,6 @@ function progressBar(options: ConvertOptions, context: CommandContext): (convert
     const share = size ? `${Math.floor((100 * position) / size)} %` : formatBytes(position)
     const rate = (converter.packets / Math.max(1, nowMs - beganMs) / 1000).toFixed(1)
     context.stderr.write(`\r\u001b[K${share}  ${converter.packets} packets  ${rate} M/s`)
-    context.signal.addEventListener('abort', () => context.stderr.write('\n'), { once: true })
   }
 }
 

@@ -79,6 +79,9 @@ export class Converter {
 
   /** Returns when all captures are read, or at the next opportunity after the signal. */
   async run(onProgress: (converter: Converter) => void): Promise<Summary> {
+    const { signal } = this.#context
+    const onAbort = (): void => this.#merge.close() // Standard input may be waited for; what was read is kept.
+    signal.addEventListener('abort', onAbort, { once: true })
     try {
       await this.#open()
       const batch: PacketBatch = { words: this.#kernel.packets, count: 0, countMax: PACKETS_MAX, link: 0 }
@@ -93,10 +96,11 @@ export class Converter {
         turn = TURN_PACKETS
         onProgress(this)
         await new Promise(setImmediate)
-        if (this.#context.signal.aborted) break
+        if (signal.aborted) break
       }
       this.#meter.end()
     } finally {
+      signal.removeEventListener('abort', onAbort)
       this.#merge.close()
       this.#after?.close()
       this.#sink.end()
@@ -207,7 +211,10 @@ export class Converter {
       cutPackets: this.#merge.readers.reduce((sum, it) => sum + it.counters.cutPackets, 0),
       unsupportedPackets: unsupported.reduce((sum, it) => sum + it, 0),
       unmatchedAfter: this.#verdicts?.unmatched ?? 0,
-      faults: readers.flatMap(({ name, fault }) => (fault === undefined ? [] : [{ name, fault }])),
+      faults: readers.flatMap(({ name, fault }) => {
+        // Where it was asked to stop, a capture's end is no fault of its own.
+        return fault === undefined || this.#context.signal.aborted ? [] : [{ name, fault }]
+      }),
       refused: this.#merge.refused.map(({ name, error }) => ({ name, reason: error.message })),
       outputs: this.#sink.outputs,
     }
