@@ -169,10 +169,10 @@ test('the filter line completes, says what is wrong with it, and filters', { ski
     page.waitForEvent('download'),
     page.getByRole('link', { name: 'CSV' }).click(),
   ])
-  const lines = readFileSync((await download.path())!, 'utf8')
+  const lines = readFileSync(await download.path(), 'utf8')
     .trim()
     .split('\n')
-  assert.equal(lines.length, matching.length + 1, lines[0])
+  assert.equal(lines.length, matching.length + 1, lines[0]!)
   await page
     .getByRole('button', { name: addressOf('web') })
     .first()
