@@ -9,6 +9,7 @@ export const ERRORS = {
   WEIR_SERVER_REFUSED: { status: 502, retryable: false },
   WEIR_UPLOAD_FAILED: { status: 502, retryable: true },
   WEIR_SPOOL_FULL: { status: 503, retryable: true },
+  WEIR_SPOOL_UNWRITABLE: { status: 500, retryable: true },
   WEIR_SPOOL_DAMAGED: { status: 500, retryable: false },
   WEIR_NOT_FOUND: { status: 404, retryable: false },
   WEIR_UNAUTHORIZED: { status: 401, retryable: false },

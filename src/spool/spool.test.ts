@@ -91,6 +91,18 @@ test('a window without segments leaves nothing behind', async () => {
   assert.deepEqual(fs.readdirSync(disk.folder), ['damaged'])
 })
 
+test('a window that is committed twice is there once, as it was committed first', async () => {
+  using disk = new Disk()
+  const spool = disk.spool()
+  spool.addWindow(await disk.write(1, { 'b/x': ['one\n'] }))
+
+  spool.addWindow(await disk.write(1, { 'b/x': ['one\n', 'and more\n'] }))
+  const texts = await Promise.all(spool.segments().map(({ segmentId }) => textOf(spool, segmentId)))
+
+  assert.deepEqual(texts, ['one\n'])
+  assert.deepEqual(fs.readdirSync(disk.folder).sort(), ['damaged', 'w-boot-1'])
+})
+
 test('a window that was not committed is removed by the next start', () => {
   using disk = new Disk()
   const writer = new WindowWriter({ directory: disk.folder })

@@ -1,4 +1,5 @@
 import { createHash, type Hash } from 'node:crypto'
+import fs from 'node:fs'
 import path from 'node:path'
 import { crc32 } from 'node:zlib'
 import { assert } from '../stdx/assert.ts'
@@ -138,6 +139,9 @@ export class WindowWriter {
   }
 
   async #commitSegments(window: WindowStart, lines: SegmentLine[]): Promise<void> {
+    const committed = path.join(this.#directory, `${WINDOW_PREFIX}${window.windowKey}`)
+    // Whoever committed it did not get to clear its source: the first commit counts, and may be on its way already.
+    if (fs.existsSync(committed)) return this.#files.removeFolder(this.#folder)
     await inParallel(this.#segments, SYNCS_MAX, ({ line, chunks }) =>
       this.#files.appendDurably(path.join(this.#folder, line.file), chunks),
     )
@@ -145,7 +149,7 @@ export class WindowWriter {
     const manifest = [header, ...lines.map(manifestLine), header].join('')
     this.#files.writeDurably(path.join(this.#folder, MANIFEST), Buffer.from(manifest))
     this.#files.syncFolder(this.#folder)
-    this.#files.rename(this.#folder, path.join(this.#directory, `${WINDOW_PREFIX}${window.windowKey}`))
+    this.#files.rename(this.#folder, committed)
     this.#files.syncFolder(this.#directory)
   }
 
