@@ -6,10 +6,11 @@ import { random } from './bench.ts'
 /**
  * Seeded captures with their truth, made without any code of the meter.
  *
- * imix: 200,000 open flows, popularity of a slot ~ rank^-0.8, sizes bounded Pareto (1.05) up to 10^6 packets and a
- * quarter of mice (about five packets per record), packets of 40, 576 and 1500 octets as 7:4:1, 70 % TCP, 15 % UDP, 7 % TCP and 3 % UDP over IPv6,
- * 4 % ICMP, 1 % ICMPv6; 10 % with an 802.1Q tag, 1 % with two tags, 2 % of the UDP flows in fragments, 1 % with IPv4
- * options or IPv6 destination options, 0.1 % ARP; cut to 96 bytes; 1800 s.
+ * imix: 200,000 open flows, popularity of a slot ~ rank^-0.8, sizes bounded Pareto (1.05) up to 10^6
+ * packets and a quarter of mice (about five packets per record), packets of 40, 576 and 1500 octets as
+ * 7:4:1, 70 % TCP, 15 % UDP, 7 % TCP and 3 % UDP over IPv6,
+ * 4 % ICMP, 1 % ICMPv6; 10 % with an 802.1Q tag, 1 % with two tags, 2 % of the UDP flows in fragments, 1 %
+ * with IPv4 options or IPv6 destination options, 0.1 % ARP; cut to 96 bytes; 1800 s.
  * scan: half a SYN scan from one host, half a SYN flood with forged sources; every packet is a flow.
  */
 export type CaptureKind = 'imix' | 'scan'
@@ -66,7 +67,10 @@ class CaptureFile {
     this.#chunk.writeUInt32LE(1, 20)
   }
 
-  /** `share` is the place in time, from 0 to 1; `octets` is 0 for what is not IP. Returns the window's number. */
+  /**
+   * `share` is the place in time, from 0 to 1; `octets` is 0 for what is not IP. Returns the window's
+   * number.
+   */
   packet(frame: Buffer, share: number, wireLength: number, octets: number): number {
     const time = share * DURATION_S
     const second = Math.floor(time)

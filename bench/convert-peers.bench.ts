@@ -5,10 +5,11 @@ import path from 'node:path'
 import { median, parameter, report } from './bench.ts'
 import { capture } from './capture-generator.ts'
 
-// Question: what do capture files to flow records cost, in CPU seconds and memory, with Weir and with the tools of
-// Debian that can do it? Whole processes, start included; the same file; rounds interleaved. Weir to gzip, the others
-// to text (softflowd: to NetFlow on a port where nobody listens, so without a collector and without text). A tool
-// that is not installed is left out. Budget: Weir to gzip at least 20 times as fast as the fastest to text, 150 MB.
+// Question: what do capture files to flow records cost, in CPU seconds and memory, with Weir and with the
+// tools of Debian that can do it? Whole processes, start included; the same file; rounds interleaved. Weir
+// to gzip, the others to text (softflowd: to NetFlow on a port where nobody listens, so without a collector
+// and without text). A tool that is not installed is left out. Budget: Weir to gzip at least 20 times as
+// fast as the fastest to text, 150 MB.
 //   apt-get install nfdump argus-server argus-client softflowd pmacct time
 const sizes = {
   imix: parameter('imix', { smoke: 5000, full: 10_000_000 }),
@@ -103,7 +104,10 @@ function run(kind: 'imix' | 'scan'): void {
   }
 }
 
-/** CPU and peak memory of the tool alone: what it writes goes to a file, what reads it again is not measured. */
+/**
+ * CPU and peak memory of the tool alone: what it writes goes to a file, what reads it again is not
+ * measured.
+ */
 function timed(tool: Tool, file: string): { cpuS: number; memoryMib: number } {
   const command = tool.command(file).replace(/; (z?cat) [^;]*$/, '')
   const { stderr } = spawnSync(

@@ -1,14 +1,16 @@
-// The metering loop in AssemblyScript: the rules of src/meter/packet.ts, the tables of src/meter/flow-table.ts, made
-// fast. Memory latency is what it costs, so packets are parsed in batches of 64 into a scratch area, then a tight
-// loop touches the index slots and the rows that the batch will use (many cache misses at once instead of one after
-// the other), then a third loop counts.
+// The metering loop in AssemblyScript: the rules of src/meter/packet.ts, the tables of
+// src/meter/flow-table.ts, made fast. Memory latency is what it costs, so packets are parsed in batches of
+// 64 into a scratch area, then a tight loop touches the index slots and the rows that the batch will use
+// (many cache misses at once instead of one after the other), then a third loop counts.
 //
-// The caller (src/meter/wasm-kernel.ts) lays out the memory and hands over addresses. Nothing is allocated here.
+// The caller (src/meter/wasm-kernel.ts) lays out the memory and hands over addresses. Nothing is allocated
+// here.
 //
-// Packets, 16 bytes each: u32 offset in input, u32 captured length | flags << 30, u32 length on the wire, u32 second.
-// Flags: 1 egress, 2 reject; they are part of the flow's key.
+// Packets, 16 bytes each: u32 offset in input, u32 captured length | flags << 30, u32 length on the wire,
+// u32 second. Flags: 1 egress, 2 reject; they are part of the flow's key.
 //
-// Table, 128 bytes: see T_*. Index: u32 per slot, row number in the low 22 bits, 10 bits of the hash above; 0 is free.
+// Table, 128 bytes: see T_*. Index: u32 per slot, row number in the low 22 bits, 10 bits of the hash above;
+// 0 is free.
 // IPv4 row, 32 bytes:  0 source, 4 destination, 8 ports, 12 meta, 16 packets, 20 octets, 24 start | end << 16, 28 hash
 // IPv6 row, 64 bytes:  0 source, 16 destination, 32 ports, 36 meta, 40 packets, 44 octets, 48 start | end << 16, 52 hash
 // Meta: protocol, flags << 8, TCP flags << 10, octets above 32 bits << 18 (13 bits), retired << 31.
@@ -122,8 +124,8 @@ function mix(value: u64): u32 {
 }
 
 /**
- * Counts packets `from` to `count` into `table` as long as their second lies in the window. Returns the number of the
- * first packet that was not counted: `count`, or one of another window.
+ * Counts packets `from` to `count` into `table` as long as their second lies in the window. Returns the
+ * number of the first packet that was not counted: `count`, or one of another window.
  */
 export function observe(table: usize, from: u32, count: u32, link: u32, startS: u32, sizeS: u32): u32 {
   const batchAt = packets // In locals: what is global is read from memory each time.
@@ -151,25 +153,8 @@ export function observe(table: usize, from: u32, count: u32, link: u32, startS: 
       const begin = inputAt + load<u32>(packet)
       const end = begin + captured
       const wire = max(captured, load<u32>(packet, 8))
-      let ip: usize = 0 // Where the IP header begins; 0 for what is not IP.
-      let type: u32 = 0
-      if (link === 1) {
-        ip = begin + 14
-        if (ip <= end) type = load<u16>(begin, 12)
-      } else {
-        ip = begin + linkHeaderSize(link)
-        if (ip <= end) type = linkedType(begin, ip, end, link)
-      }
-      if (type !== 0x0008 && (type === 0x0081 || type === 0xa888)) {
-        for (let tags = 0; tags < 2 && (type === 0x0081 || type === 0xa888); tags++) {
-          if (ip + 4 > end) {
-            type = 0
-            break
-          }
-          type = load<u16>(ip, 2)
-          ip += 4
-        }
-      }
+      const type = findNetwork(begin, end, link)
+      const ip = networkAt
       const onWire = wire - ((ip - begin) as u32)
       if (type === 0x0008) {
         if (ip + 20 > end) {
@@ -201,6 +186,33 @@ export function observe(table: usize, from: u32, count: u32, link: u32, startS: 
   }
   notIp += others
   return at
+}
+
+let networkAt: usize = 0
+
+/**
+ * The EtherType as it lies in memory, behind at most two VLAN tags; 0 where the frame ends before. Where the packet
+ * begins is left in `networkAt`.
+ */
+function findNetwork(begin: usize, end: usize, link: u32): u32 {
+  let ip: usize = begin + 14
+  let type: u32 = 0
+  if (link === 1) {
+    if (ip <= end) type = load<u16>(begin, 12)
+  } else {
+    ip = begin + linkHeaderSize(link)
+    if (ip <= end) type = linkedType(begin, ip, end, link)
+  }
+  for (let tags = 0; (type === 0x0081 || type === 0xa888) && tags < 2; tags++) {
+    if (ip + 4 > end) {
+      type = 0
+      break
+    }
+    type = load<u16>(ip, 2)
+    ip += 4
+  }
+  networkAt = ip
+  return type
 }
 
 function linkHeaderSize(link: u32): u32 {
@@ -355,8 +367,8 @@ function creditIpv4(ip: usize, field: u32, protocol: u32, ports: u32): u32 {
 }
 
 /**
- * Remembers a first fragment, finds what a later one belongs to (src/meter/fragment-cache.ts). The key lies at
- * `fragmentKey`. Returns ports | protocol << 32.
+ * Remembers a first fragment, finds what a later one belongs to (src/meter/fragment-cache.ts). The key lies
+ * at `fragmentKey`. Returns ports | protocol << 32.
  */
 function credit(isFirst: bool, ports: u32, protocol: u32): u64 {
   const unchanged = (ports as u64) | ((protocol as u64) << 32)
@@ -408,6 +420,17 @@ function widen(times: u32, second: u32): u32 {
   return start | (end << 16)
 }
 
+/** Brings the slots and rows of a batch near: all their cache misses at once. */
+function touch4(index: usize, rows: usize, shift: u32, scratchEnd: usize): void {
+  let sum: u32 = 0
+  for (let s = scratch4; s < scratchEnd; s += 32) sum += load<u32>(index + ((load<u32>(s, 24) >> shift) << 2))
+  for (let s = scratch4; s < scratchEnd; s += 32) {
+    const row = load<u32>(index + ((load<u32>(s, 24) >> shift) << 2)) & ROW_MASK
+    sum += load<u32>(rows + (row << 5))
+  }
+  touchedSum = sum
+}
+
 function count4(table: usize, scratchEnd: usize): void {
   const index = load<u32>(table, T_INDEX4) as usize
   const rows = load<u32>(table, T_ROWS4) as usize
@@ -416,14 +439,7 @@ function count4(table: usize, scratchEnd: usize): void {
   const mask: u32 = (1 << bits) - 1
   const countMax = load<u32>(table, T_FLOWS_MAX) - load<u32>(table, T_COUNT6)
   let count = load<u32>(table, T_COUNT4)
-  let touched: u32 = 0
-  for (let s = scratch4; s < scratchEnd; s += 32)
-    touched += load<u32>(index + ((load<u32>(s, 24) >> shift) << 2))
-  for (let s = scratch4; s < scratchEnd; s += 32) {
-    const row = load<u32>(index + ((load<u32>(s, 24) >> shift) << 2)) & ROW_MASK
-    touched += load<u32>(rows + (row << 5))
-  }
-  touchedSum = touched
+  touch4(index, rows, shift, scratchEnd)
   for (let s = scratch4; s < scratchEnd; s += 32) {
     const hash = load<u32>(s, 24)
     const tagBits = hash << 22
@@ -487,6 +503,17 @@ function count4(table: usize, scratchEnd: usize): void {
   store<u32>(table, count, T_COUNT4)
 }
 
+/** Brings the slots and rows of a batch near: all their cache misses at once. */
+function touch6(index: usize, rows: usize, shift: u32, scratchEnd: usize): void {
+  let sum: u32 = 0
+  for (let s = scratch6; s < scratchEnd; s += 64) sum += load<u32>(index + ((load<u32>(s, 48) >> shift) << 2))
+  for (let s = scratch6; s < scratchEnd; s += 64) {
+    const row = load<u32>(index + ((load<u32>(s, 48) >> shift) << 2)) & ROW_MASK
+    sum += load<u32>(rows + (row << 6))
+  }
+  touchedSum = sum
+}
+
 function count6(table: usize, scratchEnd: usize): void {
   const index = load<u32>(table, T_INDEX6) as usize
   const rows = load<u32>(table, T_ROWS6) as usize
@@ -495,14 +522,7 @@ function count6(table: usize, scratchEnd: usize): void {
   const mask: u32 = (1 << bits) - 1
   const countMax = load<u32>(table, T_FLOWS_MAX) - load<u32>(table, T_COUNT4)
   let count = load<u32>(table, T_COUNT6)
-  let touched: u32 = 0
-  for (let s = scratch6; s < scratchEnd; s += 64)
-    touched += load<u32>(index + ((load<u32>(s, 48) >> shift) << 2))
-  for (let s = scratch6; s < scratchEnd; s += 64) {
-    const row = load<u32>(index + ((load<u32>(s, 48) >> shift) << 2)) & ROW_MASK
-    touched += load<u32>(rows + (row << 6))
-  }
-  touchedSum += touched
+  touch6(index, rows, shift, scratchEnd)
   for (let s = scratch6; s < scratchEnd; s += 64) {
     const hash = load<u32>(s, 48)
     const tagBits = hash << 22
@@ -576,7 +596,9 @@ function sameKey6(row: usize, s: usize): bool {
   )
 }
 
-/** Keeps the load of the index at or below one half (but for one batch) until it is as large as it may get. */
+/**
+ * Keeps the load of the index at or below one half (but for one batch) until it is as large as it may get.
+ */
 function grow4(table: usize): void {
   const bits = load<u32>(table, T_BITS4)
   if (load<u32>(table, T_COUNT4) * 2 < 1 << bits || bits >= load<u32>(table, T_BITS_MAX)) return

@@ -1,14 +1,14 @@
-// Flow rows to gzip in one go, in AssemblyScript: text, matches and Huffman codes together. zlib has to search for
-// what repeats; here it is known: the end of a line and the begin of the next, addresses that came before, times that
-// share their first digits. Three steps for each gzip member:
+// Flow rows to gzip in one go, in AssemblyScript: text, matches and Huffman codes together. zlib has to
+// search for what repeats; here it is known: the end of a line and the begin of the next, addresses that
+// came before, times that share their first digits. Three steps for each gzip member:
 //
 //   generate   rows -> text (for the checksum) and tokens
 //   tune       sometimes: tokens -> Huffman codes -> the table of all tokens' bits
 //   emit       tokens -> one DEFLATE block (RFC 1951) with these codes
 //
-// A token is a number below DISTANCE: a piece of text or a match length, whose bits stand in the table; or DISTANCE
-// plus the distance of the match whose length came before it. Every symbol has a code, so that codes that were
-// tuned to other rows are still right, only a little longer.
+// A token is a number below DISTANCE: a piece of text or a match length, whose bits stand in the table; or
+// DISTANCE plus the distance of the match whose length came before it. Every symbol has a code, so that
+// codes that were tuned to other rows are still right, only a little longer.
 
 // Token numbers.
 const CHARACTER: u32 = 0 // 256: one character.
@@ -129,7 +129,8 @@ function digitCount(value: u32): u32 {
   return load<u8>(sizes + value)
 }
 
-// --- RFC 1951, section 3.2.5 -------------------------------------------------------------------------------------
+// --- RFC 1951, section 3.2.5
+// -------------------------------------------------------------------------------------
 
 function distanceBase(symbol: u32): u32 {
   if (symbol < 4) return symbol + 1
@@ -153,7 +154,8 @@ function lengthExtra(symbol: u32): u32 {
   return symbol < 8 || symbol === 28 ? 0 : (symbol >> 2) - 1
 }
 
-// --- Generate ------------------------------------------------------------------------------------------------------
+// --- Generate
+// ------------------------------------------------------------------------------------------------------
 
 function put(number: u32): void {
   store<u32>(token, number)
@@ -187,8 +189,8 @@ function copy(to: usize, from: usize, size: usize): void {
 }
 
 /**
- * Writes the text of `count` rows of model/flow-rows.ts and their tokens. `prefix` is what each line begins with.
- * Returns the size of the text.
+ * Writes the text of `count` rows of model/flow-rows.ts and their tokens. `prefix` is what each line begins
+ * with. Returns the size of the text.
  */
 export function generate(rows: usize, count: u32, prefix: usize, prefixSize: usize): usize {
   memory.fill(addressKeys, 0, (12 as usize) << ADDRESS_BITS)
@@ -297,7 +299,10 @@ function octet(at: usize, value: u32): usize {
 
 let lastAddress6: u32 = 0
 
-/** Matches the whole address where it came before, else what it has in common with the last one of its field. */
+/**
+ * Matches the whole address where it came before, else what it has in common with the last one of its
+ * field.
+ */
 function ipv6(at: usize, address: usize, lastPlace: u32): usize {
   const end = writeIpv6(at, address)
   const here = placeOf(at)
@@ -518,8 +523,8 @@ function writeTail(row: usize, at: usize, reject: u32, prefix: usize, prefixSize
 }
 
 /**
- * Matches the line from `at` on with what stands at `place`: as far as it goes, but only to where tokens can go on.
- * Returns where that is; `at` when the match does not reach the times.
+ * Matches the line from `at` on with what stands at `place`: as far as it goes, but only to where tokens
+ * can go on. Returns where that is; `at` when the match does not reach the times.
  */
 function matchTail(at: usize, place: u32): usize {
   const distance = placeOf(at) - place
@@ -622,7 +627,8 @@ function skippedLine(row: usize, at: usize, prefix: usize, prefixSize: usize): u
   return at + 11 + prefixSize
 }
 
-// --- Tune ----------------------------------------------------------------------------------------------------------
+// --- Tune
+// ----------------------------------------------------------------------------------------------------------
 
 /** Makes codes that suit the tokens that `generate` wrote. */
 export function tune(): void {
@@ -826,7 +832,8 @@ function fillTable(): void {
   }
 }
 
-// --- Emit ----------------------------------------------------------------------------------------------------------
+// --- Emit
+// ----------------------------------------------------------------------------------------------------------
 
 let out: usize = 0
 

@@ -26,8 +26,9 @@ const HEADER = Uint8Array.of(0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 4, 255) // RFC 1952: 
 const TRAILER_SIZE = 8
 
 /**
- * Text, checksum and DEFLATE in one: knows what repeats from one record to the next, where zlib has to search. Two to
- * three times as fast as zlib's level 1 for files a little larger (docs/benchmarks.md); plain gzip like any other.
+ * Text, checksum and DEFLATE in one: knows what repeats from one record to the next, where zlib has to
+ * search. Two to three times as fast as zlib's level 1 for files of about the same size (docs/convert.md);
+ * plain gzip like any other.
  */
 export class FusedCodec implements GzipCodec {
   readonly name = 'fused'
@@ -89,7 +90,10 @@ export class FusedCodec implements GzipCodec {
     return end + TRAILER_SIZE - this.#outAt
   }
 
-  /** Digits take at most their own size, other characters at most twice theirs; RECORD_SIZE_MAX has room for that. */
+  /**
+   * Digits take at most their own size, other characters at most twice theirs; RECORD_SIZE_MAX has room for
+   * that.
+   */
   sizeMax(count: number): number {
     return Math.max(
       this.#small?.sizeMax(count) ?? 0,

@@ -7,15 +7,15 @@ import { encodeText, RECORD_SIZE_MAX, type RecordContext } from './record-text.t
 export const MEMBER_ROWS_MAX = 16_384
 
 /**
- * Flow rows to gzip. Whole members leave each call, and gzip members may be concatenated (RFC 1952, section 2.2):
- * what several calls for several interfaces wrote one behind the other is one gzip file.
- * Synchronous: the caller is a worker thread or a command.
+ * Flow rows to gzip. Whole members leave each call, and gzip members may be concatenated (RFC 1952, section
+ * 2.2): what several calls for several interfaces wrote one behind the other is one gzip file. Synchronous:
+ * the caller is a worker thread or a command.
  */
 export interface GzipCodec {
   readonly name: string
   /**
-   * Writes the records of `count` rows, the first at byte `from` of `rows`, as gzip members into `out` from `at` on.
-   * Returns the end of what it wrote. `out` must have room for `sizeMax(count)` bytes behind `at`.
+   * Writes the records of `count` rows, the first at byte `from` of `rows`, as gzip members into `out` from
+   * `at` on. Returns the end of what it wrote. `out` must have room for `sizeMax(count)` bytes behind `at`.
    */
   encode(
     context: RecordContext,
@@ -34,7 +34,7 @@ export class ZlibCodec implements GzipCodec {
   readonly #level: number
   readonly #text = Buffer.allocUnsafeSlow(MEMBER_ROWS_MAX * RECORD_SIZE_MAX)
 
-  /** Level 1 by default: level 6 takes three times as long for a fifth less (docs/benchmarks.md). */
+  /** Level 1 by default: level 6 takes three times as long for a fifth less (docs/convert.md). */
   constructor(options: { level?: number } = {}) {
     this.#level = options.level ?? 1
     assert(this.#level >= 1 && this.#level <= 9)

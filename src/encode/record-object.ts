@@ -5,7 +5,10 @@ import { type RecordLine, readRecords } from './record-stream.ts'
 
 const CHUNK_SIZE = 64 << 10
 
-/** The records of an object (gzip, as it lies in a bucket), read as its bytes come. Damaged gzip throws at its place. */
+/**
+ * The records of an object (gzip, as it lies in a bucket), read as its bytes come. Damaged gzip throws at
+ * its place.
+ */
 export async function* readObject(
   bytes: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
   options: ParseOptions = {},

@@ -8,8 +8,8 @@ import { assert } from '../stdx/assert.ts'
  *     <packets> <octets> <start> <end> ACCEPT|REJECT OK
  *   2 <account> <interface> - - - - - <packets> <octets> <start> <end> - SKIPDATA
  *
- * Numbers and octets of addresses come out of tables, four characters at a store; the bytes that a store writes
- * too many are overwritten by what follows. No strings on the way.
+ * Numbers and octets of addresses come out of tables, four characters at a store; the bytes that a store
+ * writes too many are overwritten by what follows. No strings on the way.
  */
 
 const ACCOUNT_SIZE_MAX = 32
@@ -100,8 +100,8 @@ const TA_LF = word('TA\n')
 const MAPPED = ['::ff', 'ff:'].map(word)
 
 /**
- * Writes the records of `count` rows, the first at byte `from` of `rows`, into `out` from `at` on. Returns where the
- * next record would begin. `out` must have room for `count * RECORD_SIZE_MAX` bytes behind `at`.
+ * Writes the records of `count` rows, the first at byte `from` of `rows`, into `out` from `at` on. Returns
+ * where the next record would begin. `out` must have room for `count * RECORD_SIZE_MAX` bytes behind `at`.
  */
 export function encodeText(
   context: RecordContext,

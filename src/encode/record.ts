@@ -30,9 +30,10 @@ export interface RecordFault {
 
 export interface ParseOptions {
   /**
-   * Strict: what Weir writes and nothing else. One space between fields, numbers without leading zeros, addresses in
-   * their one form, `-` only where SKIPDATA asks for it. Lenient (the default): also records of other writers, with
-   * `-` in any field but the first and the times, runs of spaces or tabs, CRLF, further fields behind the 14th.
+   * Strict: what Weir writes and nothing else. One space between fields, numbers without leading zeros,
+   * addresses in their one form, `-` only where SKIPDATA asks for it. Lenient (the default): also records
+   * of other writers, with `-` in any field but the first and the times, runs of spaces or tabs, CRLF,
+   * further fields behind the 14th.
    */
   strict?: boolean
 }

@@ -12,8 +12,9 @@ const META_IPV6 = 1 << 10
 const FLOWS_MIN = 1024
 
 /**
- * The flows of one window by Flow Key (RFC 7011, section 2): open addressing with linear probing over an index, in
- * front of columns that grow as flows come. A full table is an answer to count (`skipped`), not a crash.
+ * The flows of one window by Flow Key (RFC 7011, section 2): open addressing with linear probing over an
+ * index, in front of columns that grow as flows come. A full table is an answer to count (`skipped`), not a
+ * crash.
  */
 export class FlowTable {
   flows = 0

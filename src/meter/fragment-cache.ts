@@ -6,8 +6,9 @@ const WORDS = 13 // Source 4, destination 4, id, fragment protocol, ports, proto
 const AT = { id: 8, fragmentProtocol: 9, ports: 10, protocol: 11, usedAt: 12 } as const
 
 /**
- * Which flow the later fragments of a packet belong to: they carry no ports, their first fragment does. Bounded:
- * sets of eight, the least recently used of a set makes room. A fragment that finds nothing stays with ports 0.
+ * Which flow the later fragments of a packet belong to: they carry no ports, their first fragment does.
+ * Bounded: sets of eight, the least recently used of a set makes room. A fragment that finds nothing stays
+ * with ports 0.
  */
 export class FragmentCache {
   readonly #words: Uint32Array
@@ -23,7 +24,10 @@ export class FragmentCache {
     this.#seed = options.seed
   }
 
-  /** Remembers a first fragment; gives a later one its ports and protocol. `packet` is what `parsePacket` wrote. */
+  /**
+   * Remembers a first fragment; gives a later one its ports and protocol. `packet` is what `parsePacket`
+   * wrote.
+   */
   credit(packet: Uint32Array): void {
     const kind = packet[PARSED.fragment]!
     const isFirst = kind === FRAGMENT.first

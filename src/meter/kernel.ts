@@ -1,17 +1,17 @@
 /**
- * The loop that counts packets into flows, as an interface: `PlainKernel` is its readable reference in TypeScript,
- * `WasmKernel` the fast one. Both pass one suite and give the same flows.
+ * The loop that counts packets into flows, as an interface: `PlainKernel` is its readable reference in
+ * TypeScript, `WasmKernel` the fast one. Both pass one suite and give the same flows.
  *
- * A kernel has two tables, so that a window may still take packets while the next one has begun. Packets lie in
- * `input`; `packets` says where, in PACKET_WORDS words each.
+ * A kernel has two tables, so that a window may still take packets while the next one has begun. Packets
+ * lie in `input`; `packets` says where, in PACKET_WORDS words each.
  */
 export interface MeterKernel {
   readonly name: string
   readonly input: Uint8Array
   readonly packets: Uint32Array
   /**
-   * Counts the packets from number `from` on whose second lies in the window, into a table. Returns the number of the
-   * first packet that was not counted: `count`, or one of another window.
+   * Counts the packets from number `from` on whose second lies in the window, into a table. Returns the
+   * number of the first packet that was not counted: `count`, or one of another window.
    */
   observe(
     table: Table,

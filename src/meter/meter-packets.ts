@@ -37,8 +37,9 @@ export interface MeteredWindow {
 const INPUT_SIZE = 4 << 20
 
 /**
- * Meters packets into windows, from any (async) iterable. A window comes when it is over, in pieces of at most 8192
- * rows. For many millions of packets a second use `WindowMeter` with batches in the kernel's own memory instead.
+ * Meters packets into windows, from any (async) iterable. A window comes when it is over, in pieces of at
+ * most 8192 rows. For many millions of packets a second use `WindowMeter` with batches in the kernel's own
+ * memory instead.
  */
 export async function* meterPackets(
   packets: AsyncIterable<MeteredPacket> | Iterable<MeteredPacket>,

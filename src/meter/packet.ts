@@ -1,7 +1,7 @@
 /**
- * One packet to its flow key: the rules of metering, in the form that is meant to be read. The kernel program
- * (bpf/) and the fast loop (wasm/meter.ts) follow the same rules; one corpus of packets holds all three together
- * (test/support/packet-corpus.ts). docs/convert.md states the rules for users.
+ * One packet to its flow key: the rules of metering, in the form that is meant to be read. The kernel
+ * program (bpf/) and the fast loop (wasm/meter.ts) follow the same rules; one corpus of packets holds all
+ * three together (test/support/packet-corpus.ts). docs/convert.md states the rules for users.
  */
 
 /** Link types by their pcap numbers (LINKTYPE_*). */
@@ -66,8 +66,8 @@ export function hasPorts(protocol: number): boolean {
 }
 
 /**
- * Reads the packet whose `length` captured bytes begin at `bytes[at]`; on the wire it had `wireLength`. Writes the
- * words of PARSED to `out` and returns the outcome. Never reads outside the captured bytes.
+ * Reads the packet whose `length` captured bytes begin at `bytes[at]`; on the wire it had `wireLength`.
+ * Writes the words of PARSED to `out` and returns the outcome. Never reads outside the captured bytes.
  */
 export function parsePacket(
   bytes: Uint8Array,
@@ -114,7 +114,9 @@ function findNetwork(bytes: Uint8Array, at: number, end: number, link: number): 
   }
 }
 
-/** Steps over VLAN tags (802.1Q, 802.1ad). The type stands at `typeAt`, what it describes begins at `next`. */
+/**
+ * Steps over VLAN tags (802.1Q, 802.1ad). The type stands at `typeAt`, what it describes begins at `next`.
+ */
 function afterTags(bytes: Uint8Array, typeAt: number, next: number, end: number): number {
   if (next > end) return -1
   let type = uint16(bytes, typeAt)
@@ -134,8 +136,8 @@ function byVersion(bytes: Uint8Array, at: number): number {
 }
 
 /**
- * Octets are the IP packet's own length where it can be true: padding of short frames does not count, and what a
- * capture cut off does.
+ * Octets are the IP packet's own length where it can be true: padding of short frames does not count, and
+ * what a capture cut off does.
  */
 function ipOctets(total: number, headerSize: number, onWire: number): number {
   return headerSize <= total && total <= onWire ? total : onWire
@@ -237,7 +239,10 @@ function uint16(bytes: Uint8Array, at: number): number {
   return (bytes[at]! << 8) | bytes[at + 1]!
 }
 
-/** Four bytes as they lie in memory: little-endian, so that addresses are moved and compared without swapping. */
+/**
+ * Four bytes as they lie in memory: little-endian, so that addresses are moved and compared without
+ * swapping.
+ */
 function word(bytes: Uint8Array, at: number): number {
   return (bytes[at]! | (bytes[at + 1]! << 8) | (bytes[at + 2]! << 16) | (bytes[at + 3]! << 24)) >>> 0
 }

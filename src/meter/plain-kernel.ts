@@ -13,7 +13,9 @@ import {
 } from './kernel.ts'
 import { FRAGMENT, OUTCOME, PARSED, PARSED_WORDS, parsePacket } from './packet.ts'
 
-/** The kernel to read, and the one that runs where there is no WebAssembly: packet by packet, in TypeScript. */
+/**
+ * The kernel to read, and the one that runs where there is no WebAssembly: packet by packet, in TypeScript.
+ */
 export class PlainKernel implements MeterKernel {
   readonly name = 'plain'
   readonly input: Uint8Array

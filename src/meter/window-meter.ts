@@ -25,10 +25,11 @@ const ROWS_BATCH = 8192
 const LATE_S_DEFAULT = 2
 
 /**
- * Cuts the packets of one observation point into windows that are aligned to the wall clock. A packet belongs to the
- * window of its own time, in whatever order packets come: the window before is kept open for `lateS` seconds (of
- * packet time) into the next one; what comes later still opens its window again, which gives a second set of rows
- * for it, and loses nothing. At most two windows are open, so that clock jumps cannot take memory.
+ * Cuts the packets of one observation point into windows that are aligned to the wall clock. A packet
+ * belongs to the window of its own time, in whatever order packets come: the window before is kept open for
+ * `lateS` seconds (of packet time) into the next one; what comes later still opens its window again, which
+ * gives a second set of rows for it, and loses nothing. At most two windows are open, so that clock jumps
+ * cannot take memory.
  */
 export class WindowMeter {
   readonly counters: MeterCounters = {

@@ -2,9 +2,10 @@ import { parseAddress } from '../../src/model/ip-address.ts'
 import { random } from '../../src/stdx/prng.ts'
 
 /**
- * Packets with names, and what metering must make of each. The TypeScript parser, its fast form and the kernel
- * program are all held to this table. Frames are Ethernet. The frames of one case go through one meter in order
- * (fragments); no two cases share addresses and fragment ids, so a meter may be kept between cases.
+ * Packets with names, and what metering must make of each. The TypeScript parser, its fast form and the
+ * kernel program are all held to this table. Frames are Ethernet. The frames of one case go through one
+ * meter in order (fragments); no two cases share addresses and fragment ids, so a meter may be kept between
+ * cases.
  */
 export interface PacketCase {
   name: string
@@ -40,7 +41,8 @@ export const TCP = 6
 export const UDP = 17
 const ICMP = 1
 
-// --- Building blocks -------------------------------------------------------------------------------------------
+// --- Building blocks
+// -------------------------------------------------------------------------------------------
 
 export function ethernet(type: number, payload: Uint8Array): Buffer {
   return Buffer.concat([
@@ -144,7 +146,9 @@ export function tcp(sourcePort: number, destinationPort: number, flags = 0x18, s
   return header
 }
 
-/** The eight bytes of a UDP header and `size` bytes of payload; also right for the ports of SCTP and others. */
+/**
+ * The eight bytes of a UDP header and `size` bytes of payload; also right for the ports of SCTP and others.
+ */
 export function udp(sourcePort: number, destinationPort: number, size = 0): Buffer {
   const datagram = Buffer.alloc(8 + size)
   datagram.writeUInt16BE(sourcePort, 0)
@@ -164,7 +168,8 @@ const IPV6 = 0x86dd
 const VLAN = 0x8100
 const QINQ = 0x88a8
 
-// --- Expectations ----------------------------------------------------------------------------------------------
+// --- Expectations
+// ----------------------------------------------------------------------------------------------
 
 type FlowOptions = { protocol?: number; ports?: [number, number]; octets: number; tcpFlags?: number }
 
@@ -181,7 +186,8 @@ function one(name: string, bytes: Buffer, expected: Expected, wireLength?: numbe
   return { name, frames: [wireLength === undefined ? { bytes, expected } : { bytes, expected, wireLength }] }
 }
 
-// --- The corpus ------------------------------------------------------------------------------------------------
+// --- The corpus
+// ------------------------------------------------------------------------------------------------
 
 export function packetCorpus(): PacketCase[] {
   return [
@@ -671,8 +677,9 @@ function fragment6Cases(): PacketCase[] {
 }
 
 /**
- * Frames of the corpus, damaged: bytes changed, cut, lengthened, glued. The same seed gives the same frames. What a
- * frame must become is not known here; every implementation must agree on it, and none may read out of bounds.
+ * Frames of the corpus, damaged: bytes changed, cut, lengthened, glued. The same seed gives the same
+ * frames. What a frame must become is not known here; every implementation must agree on it, and none may
+ * read out of bounds.
  */
 export function mutatedFrames(seed: number, count: number): Buffer[] {
   const next = random(seed)

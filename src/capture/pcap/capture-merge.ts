@@ -23,8 +23,8 @@ interface Active {
 const SECOND = 3
 
 /**
- * The packets of many captures in the order of time (to the second, which is what windows need). A capture is opened
- * when its first packet's time has come, so that a day of rotated files takes the memory of one.
+ * The packets of many captures in the order of time (to the second, which is what windows need). A capture
+ * is opened when its first packet's time has come, so that a day of rotated files takes the memory of one.
  */
 export class CaptureMerge {
   readonly readers: CaptureReader[] = []

@@ -21,8 +21,8 @@ const SNOOP = 0x736e6f6f
 const KUZNETZOV = [0xa1b2cd34, 0x34cdb2a1]
 
 /**
- * Reads one capture, whatever its format, in a piece of memory that it is given (so that the bytes are where the
- * metering loop wants them). Memory does not depend on the size of the capture.
+ * Reads one capture, whatever its format, in a piece of memory that it is given (so that the bytes are
+ * where the metering loop wants them). Memory does not depend on the size of the capture.
  */
 export class CaptureReader {
   readonly name: string

@@ -24,8 +24,8 @@ export interface CaptureCounters {
 export interface PacketIndexer {
   readonly format: 'pcap' | 'pcapng'
   /**
-   * Writes the packets of `view` from `from` up to `to` into the batch until it is full, its link type changes, or
-   * the rest is no whole packet. Returns where it stopped.
+   * Writes the packets of `view` from `from` up to `to` into the batch until it is full, its link type
+   * changes, or the rest is no whole packet. Returns where it stopped.
    */
   index(view: DataView, from: number, to: number, batch: PacketBatch): number
   /** Bytes to pass over that lie behind `to`: a large block of no interest. */
@@ -37,7 +37,10 @@ export interface PacketIndexer {
 /** More than any snapshot length in use; what claims more is damage. */
 export const CAPTURED_MAX = 1 << 20
 
-/** Link types that can be metered, by LINKTYPE_* number; two old numbers of raw IP are brought to the new one. */
+/**
+ * Link types that can be metered, by LINKTYPE_* number; two old numbers of raw IP are brought to the new
+ * one.
+ */
 const LINKS: Record<number, number> = {
   0: 0,
   1: 1,

@@ -164,8 +164,8 @@ export class PcapngIndexer implements PacketIndexer {
 }
 
 /**
- * Seconds from 64-bit time stamps: `resolution` is the negative power of 10, or of 2 where its high bit is set. Times
- * before 1970 and after 2106 come to the nearest second that a record can have.
+ * Seconds from 64-bit time stamps: `resolution` is the negative power of 10, or of 2 where its high bit is
+ * set. Times before 1970 and after 2106 come to the nearest second that a record can have.
  */
 export function secondsOf(resolution: number, offsetS: number): (high: number, low: number) => number {
   const power = resolution & 0x7f

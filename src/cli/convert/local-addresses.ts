@@ -3,8 +3,8 @@ import { ROW, ROW_EGRESS, ROW_IPV6, ROW_SKIPPED } from '../../model/flow-rows.ts
 import { parseAddress } from '../../model/ip-address.ts'
 
 /**
- * What a capture's observer calls its own: then each flow has a direction. With MAC addresses it is seen in each
- * frame; with IP addresses in each row, by its source (EGRESS when that is local, else INGRESS).
+ * What a capture's observer calls its own: then each flow has a direction. With MAC addresses it is seen in
+ * each frame; with IP addresses in each row, by its source (EGRESS when that is local, else INGRESS).
  */
 export interface LocalAddresses {
   isEmpty: boolean

@@ -5,9 +5,9 @@ import type { ConvertOptions } from './options.ts'
 import { type RecordSink, ROWS_MAX } from './record-sinks.ts'
 
 /**
- * Encoding and writing in a thread of its own, beside metering. The two share a ring of slots in memory: a step and
- * up to ROWS_MAX rows in each. Bounded: metering waits where the ring is full. The steps are the calls of a
- * RecordSink in their order, so that the files are the same as without the thread.
+ * Encoding and writing in a thread of its own, beside metering. The two share a ring of slots in memory: a
+ * step and up to ROWS_MAX rows in each. Bounded: metering waits where the ring is full. The steps are the
+ * calls of a RecordSink in their order, so that the files are the same as without the thread.
  */
 export const SLOTS = 32
 export const SLOT_SIZE = ROWS_MAX * ROW_SIZE

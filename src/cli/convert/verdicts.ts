@@ -4,9 +4,10 @@ import { CAPTURED_MASK, PACKET, PACKET_REJECT, PACKET_WORDS, PACKETS_MAX } from 
 import { FRAGMENT, OUTCOME, PARSED, PARSED_WORDS, parsePacket } from '../../meter/packet.ts'
 
 /**
- * Which packets a firewall let through, from captures on both of its sides: a packet that goes in and comes out
- * within `delayS` seconds was accepted. A packet is known again by what forwarding does not change: addresses, length,
- * IPv4 id, and the begin of what IP carries, without its checksum (which offloading leaves unfinished).
+ * Which packets a firewall let through, from captures on both of its sides: a packet that goes in and comes
+ * out within `delayS` seconds was accepted. A packet is known again by what forwarding does not change:
+ * addresses, length, IPv4 id, and the begin of what IP carries, without its checksum (which offloading
+ * leaves unfinished).
  */
 export class Verdicts {
   /** Packets that came out without having gone in: of the machine itself, or changed on the way. */
