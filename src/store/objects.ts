@@ -76,8 +76,10 @@ async function reserve(change: Change, it: Reservation, afterS: number | undefin
 const NAMES_AT_ONCE = 64
 
 async function firstFreeName(change: Change, bucket: string, stem: string, firstS: number): Promise<string> {
-  for (let startS = firstS; ; startS += NAMES_AT_ONCE) {
-    const names = Array.from({ length: NAMES_AT_ONCE }, (_, i) => objectName(stem, startS + i))
+  let count = 1 // The first is free nearly always, and a query for many costs more than all the rest.
+  for (let startS = firstS; ; startS += count) {
+    if (startS > firstS) count = NAMES_AT_ONCE
+    const names = Array.from({ length: count }, (_, i) => objectName(stem, startS + i))
     const rows = await change.tx
       .selectFrom('objects')
       .select('object_name')
