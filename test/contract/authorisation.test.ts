@@ -306,6 +306,14 @@ function otherRules(): Record<string, Rule> {
       expect: ANY_USER,
       target: at('/weir/v1/explore/filter', { text: 'tcp/443' }),
     },
+    'GET /weir/v1/buckets/:name/lifecycle': {
+      expect: BUCKET_READERS,
+      target: at('/weir/v1/buckets/tenant-logs/lifecycle'),
+    },
+    'POST /weir/v1/buckets/:name/lifecycle': {
+      expect: BUCKET_READERS,
+      target: at('/weir/v1/buckets/tenant-logs/lifecycle', { prefix: 'x', days: 30 }),
+    },
     'GET /weir/v1/objects': { expect: BUCKET_READERS, target: at('/weir/v1/objects?bucket=tenant-logs') },
     'GET /weir/v1/objects/content': {
       expect: forUsers({ ...all(404), outsider: 403, reader: 403, editor: 403 }),
