@@ -12,6 +12,10 @@ const COMMANDS: Record<string, () => Promise<Command>> = {
   nic: async () => (await import('./commands/nic.ts')).nic,
   bucket: async () => (await import('./commands/bucket.ts')).bucket,
   tail: async () => (await import('./commands/tail.ts')).tail,
+  query: async () => (await import('./commands/query.ts')).query,
+  top: async () => (await import('./commands/top.ts')).top,
+  throughput: async () => (await import('./commands/throughput.ts')).throughput,
+  why: async () => (await import('./commands/why.ts')).why,
   status: async () => (await import('./commands/status.ts')).status,
   token: async () => (await import('./commands/token.ts')).token,
   backup: async () => (await import('./commands/backup.ts')).backup,
@@ -59,6 +63,7 @@ export async function runCommand(args: string[], context: CommandContext): Promi
 }
 
 function explain(error: unknown, name: string, context: CommandContext): ExitCode {
+  if (context.signal.aborted) return ExitCode.failed // Asked to stop, and stopped: nothing to explain.
   if (isUsageFault(error)) {
     context.stderr.write(`weir ${name}: ${error.message}\n(see 'weir ${name} --help')\n`)
     return ExitCode.usage

@@ -1,5 +1,4 @@
-import { createReadStream } from 'node:fs'
-import { rm } from 'node:fs/promises'
+import { open, rm } from 'node:fs/promises'
 import path from 'node:path'
 import type { Readable } from 'node:stream'
 import { WeirError } from '../model/errors.ts'
@@ -102,7 +101,7 @@ export class Explorer {
     )
   }
 
-  /** All rows of a question for flows or groups as a file; the stream removes it when it ends. */
+  /** All rows of a question for flows or groups as a file that is gone when its stream is. */
   async export(
     question: Question,
     access: Access,
@@ -115,12 +114,11 @@ export class Explorer {
       const job = { kind: 'export', inquest, format: options.format, path: file } as const
       try {
         const rows = await this.#executor.run<'export'>(job, options.signal)
-        const content = createReadStream(file)
-        content.once('close', () => void rm(file, { force: true }))
-        return { content, rows }
-      } catch (error) {
+        const opened = await open(file)
+        return { content: opened.createReadStream(), rows }
+      } finally {
+        // Also of an export that nobody reads to its end nothing stays: what is open can be read without a name.
         await rm(file, { force: true })
-        throw error
       }
     })
   }

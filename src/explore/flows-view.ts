@@ -75,8 +75,8 @@ const OCTET = '(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])'
 const HEX_GROUP = '[0-9a-fA-F]{1,4}'
 
 /**
- * Functions that every database has. `address_key` is src_key's and dst_key's value for an address in text, NULL for
- * what is none; `in_network` asks whether an address lies in a network.
+ * Functions that every database has. Those of addresses are steps: each is a long expression, and the planner would
+ * choke on one that had them all in it.
  */
 export const MACROS: readonly string[] = [
   `CREATE OR REPLACE MACRO ipv4_hex(a) AS CASE
@@ -100,23 +100,6 @@ export const MACROS: readonly string[] = [
      WHEN regexp_full_match(undotted, '(${HEX_GROUP}|:){2,15}') AND NOT regexp_matches(a, '[0-9a-fA-F]{5}')
        AND len(string_split(a, '::')) <= 2 AND len(filled) = 8 AND NOT list_contains(filled, '')
      THEN list_aggregate(list_transform(filled, lambda g: lpad(lower(g), 4, '0')), 'string_agg', '') END`,
-  `CREATE OR REPLACE MACRO ipv6_hex(a) AS ipv6_hex_of(a, ipv6_undotted(a), ipv6_filled(ipv6_undotted(a)))`,
-  `CREATE OR REPLACE MACRO address_hex(a) AS CASE WHEN contains(a, ':') THEN ipv6_hex(a) ELSE '00000000000000000000ffff' || ipv4_hex(a) END`,
-  `CREATE OR REPLACE MACRO address_key(a) AS TRY_CAST(address_hex(a) AS UUID)`,
-  `CREATE OR REPLACE MACRO network_bits(network) AS
-     CASE WHEN NOT contains(network, '/') THEN 128
-       ELSE split_part(network, '/', 2)::INTEGER + CASE WHEN contains(network, ':') THEN 0 ELSE 96 END END`,
-  // The first and last address of a network: whole hex digits are kept, one digit is split, the rest is 0 or f.
-  `CREATE OR REPLACE MACRO network_edge(network, fill) AS TRY_CAST(rpad(
-     left(address_hex(split_part(network, '/', 1)), network_bits(network) // 4)
-     || CASE WHEN network_bits(network) % 4 = 0 THEN ''
-        ELSE substr('0123456789abcdef', 1 + (
-          ((strpos('0123456789abcdef', substr(address_hex(split_part(network, '/', 1)), network_bits(network) // 4 + 1, 1)) - 1)
-            & (15 << (4 - network_bits(network) % 4)) & 15)
-          | CASE WHEN fill = 'f' THEN (15 >> (network_bits(network) % 4)::INTEGER) ELSE 0 END)::INTEGER, 1) END,
-     32, fill) AS UUID)`,
-  `CREATE OR REPLACE MACRO in_network(a, network) AS
-     address_key(a) BETWEEN network_edge(network, '0') AND network_edge(network, 'f')`,
   `CREATE OR REPLACE MACRO protocol_name(p) AS CASE p
      ${Object.entries(PROTOCOL_NAMES)
        .map(([number, name]) => `WHEN ${number} THEN '${name}'`)

@@ -1,0 +1,127 @@
+import { WeirError } from '../model/errors.ts'
+import { parseNetwork } from './addresses.ts'
+import { literal } from './flows-view.ts'
+import type { Place } from './object-store.ts'
+
+// The same objects, read by an engine for more than one machine: what to define there, and the same query.
+
+export const ENGINES = ['clickhouse', 'trino', 'athena'] as const
+export type Engine = (typeof ENGINES)[number]
+
+/** The 14 fields in their order, with the types that they have in `flows`. */
+const FIELDS = [
+  ['version', 'number'],
+  ['account_id', 'text'],
+  ['interface_id', 'text'],
+  ['srcaddr', 'text'],
+  ['dstaddr', 'text'],
+  ['srcport', 'number'],
+  ['dstport', 'number'],
+  ['protocol', 'number'],
+  ['packets', 'counter'],
+  ['bytes', 'counter'],
+  ['start_s', 'counter'],
+  ['end_s', 'counter'],
+  ['action', 'text'],
+  ['log_status', 'text'],
+] as const
+
+/** Definitions and query as one script. `places` are where the flow logs' objects lie. */
+export function explainFor(engine: Engine, sql: string, places: Place[]): string {
+  const query = translate(engine, sql.trim().replace(/;$/, ''))
+  const chosen = places.length === 0 ? [{ bucket: 'BUCKET', prefix: '' }] : places
+  return `${DEFINITIONS[engine](chosen)}\n\n-- The query.\n${query};\n`
+}
+
+const DEFINITIONS: Record<Engine, (places: Place[]) => string> = {
+  clickhouse: clickhouseDefinitions,
+  trino: trinoDefinitions,
+  athena: athenaDefinitions,
+}
+
+const IN_NETWORK = /\bin_network\s*\(\s*((?:\w+\.)?)(srcaddr|dstaddr)\s*,\s*'([^']*)'\s*\)/gi
+
+/** `in_network(srcaddr, '10.0.0.0/8')` in DuckDB's words: a comparison of keys, which reads no text. */
+export function withNetworks(sql: string): string {
+  return sql.replaceAll(IN_NETWORK, (_text, table: string, column: string, network: string) => {
+    const range = parseNetwork(network)
+    if (range === undefined) throw new WeirError('WEIR_INVALID', `in_network: '${network}' is not a network`)
+    const key = `${table}${column.slice(0, 3).toLowerCase()}_key`
+    return `(${key} BETWEEN '${range.first}'::UUID AND '${range.last}'::UUID)`
+  })
+}
+
+/** The rest of a query is passed on as it is. */
+function translate(engine: Engine, sql: string): string {
+  if (engine === 'clickhouse') return sql.replaceAll(IN_NETWORK, "isIPAddressInRange($1$2, '$3')")
+  return sql.replaceAll(IN_NETWORK, "contains('$3', CAST($1$2 AS IPADDRESS))")
+}
+
+function clickhouseDefinitions(places: Place[]): string {
+  const types = { text: 'String', number: 'UInt16', counter: 'UInt64' }
+  // Fields that are '-' come as NULL.
+  const structure = FIELDS.map(([name, type]) => `${name} Nullable(${types[type]})`).join(', ')
+  const sources = places.map(({ bucket, prefix }) => {
+    const pattern = prefix === '' ? '**.log.gz' : `${prefix}-*.log.gz`
+    return `SELECT *, _path FROM s3(${literal(`https://ENDPOINT/${bucket}/${pattern}`)}, 'ACCESS_KEY', 'SECRET_KEY', 'CSV',
+    ${literal(structure)}, 'gzip')`
+  })
+  return `-- ClickHouse 23.1 or newer. Put in ENDPOINT and the keys; 'CREATE TABLE … AS SELECT * FROM flows' imports the records.
+CREATE VIEW flows AS
+SELECT account_id, interface_id, srcaddr, dstaddr, srcport, dstport, protocol, packets, bytes, start_s, end_s,
+  toDateTime(start_s, 'UTC') AS start_time, toDateTime(end_s, 'UTC') AS end_time, action, log_status, _path AS object
+FROM (
+  ${sources.join('\n  UNION ALL\n  ')}
+)
+SETTINGS format_csv_delimiter = ' ', format_csv_null_representation = '-';`
+}
+
+function trinoDefinitions(places: Place[]): string {
+  const columns = FIELDS.map(([name]) => `  ${name} VARCHAR`).join(',\n')
+  const tables = buckets(places).map((bucket, at) => {
+    return `CREATE TABLE hive.default.${tableName(at)} (\n${columns}\n) WITH (
+  external_location = ${literal(`s3://${bucket}/`)}, format = 'CSV', csv_separator = ' '
+);`
+  })
+  return `-- Trino with the Hive connector. Its CSV tables are text: the view makes the types.
+${tables.join('\n')}
+${typedView(places, (at) => `hive.default.${tableName(at)}`)}`
+}
+
+function athenaDefinitions(places: Place[]): string {
+  const columns = FIELDS.map(([name]) => `  ${name} string`).join(',\n')
+  const tables = buckets(places).map((bucket, at) => {
+    return `CREATE EXTERNAL TABLE ${tableName(at)} (\n${columns}\n)
+ROW FORMAT DELIMITED FIELDS TERMINATED BY ' '
+LOCATION ${literal(`s3://${bucket}/`)};`
+  })
+  return `-- Athena, engine version 3. Run the statements one by one.
+${tables.join('\n')}
+${typedView(places, tableName)}`
+}
+
+/** A view over tables of text, which are whole buckets: the objects' path tells flow logs apart. */
+function typedView(places: Place[], nameOf: (at: number) => string): string {
+  const selects = buckets(places).map((bucket, at) => {
+    const prefixes = places.filter((it) => it.bucket === bucket && it.prefix !== '').map((it) => it.prefix)
+    const isWhole = places.some((it) => it.bucket === bucket && it.prefix === '')
+    const paths = prefixes.map((prefix) => `"$path" LIKE ${literal(`s3://${bucket}/${prefix}-%.log.gz`)}`)
+    const where = isWhole ? '' : ` AND (${paths.join(' OR ')})`
+    const fields = FIELDS.slice(1).map(([name, type]) => {
+      if (type === 'text') return `nullif(${name}, '-') AS ${name}`
+      return `TRY_CAST(${name} AS ${type === 'number' ? 'INTEGER' : 'BIGINT'}) AS ${name}`
+    })
+    return `SELECT ${fields.join(',\n  ')},
+  from_unixtime(TRY_CAST(start_s AS BIGINT)) AS start_time, from_unixtime(TRY_CAST(end_s AS BIGINT)) AS end_time, "$path" AS object
+FROM ${nameOf(at)} WHERE version = '2'${where}`
+  })
+  return `CREATE VIEW flows AS\n${selects.join('\nUNION ALL\n')};`
+}
+
+function buckets(places: Place[]): string[] {
+  return [...new Set(places.map(({ bucket }) => bucket))]
+}
+
+function tableName(at: number): string {
+  return at === 0 ? 'flow_logs_text' : `flow_logs_text_${at + 1}`
+}

@@ -1,0 +1,174 @@
+import assert from 'node:assert/strict'
+import { readFile } from 'node:fs/promises'
+import path from 'node:path'
+import { PassThrough, Readable } from 'node:stream'
+import { after, test } from 'node:test'
+import { gzipSync } from 'node:zlib'
+import { runCommand } from '../../src/cli/main.ts'
+import { generateRecords, NOW_S, World } from './world.ts'
+
+// The commands as they are called, over a directory of objects and without any server.
+
+const records = generateRecords(7)
+const world = await World.make()
+after(() => world[Symbol.asyncDispose]())
+await world.deliver(records)
+await world.put(`flowlogs/broken-${NOW_S - 600}.log.gz`, gzipSync('x'.repeat(10_000)).subarray(0, 20))
+
+const flows = records.filter((it) => it.logStatus === 'OK')
+const RANGE = ['--since', String(NOW_S - 3 * 3600), '--until', String(NOW_S)]
+const FROM = ['--from', path.join(world.buckets, 'flowlogs')]
+
+async function weir(args: string[], signal = new AbortController().signal) {
+  const written = { stdout: '', stderr: '' }
+  const sink = (name: 'stdout' | 'stderr') => new PassThrough().on('data', (it) => (written[name] += it))
+  const home = { HOME: world.directory, WEIR_DATA_DIR: path.join(world.directory, 'none') }
+  const code = await runCommand(args, {
+    stdin: Readable.from([]),
+    stdout: sink('stdout'),
+    stderr: sink('stderr'),
+    env: home,
+    stdoutIsTerminal: false,
+    stderrIsTerminal: false,
+    signal,
+  })
+  return { code, ...written }
+}
+
+test('a query sees every record, typed, and names what it skipped', async () => {
+  const sql =
+    "SELECT count(*) AS n, sum(bytes) AS bytes, count(*) FILTER (in_network(srcaddr, '10.1.0.0/16')) AS inside FROM flows WHERE log_status = 'OK'"
+  const { code, stdout, stderr } = await weir(['query', sql, '--json', ...FROM])
+
+  const bytes = flows.reduce((sum, it) => sum + Number(it.bytes), 0)
+  const inside = flows.filter((it) => it.srcaddr!.startsWith('10.1.')).length
+  assert.equal(code, 0, stderr)
+  assert.deepEqual(JSON.parse(stdout), { n: flows.length, bytes, inside })
+  assert.match(stderr, /skipped: flowlogs\/broken-\d+\.log\.gz damaged/)
+})
+
+test('rows come as a table, CSV, JSON lines or Parquet', async () => {
+  const sql =
+    'SELECT srcaddr, dstport, start_time FROM flows WHERE dstport = 22 ORDER BY start_s, srcaddr LIMIT 3'
+  const parquet = path.join(world.directory, 'rows.parquet')
+
+  const table = await weir(['query', sql, ...FROM])
+  const csv = await weir(['query', sql, '--format', 'csv', ...FROM])
+  const json = await weir(['query', sql, '--json', ...FROM])
+  const file = await weir(['query', sql, '--format', 'parquet', '--output', parquet, ...FROM])
+
+  const lines = csv.stdout.trim().split('\n')
+  const rows = json.stdout
+    .trim()
+    .split('\n')
+    .map((it) => JSON.parse(it))
+  assert.equal(lines[0], 'srcaddr,dstport,start_time')
+  assert.equal(lines.length, 4)
+  assert.equal(lines[1], `${rows[0].srcaddr},22,${rows[0].start_time.replace('.000Z', 'Z')}`)
+  assert.match(table.stdout, /^srcaddr +dstport +start_time *\n/)
+  assert.deepEqual([file.code, (await readFile(parquet)).subarray(0, 4).toString()], [0, 'PAR1'])
+})
+
+test('SQL that DuckDB refuses is a failure with its words', async () => {
+  const { code, stderr } = await weir(['query', 'SELECT nothing FROM flows', ...FROM])
+
+  assert.equal(code, 1)
+  assert.match(stderr, /^weir query: .*"nothing"/)
+})
+
+test('top rejects ranks what was refused', async () => {
+  const { code, stdout } = await weir([
+    'top',
+    'rejects',
+    '--filter',
+    'src in 10.0.0.0/8',
+    '--limit',
+    '3',
+    '--json',
+    ...RANGE,
+    ...FROM,
+  ])
+
+  const refused = flows.filter((it) => it.action === 'REJECT' && it.srcaddr!.startsWith('10.'))
+  const groups = [...Map.groupBy(refused, (it) => `${it.srcaddr} ${it.protocol} ${it.dstport}`).values()]
+  const { result } = JSON.parse(stdout)
+  assert.equal(code, 0)
+  assert.deepEqual(
+    result.rows.map((it: { flows: number }) => it.flows),
+    groups
+      .map((it) => it.length)
+      .sort((a, b) => b - a)
+      .slice(0, 3),
+  )
+})
+
+test('why says in one line what happened, and by its exit code what happened last', async () => {
+  const { code, stdout } = await weir(['why', '10.0.0.0/8', '10.0.0.7', 'tcp/https', ...RANGE, ...FROM])
+
+  const way = flows.filter(
+    (it) =>
+      it.srcaddr!.startsWith('10.') && it.dstaddr === '10.0.0.7' && it.dstport === 443 && it.protocol === 6,
+  )
+  const last = way.toSorted((a, b) => a.start - b.start || (a.action! < b.action! ? -1 : 1)).at(-1)!
+  assert.match(
+    stdout,
+    /^10\.0\.0\.0\/8 → 10\.0\.0\.7 on TCP https \(443\): allowed \(\d+ flows\) and refused at /,
+  )
+  assert.equal(code, last.action === 'REJECT' ? 1 : 0)
+})
+
+test('throughput tells rates per interface and direction', async () => {
+  const { code, stdout } = await weir(['throughput', '--step', '5m', ...RANGE, ...FROM])
+
+  assert.equal(code, 0)
+  assert.match(stdout, /INTERFACE +DIRECTION +BYTES +MEAN +P50 +P95 +PEAK/)
+  assert.equal(stdout.trim().split('\n').length, 5)
+})
+
+test('what was typed wrongly is a matter of usage', async () => {
+  for (const args of [
+    ['query'],
+    ['query', 'SELECT 1', '--format', 'xml'],
+    ['query', 'SELECT 1', '--format', 'parquet'],
+    ['query', 'SELECT 1', '--since', 'soon'],
+    ['query', 'SELECT 1', '--explain-for', 'excel'],
+    ['top', 'models'],
+    ['top', 'talkers', '--filter', 'src = nowhere'],
+    ['top', 'talkers', '--since', 'soon'],
+    ['why', '10.0.0.1'],
+    ['why', '10.0.0.1', '10.0.0.2', 'doors'],
+  ]) {
+    const { code, stderr } = await weir([...args, ...(args[0] === 'query' ? [] : FROM)])
+    assert.equal(code, 2, `${args.join(' ')}: ${stderr}`)
+  }
+})
+
+test('a query is stopped by Ctrl-C', async () => {
+  const stop = new AbortController()
+  setTimeout(() => stop.abort('SIGINT'), 300)
+
+  const { code } = await weir(
+    ['query', 'SELECT count(*) FROM range(1000000) a, range(1000000) b, flows', ...FROM],
+    stop.signal,
+  )
+
+  assert.equal(code, 1)
+})
+
+test('the same query is explained for engines of more than one machine', async () => {
+  const sql = "SELECT srcaddr, sum(bytes) FROM flows WHERE in_network(dstaddr, '10.0.0.0/8') GROUP BY srcaddr"
+  const texts = await Promise.all(
+    ['clickhouse', 'trino', 'athena'].map(async (engine) => {
+      return (await weir(['query', sql, '--explain-for', engine, '--from', 's3://logs/web'])).stdout
+    }),
+  )
+
+  assert.match(texts[0]!, /FROM s3\('https:\/\/ENDPOINT\/logs\/web-\*\.log\.gz'.*'CSV'/)
+  assert.match(texts[0]!, /WHERE isIPAddressInRange\(dstaddr, '10\.0\.0\.0\/8'\)/)
+  assert.match(texts[1]!, /external_location = 's3:\/\/logs\/', format = 'CSV', csv_separator = ' '/)
+  assert.match(texts[2]!, /CREATE EXTERNAL TABLE flow_logs_text .*LOCATION 's3:\/\/logs\/'/s)
+  for (const text of texts.slice(1)) {
+    assert.match(text, /contains\('10\.0\.0\.0\/8', CAST\(dstaddr AS IPADDRESS\)\)/)
+    assert.match(text, /"\$path" LIKE 's3:\/\/logs\/web-%\.log\.gz'/)
+  }
+})
