@@ -60,7 +60,7 @@ async function serve(): Promise<void> {
 }
 
 async function measure(): Promise<void> {
-  const directory = await mkdtemp(path.join(tmpdir(), 'weir-bench-'))
+  const directory = await mkdtemp(path.join(tmpdir(), 'weir-bench-api-'))
   const child = fork(import.meta.filename, ['server', directory, ...process.argv.slice(2)], {
     execArgv: process.execArgv,
   })
