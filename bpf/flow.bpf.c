@@ -144,6 +144,90 @@ __noinline int meter_any(struct __sk_buff *skb, __u64 point, bool is_egress)
 #define FRAME6_SIZE (ETHERNET_SIZE + 40 + 8)
 #define TCP_FLAGS_AT 13
 
+/* Both return false for what they leave to meter_any: nothing is counted then. */
+static __always_inline bool meter_ipv4(struct __sk_buff *skb, void *ip, __u32 size, __u64 point, bool is_egress)
+{
+	__u32 start = READ32(ip); /* version and size, type of service, total size */
+	__u32 octets = bpf_ntohs(start >> 16);
+	__u32 protocol = READ8(ip + 9);
+	__u32 ports = READ32(ip + 20);
+	bool is_tcp = protocol == IPPROTO_TCP;
+	union {
+		struct key4 key;
+		struct {
+			__u64 addresses;
+			__u64 rest;
+		};
+	} u;
+
+	if (unlikely((start & 0xff) != 0x45 || READ16(ip + 6) & bpf_htons(0x3fff) || octets > size || octets < 34))
+		return false;
+	if (unlikely(!is_tcp && protocol != IPPROTO_UDP)) {
+		if (has_ports(protocol))
+			return false;
+		ports = 0; /* ICMP, GRE, ESP … */
+	}
+	__u64 now = clock_now();
+	__u32 slot = window_at(now) & SLOT_MASK;
+	void *flows = bpf_map_lookup_elem(&windows4, &slot);
+
+	if (unlikely(!flows))
+		return false;
+	u.addresses = READ64(ip + 12);
+	u.rest = ports | (__u64)(tail_of(point, is_egress) | protocol << 24) << 32;
+	__u32 flags = is_tcp ? READ8(ip + 20 + TCP_FLAGS_AT) : 0;
+	struct flow *flow = bpf_map_lookup_elem(flows, &u.key);
+
+	if (unlikely(!flow))
+		return false;
+	flow_add(flow, 1, octets, tick_of(now), flags);
+	if (!is_egress)
+		stash_put(skb, now, u.key.tail, slot, fingerprint4(u.addresses, u.rest));
+	return true;
+}
+
+static __always_inline bool meter_ipv6(struct __sk_buff *skb, void *ip, __u32 size, __u64 point, bool is_egress)
+{
+	void *data_end = (void *)(long)skb->data_end;
+	__u32 middle = READ32(ip + 4); /* payload size, next header, hop limit */
+	__u32 octets = bpf_ntohs(middle & 0xffff) + 40;
+	__u32 protocol = (middle >> 16) & 0xff;
+	bool is_tcp = protocol == IPPROTO_TCP;
+	__u32 flags = 0;
+	union {
+		struct key6 key;
+		__u64 words[5];
+	} u;
+
+	if (unlikely((READ8(ip) & 0xf0) != 0x60 || (!is_tcp && protocol != IPPROTO_UDP) || octets > size ||
+		     octets < (is_tcp ? 54 : 44)))
+		return false;
+	if (is_tcp) {
+		if (ip + 40 + TCP_FLAGS_AT + 1 > data_end)
+			return false;
+		flags = READ8(ip + 40 + TCP_FLAGS_AT);
+	}
+	__u64 now = clock_now();
+	__u32 slot = window_at(now) & SLOT_MASK;
+	void *flows = bpf_map_lookup_elem(&windows6, &slot);
+
+	if (unlikely(!flows))
+		return false;
+	u.words[0] = READ64(ip + 8);
+	u.words[1] = READ64(ip + 16);
+	u.words[2] = READ64(ip + 24);
+	u.words[3] = READ64(ip + 32);
+	u.words[4] = READ32(ip + 40) | (__u64)(tail_of(point, is_egress) | protocol << 24) << 32;
+	struct flow *flow = bpf_map_lookup_elem(flows, &u.key);
+
+	if (unlikely(!flow))
+		return false;
+	flow_add(flow, 1, octets, tick_of(now), flags);
+	if (!is_egress)
+		stash_put(skb, now, u.key.tail, slot, fingerprint6(u.words, u.words[4]));
+	return true;
+}
+
 static __always_inline int meter(struct __sk_buff *skb, bool is_egress)
 {
 	__u64 point = point_of_context(skb);
@@ -162,88 +246,14 @@ static __always_inline int meter(struct __sk_buff *skb, bool is_egress)
 	__u32 type = READ16(data + 12);
 
 	if (type == bpf_htons(ETH_P_IP)) {
-		__u32 start = READ32(ip); /* version and size, type of service, total size */
-		__u32 octets = bpf_ntohs(start >> 16);
-		__u32 protocol = READ8(ip + 9);
-		bool is_tcp = protocol == IPPROTO_TCP;
-
-		__u32 ports = READ32(ip + 20);
-
-		if (unlikely((start & 0xff) != 0x45 || READ16(ip + 6) & bpf_htons(0x3fff) || octets > size ||
-			     octets < 34))
-			return meter_any(skb, point, is_egress);
-		if (unlikely(!is_tcp && protocol != IPPROTO_UDP)) {
-			if (has_ports(protocol))
-				return meter_any(skb, point, is_egress);
-			ports = 0; /* ICMP, GRE, ESP … */
-		}
-		__u64 now = clock_now();
-		__u32 slot = window_at(now) & SLOT_MASK;
-		void *flows = bpf_map_lookup_elem(&windows4, &slot);
-		union {
-			struct key4 key;
-			struct {
-				__u64 addresses;
-				__u64 rest;
-			};
-		} u;
-
-		if (unlikely(!flows))
+		if (likely(meter_ipv4(skb, ip, size, point, is_egress)))
 			return TC_ACT_UNSPEC;
-		u.addresses = READ64(ip + 12);
-		u.rest = ports | (__u64)(tail_of(point, is_egress) | protocol << 24) << 32;
-		__u32 flags = is_tcp ? READ8(ip + 20 + TCP_FLAGS_AT) : 0;
-		struct flow *flow = bpf_map_lookup_elem(flows, &u.key);
-
-		if (unlikely(!flow))
-			return meter_any(skb, point, is_egress);
-		flow_add(flow, 1, octets, tick_of(now), flags);
-		if (!is_egress)
-			stash_put(skb, now, u.key.tail, slot, fingerprint4(u.addresses, u.rest));
+	} else if (type == bpf_htons(ETH_P_IPV6)) {
+		if (likely(data + FRAME6_SIZE <= data_end && meter_ipv6(skb, ip, size, point, is_egress)))
+			return TC_ACT_UNSPEC;
+	} else if (type != bpf_htons(ETH_P_8021Q) && type != bpf_htons(ETH_P_8021AD)) {
 		return TC_ACT_UNSPEC;
 	}
-	if (type == bpf_htons(ETH_P_IPV6) && data + FRAME6_SIZE <= data_end) {
-		__u32 middle = READ32(ip + 4); /* payload size, next header, hop limit */
-		__u32 octets = bpf_ntohs(middle & 0xffff) + 40;
-		__u32 protocol = (middle >> 16) & 0xff;
-		bool is_tcp = protocol == IPPROTO_TCP;
-
-		if (unlikely((READ8(ip) & 0xf0) != 0x60 || (!is_tcp && protocol != IPPROTO_UDP) || octets > size ||
-			     octets < (is_tcp ? 54 : 44)))
-			return meter_any(skb, point, is_egress);
-		__u32 flags = 0;
-
-		if (is_tcp) {
-			if (ip + 40 + TCP_FLAGS_AT + 1 > data_end)
-				return meter_any(skb, point, is_egress);
-			flags = READ8(ip + 40 + TCP_FLAGS_AT);
-		}
-		__u64 now = clock_now();
-		__u32 slot = window_at(now) & SLOT_MASK;
-		void *flows = bpf_map_lookup_elem(&windows6, &slot);
-		union {
-			struct key6 key;
-			__u64 words[5];
-		} u;
-
-		if (unlikely(!flows))
-			return TC_ACT_UNSPEC;
-		u.words[0] = READ64(ip + 8);
-		u.words[1] = READ64(ip + 16);
-		u.words[2] = READ64(ip + 24);
-		u.words[3] = READ64(ip + 32);
-		u.words[4] = READ32(ip + 40) | (__u64)(tail_of(point, is_egress) | protocol << 24) << 32;
-		struct flow *flow = bpf_map_lookup_elem(flows, &u.key);
-
-		if (unlikely(!flow))
-			return meter_any(skb, point, is_egress);
-		flow_add(flow, 1, octets, tick_of(now), flags);
-		if (!is_egress)
-			stash_put(skb, now, u.key.tail, slot, fingerprint6(u.words, u.words[4]));
-		return TC_ACT_UNSPEC;
-	}
-	if (type != bpf_htons(ETH_P_IPV6) && type != bpf_htons(ETH_P_8021Q) && type != bpf_htons(ETH_P_8021AD))
-		return TC_ACT_UNSPEC;
 	return meter_any(skb, point, is_egress);
 }
 
