@@ -1,5 +1,8 @@
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { PassThrough } from 'node:stream'
@@ -161,6 +164,37 @@ test('objects go into a bucket of the embedded store, and only into one that is 
   assert.deepEqual(readdirSync(path.join(dataDir, 'buckets', 'netlogs')), [`web-${T0}.log.gz`])
   const missing = runCommand(convert, ['--bucket', 'other', '--data-dir', dataDir, file])
   await assert.rejects(missing, { code: 'WEIR_BUCKET_MISSING' })
+})
+
+test('objects go to an S3 bucket by signed PUT, each under a name that is free', async () => {
+  const file = save(pcap([0, 700].map((s) => ({ bytes: DNS, time: T0 + s }))))
+  const objects = new Map<string, Buffer>()
+  const failures = { left: 1 }
+  const server = createServer(async (request, response) => {
+    const body = Buffer.concat(await Array.fromAsync(request as AsyncIterable<Buffer>))
+    const isSigned = request.headers.authorization?.startsWith('AWS4-HMAC-SHA256 ') === true
+    const name = request.url ?? ''
+    const status = failures.left-- > 0 ? 503 : !isSigned ? 403 : objects.has(name) ? 412 : 200
+    if (status === 200 && request.headers['if-none-match'] === '*') objects.set(name, body)
+    response.writeHead(status).end()
+  })
+  await once(server.listen(0, '127.0.0.1'), 'listening')
+  const endpoint = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+  const env = { WEIR_S3_ACCESS_KEY_ID: 'key', WEIR_S3_SECRET_ACCESS_KEY: 'secret' }
+  const args = ['--json', '--bucket', 'netlogs/web', '--s3-endpoint', endpoint, file]
+
+  const first = await runCommand(convert, args, { env })
+  const second = await runCommand(convert, [...args, '--threads', '2'], { env })
+  server.close()
+
+  const names = [T0, T0 + 600, T0 + 1, T0 + 601].map((s) => `/netlogs/web-${s}.log.gz`)
+  assert.deepEqual([...objects.keys()], names)
+  assert.deepEqual(
+    [first, second].flatMap(({ stderr }) => JSON.parse(stderr).outputs as string[]),
+    names.map((name) => `s3:/${name}`),
+  )
+  const record = `${HEAD} ${DNS_FLOW} 1 38 ${T0} ${T0} ACCEPT OK\n`
+  for (const name of [names[0]!, names[2]!]) assert.equal(gunzipSync(objects.get(name)!).toString(), record)
 })
 
 test('text, JSON and CSV say the same, plain and gzip', async () => {

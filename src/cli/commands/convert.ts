@@ -1,3 +1,6 @@
+import { WeirError } from '../../model/errors.ts'
+import { parseDestination } from '../../model/flow-log.ts'
+import { assert } from '../../stdx/assert.ts'
 import { systemClock } from '../../stdx/clock.ts'
 import { type Command, type CommandContext, ExitCode } from '../command.ts'
 import { Converter, isUnreadable, type Summary } from '../convert/converter.ts'
@@ -15,20 +18,11 @@ weir convert [options] --before FILE --after FILE`,
   summary: 'Turn packet captures into flow log records',
   help: CONVERT_HELP,
   async run(args, context) {
-    const options = readOptions(args)
-    const isThreaded =
-      options.threads > 1 && options.out !== '-' && (options.out ?? options.bucket) !== undefined
-    const sink = isThreaded ? new ThreadedSink(options, context) : createSink(options, context)
-    const converter = new Converter(options, { context, sink })
+    const options = readOptions(args, context.env)
     let summary: Summary
     try {
-      summary = await converter.run(progressBar(options, context))
-      if (sink instanceof ThreadedSink) {
-        await sink.finish()
-        summary.outputs = sink.outputs
-      }
+      summary = await (options.s3 === undefined ? convertTo(options, context) : convertToS3(options, context))
     } catch (error) {
-      if (sink instanceof ThreadedSink) await sink.finish()
       if (!isUnreadable(error)) throw error
       context.stderr.write(`weir convert: ${error.message}\n`)
       return ExitCode.usage
@@ -38,6 +32,34 @@ weir convert [options] --before FILE --after FILE`,
     else if (!options.quiet) context.stderr.write(summaryText(summary))
     return ExitCode.ok
   },
+}
+
+async function convertTo(options: ConvertOptions, context: CommandContext): Promise<Summary> {
+  const isFiles = options.out !== '-' && (options.out ?? options.bucket) !== undefined
+  const isThreaded = options.threads > 1 && isFiles
+  const sink = isThreaded ? new ThreadedSink(options, context) : createSink(options, context)
+  const converter = new Converter(options, { context, sink })
+  try {
+    return await converter.run(progressBar(options, context))
+  } finally {
+    if (sink instanceof ThreadedSink) await sink.finish()
+  }
+}
+
+/** By way of a directory of its own: an object is sent when it is whole. */
+async function convertToS3(options: ConvertOptions, context: CommandContext): Promise<Summary> {
+  const destination = parseDestination(options.bucket ?? '')
+  if ('reason' in destination) throw new WeirError('WEIR_USAGE', destination.reason)
+  assert(options.s3 !== undefined)
+  const { S3Upload } = await import('../convert/s3-upload.ts') // The SDK takes a while to load.
+  const upload = new S3Upload(options.s3, destination)
+  try {
+    const prefix = destination.prefix || options.interfaceId
+    const summary = await convertTo({ ...options, bucket: undefined, out: upload.directory, prefix }, context)
+    return { ...summary, outputs: await upload.upload(summary.outputs) }
+  } finally {
+    upload.remove()
+  }
 }
 
 function hasProgress(options: ConvertOptions, context: CommandContext): boolean {

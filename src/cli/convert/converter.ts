@@ -216,7 +216,7 @@ export class Converter {
         return fault === undefined || this.#context.signal.aborted ? [] : [{ name, fault }]
       }),
       refused: this.#merge.refused.map(({ name, error }) => ({ name, reason: error.message })),
-      outputs: this.#sink.outputs,
+      outputs: this.#sink.outputs, // Filled when the sink is finished.
     }
   }
 }

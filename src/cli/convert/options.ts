@@ -1,8 +1,10 @@
 import { parseArgs } from 'node:util'
+import type { S3Options } from '../../buckets/s3/s3-store.ts'
 import { isRecordField } from '../../encode/record-text.ts'
 import { FLOWS_MAX_LIMIT } from '../../meter/kernel.ts'
 import { WeirError } from '../../model/errors.ts'
 import { ACTIONS, type Action, DIRECTIONS, type Direction, parseDestination } from '../../model/flow-log.ts'
+import { parseS3, S3_HELP, S3_OPTIONS } from '../s3-options.ts'
 import { type LocalAddresses, parseLocal } from './local-addresses.ts'
 
 export type Format = 'text' | 'json' | 'csv'
@@ -15,6 +17,8 @@ export interface ConvertOptions {
   prefix: string | undefined
   bucket: string | undefined
   dataDir: string | undefined
+  /** The object store of `bucket`; undefined for the embedded one. */
+  s3: S3Options | undefined
   format: Format
   codec: 'fused' | 'zlib'
   level: number
@@ -35,7 +39,7 @@ export interface ConvertOptions {
 export const CONVERT_HELP = `options:
   -o, --out PATH          a file (gzip where the name ends in .gz), or a directory when it exists or --prefix is given
       --prefix P          objects as in a bucket: PATH/P-<window start>.log.gz; nothing is overwritten
-      --bucket NAME[/P]   objects in a bucket of the embedded store (--data-dir)
+      --bucket NAME[/P]   objects in a bucket: of the embedded store (--data-dir), or of --s3-endpoint
       --format F          text (default), json (one object per line) or csv
       --account N         the record's account-id (default 0)
       --interface-id ID   the record's interface-id (default: the nil UUID)
@@ -52,6 +56,7 @@ export const CONVERT_HELP = `options:
       --threads N         2: files are encoded and written beside metering (default 1)
       --json              the summary on stderr as JSON
   -q, --quiet             no summary, no progress
+${S3_HELP}
 
 Reads pcap and pcapng, plain or compressed with gzip or Zstandard; - is standard input.
 Exit status: 0 also when a capture was damaged (see the summary), 2 when nothing could be read.
@@ -64,6 +69,7 @@ const OPTIONS = {
   prefix: { type: 'string' },
   bucket: { type: 'string' },
   'data-dir': { type: 'string' },
+  ...S3_OPTIONS,
   format: { type: 'string', default: 'text' },
   account: { type: 'string', default: '0' },
   'interface-id': { type: 'string', default: NIL_UUID },
@@ -83,7 +89,7 @@ const OPTIONS = {
   quiet: { type: 'boolean', short: 'q', default: false },
 } as const
 
-export function readOptions(args: string[]): ConvertOptions {
+export function readOptions(args: string[], env: Record<string, string | undefined> = {}): ConvertOptions {
   const { values, positionals } = parseArgs({ args, options: OPTIONS, allowPositionals: true })
   const options: ConvertOptions = {
     files: positionals,
@@ -93,6 +99,7 @@ export function readOptions(args: string[]): ConvertOptions {
     prefix: values.prefix,
     bucket: values.bucket,
     dataDir: values['data-dir'],
+    s3: parseS3(values, env),
     format: oneOf('format', values.format, ['text', 'json', 'csv']),
     codec: oneOf('codec', values.codec, ['fused', 'zlib']),
     level: integer('level', values.level, 1, 9),
@@ -125,6 +132,7 @@ function checkTogether(it: ConvertOptions): void {
   if (it.bucket !== undefined && (it.out !== undefined || it.prefix !== undefined)) {
     throw usage('--bucket says where the objects go: no --out, no --prefix with it')
   }
+  if (it.s3 !== undefined && it.bucket === undefined) throw usage('--s3-endpoint needs --bucket')
   const isObjects = it.bucket !== undefined || it.prefix !== undefined
   if (isObjects && it.format !== 'text') throw usage('objects of a bucket are text')
   if (it.prefix !== undefined && it.out === undefined) throw usage('--prefix needs --out DIRECTORY')

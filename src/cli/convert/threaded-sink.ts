@@ -32,7 +32,7 @@ export type EncodeThreadAnswer =
 const THREAD = import.meta.url.endsWith('.ts') ? './encode-thread.ts' : './encode-thread.js'
 
 export class ThreadedSink implements RecordSink {
-  outputs: string[] = []
+  readonly outputs: string[] = []
   readonly #control: Int32Array
   readonly #slots: Uint8Array
   readonly #worker: Worker
@@ -79,7 +79,7 @@ export class ThreadedSink implements RecordSink {
       if (answer.code === undefined) throw new Error(answer.message) // A bug in the thread.
       throw new WeirError(answer.code, answer.message)
     }
-    this.outputs = answer.outputs
+    this.outputs.push(...answer.outputs)
   }
 
   #put(step: number, value: number, rows?: Uint8Array): void {
