@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { existsSync, renameSync, rmSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { before, test } from 'node:test'
 import { LAYOUT_VERSION } from '../../src/capture/ebpf/layout.ts'
@@ -337,4 +337,15 @@ test('an agent that died while it loaded left nothing that the next one adopts',
 
   assert.notEqual(world.meter.bootId, bootId)
   assert.ok(!existsSync(`${pinPath}/unpublished`))
+})
+
+test('the switch of an agent that was killed while it attached is set back', { skip: withoutRoot }, () => {
+  using world = new KernelWorld()
+  world.meter.stop()
+  mkdirSync(`${world.options.pinPath}/expedited`)
+  writeFileSync('/sys/kernel/rcu_expedited', '1')
+
+  world.meter.start()
+
+  assert.equal(readFileSync('/sys/kernel/rcu_expedited', 'utf8').trim(), '0')
 })

@@ -20,7 +20,7 @@ import {
 } from './pins.ts'
 import type { AttachedPoint, PointConfig } from './point-record.ts'
 import { type Attachment, PointRegistry } from './point-registry.ts'
-import { expedited } from './rcu.ts'
+import { expedited, restoreGracePeriods } from './rcu.ts'
 import { type KernelState, readState } from './state.ts'
 import { WindowMaps } from './window-maps.ts'
 
@@ -120,9 +120,10 @@ export class KernelMeter {
     const { pinPath } = this.#options
     mkdirSync(pinPath, { recursive: true, mode: 0o700 })
     removeTree(this.#unpublishedPath()) // An agent died here before its programs counted anything.
+    restoreGracePeriods(pinPath)
     this.#refuseForeignLayouts()
     const isAdopted = existsSync(layoutPath(pinPath))
-    if (!isAdopted) expedited(() => this.#load())
+    if (!isAdopted) expedited(this.#options.pinPath, () => this.#load())
     this.#open()
     const isRefreshed = isAdopted && this.#refresh()
     if (isRefreshed) {
@@ -151,7 +152,7 @@ export class KernelMeter {
   /** Begins to observe a device. Other programs on it go on working. */
   attach(point: PointConfig): AttachedPoint {
     this.#closedThrough = undefined
-    return expedited(() => {
+    return expedited(this.#options.pinPath, () => {
       this.#maps!.reserve(this.#points!.size + 1, this.#state())
       return this.#points!.attach(point)
     })
@@ -161,7 +162,7 @@ export class KernelMeter {
   detach(point: number): void {
     assert(this.#points !== undefined, 'KernelMeter not started')
     const points = this.#points
-    expedited(() => points.detach(point))
+    expedited(this.#options.pinPath, () => points.detach(point))
   }
 
   /** The points that are in place on their devices: neither has the device gone nor has anyone removed our hooks. */
@@ -210,7 +211,7 @@ export class KernelMeter {
     const slot = find()
     if (slot === undefined) return
     assert(!slot.isOpen, 'windows are cleared oldest first')
-    expedited(() => this.#maps!.replace(slot.slot, this.#points!.size))
+    expedited(this.#options.pinPath, () => this.#maps!.replace(slot.slot, this.#points!.size))
     freeSlot(control, slot.slot, generation)
     this.#maps!.prepare(this.#points!.size)
   }
@@ -257,8 +258,9 @@ export class KernelMeter {
     if (this.#pins === undefined && existsSync(layoutPath(pinPath))) {
       this.#open()
     }
-    expedited(() => this.#points?.detachAll())
+    expedited(this.#options.pinPath, () => this.#points?.detachAll())
     this.stop()
+    restoreGracePeriods(pinPath)
     removeTree(pinPath)
     removeIfEmpty(path.dirname(pinPath))
   }
@@ -307,7 +309,7 @@ export class KernelMeter {
     const directory = layoutPath(this.#options.pinPath)
     const verdictLink = path.join(directory, 'links', 'verdict')
     const isRefreshed = refreshPrograms(this.#options.objectPath, directory, (programFd) => {
-      expedited(() => this.#points!.refresh(programFd))
+      expedited(this.#options.pinPath, () => this.#points!.refresh(programFd))
       removePin(verdictLink)
       sleepMs(LINK_RELEASE_MS) // The kernel lets go of a link from a queue of its own.
       attachVerdict(programFd('verdict'), verdictLink)
