@@ -49,28 +49,29 @@ export interface Bootstrapped {
 const OWNER_EMAIL = 'owner@localhost'
 const PURPOSE = 'bootstrap'
 
+/** The first contract with its owner, a bucket, and a data center to put things into. */
+export type FirstContract = Pick<
+  Bootstrapped,
+  'contractNumber' | 'username' | 'password' | 'token' | 'datacenterId' | 'bucket'
+>
+
 /**
- * Makes what one machine needs to begin with: a contract with an owner, an inventory of the machine, a
- * bucket. Made once; what is there already is kept, and only what is new on the machine is added.
+ * Makes what one machine needs to begin with: a contract with an owner, an inventory of the machine, a bucket, a token
+ * for the agent in the same process. Made once; what is there already is kept, and only what is new on the machine is
+ * added.
  */
 export async function bootstrap(
   options: BootstrapOptions,
   dependencies: { store: Store; buckets: BucketStore },
 ): Promise<Bootstrapped> {
-  const { store, buckets } = dependencies
-  const owner = await ensureOwner(store, options.credentials)
-  const { email: username, userId, contractNumber, password, token } = owner
-  const bucket = options.bucket ?? 'flowlogs'
-  if (buckets.embedded !== undefined) {
-    await makeBucket({ store, buckets }, { contractNumber, email: username }, bucket)
-  }
-  return store.change(async (change) => {
-    const { hostname: host } = options
+  const { hostname: host } = options
+  const owner = await ensureOwner(dependencies.store, options.credentials)
+  const bucket = await ensureBucket(options, owner, dependencies)
+  return dependencies.store.change(async (change) => {
     await revokeAgentTokens(change, { host, purpose: PURPOSE })
     const agentToken = await issueAgentToken(change, { host, purpose: PURPOSE })
-    const place = new Place(change, { userId, email: username, contractNumber })
-    const datacenter = await place.ensure('datacenter', undefined, { name: 'local', location: 'local' })
-    await place.ensure('lan', datacenter, { name: 'LAN 1' }, '1')
+    const place = new Place(change, owner)
+    const datacenter = await place.ensureDatacenter()
     const server = await place.ensure('server', datacenter, {
       name: host,
       hostname: host,
@@ -85,8 +86,35 @@ export async function bootstrap(
       nics.push({ id: row.id, name, device, ...(netns === undefined ? {} : { netns }), path: row.path })
     }
     const ids = { datacenterId: datacenter.id, serverId: server.id }
-    return { contractNumber, username, password, token, agentToken, ...ids, bucket, nics }
+    return { ...credentialsOf(owner), agentToken, ...ids, bucket, nics }
   })
+}
+
+/**
+ * The same for a control plane whose agents are elsewhere: nothing of this machine is in its inventory, and the agents
+ * that were let in stay in.
+ */
+export async function bootstrapContract(
+  options: Pick<BootstrapOptions, 'bucket' | 'credentials'>,
+  dependencies: { store: Store; buckets: BucketStore },
+): Promise<FirstContract> {
+  const owner = await ensureOwner(dependencies.store, options.credentials)
+  const bucket = await ensureBucket(options, owner, dependencies)
+  const datacenter = await dependencies.store.change((change) => new Place(change, owner).ensureDatacenter())
+  return { ...credentialsOf(owner), datacenterId: datacenter.id, bucket }
+}
+
+async function ensureBucket(
+  { bucket = 'flowlogs' }: Pick<BootstrapOptions, 'bucket'>,
+  { email, contractNumber }: Owner,
+  { store, buckets }: { store: Store; buckets: BucketStore },
+): Promise<string> {
+  if (buckets.embedded !== undefined) await makeBucket({ store, buckets }, { contractNumber, email }, bucket)
+  return bucket
+}
+
+function credentialsOf({ contractNumber, email, password, token }: Owner) {
+  return { contractNumber, username: email, password, token }
 }
 
 /**
@@ -99,8 +127,7 @@ export async function bootstrapShared(dependencies: {
   const { store } = dependencies
   if ((await findUserByEmail(store.db, OWNER_EMAIL)) !== undefined) return undefined
   try {
-    const { email: username, contractNumber, password, token } = await makeOwner(store)
-    return { contractNumber, username, password, token }
+    return credentialsOf(await makeOwner(store))
   } catch (error) {
     if (error instanceof WeirError && error.code === 'WEIR_RESOURCE_EXISTS') return undefined
     throw error
@@ -133,6 +160,12 @@ class Place {
   constructor(change: Change, author: { userId: string; email: string; contractNumber: number }) {
     this.#change = change
     this.#author = author
+  }
+
+  async ensureDatacenter(): Promise<ResourceRow> {
+    const datacenter = await this.ensure('datacenter', undefined, { name: 'local', location: 'local' })
+    await this.ensure('lan', datacenter, { name: 'LAN 1' }, '1')
+    return datacenter
   }
 
   async ensure(

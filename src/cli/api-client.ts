@@ -5,14 +5,16 @@ import { dataDirectory, readCredentials } from './data-dir.ts'
 /** The options that every command which talks to a server takes. */
 export const SERVER_OPTIONS = {
   server: { type: 'string' },
+  contract: { type: 'string' },
   'data-dir': { type: 'string' },
   json: { type: 'boolean' },
 } as const
 
 export const SERVER_HELP = `  --server URL      control plane, such as http://127.0.0.1:8080 (WEIR_SERVER; else the local one)
   --data-dir DIR    where the local server keeps its credentials.json (WEIR_DATA_DIR)
+  --contract N      act in this contract instead of the token's own, where the user may (WEIR_CONTRACT)
   --json            print JSON instead of a table
-The token comes from WEIR_TOKEN, else from the local server's credentials.json.`
+The token comes from WEIR_TOKEN, else from the local server's credentials.json (for that server only).`
 
 export interface Resource<Properties> {
   id: string
@@ -58,12 +60,19 @@ export class ApiClient {
   readonly origin: string
   readonly #base: string
   readonly #token: string
+  readonly #contract: string | undefined
   readonly #signal: AbortSignal
 
-  constructor(options: { origin: string; token: string; signal: AbortSignal }) {
+  constructor(options: {
+    origin: string
+    token: string
+    contract?: string | undefined
+    signal: AbortSignal
+  }) {
     this.origin = options.origin
     this.#base = `${options.origin}/cloudapi/v6`
     this.#token = options.token
+    this.#contract = options.contract
     this.#signal = options.signal
   }
 
@@ -92,7 +101,7 @@ export class ApiClient {
   /** All NICs of the contract with their flow logs. */
   async nics(): Promise<PlacedNic[]> {
     const placed: PlacedNic[] = []
-    for (const datacenter of await this.#all<Datacenter>('/datacenters?depth=7&limit=100')) {
+    for (const datacenter of await this.list<Datacenter>('/datacenters?depth=7&limit=100')) {
       for (const server of itemsOf<Server>(datacenter, 'servers')) {
         for (const nic of itemsOf<Nic>(server, 'nics')) {
           placed.push({ nic, server, datacenter, flowLogs: itemsOf<FlowLog>(nic, 'flowlogs') })
@@ -120,7 +129,8 @@ export class ApiClient {
     )
   }
 
-  async #all<Item>(path: string): Promise<Item[]> {
+  /** A whole collection, page by page. */
+  async list<Item>(path: string): Promise<Item[]> {
     const items: Item[] = []
     for (let next: string | undefined = path; next !== undefined; ) {
       const page: Collection<Item> = await this.get(next)
@@ -155,17 +165,14 @@ export class ApiClient {
         method,
         headers: {
           authorization: `Bearer ${this.#token}`,
+          ...(this.#contract === undefined ? {} : { 'x-contract-number': this.#contract }),
           ...(body === undefined ? {} : { 'content-type': 'application/json' }),
         },
         ...(body === undefined ? {} : { body: JSON.stringify(body) }),
         signal: AbortSignal.any([this.#signal, AbortSignal.timeout(REQUEST_TIMEOUT_MS)]),
       })
     } catch (cause) {
-      const reason = (cause as { cause?: { code?: string } }).cause?.code ?? (cause as Error).name
-      const hint = reason === 'ECONNREFUSED' ? "; is 'weir up' or 'weir server' running?" : ''
-      throw new WeirError('WEIR_SERVER_UNREACHABLE', `${this.origin} does not answer (${reason})${hint}`, {
-        cause,
-      })
+      throw unreachable(this.origin, cause)
     }
     if (response.ok) return response
     throw new WeirError('WEIR_SERVER_REFUSED', await refusal(response, method, url))
@@ -174,7 +181,7 @@ export class ApiClient {
 
 /** The server: `--server`, the one of `--data-dir`, `WEIR_SERVER`, the local one. The token: `WEIR_TOKEN`, the local one. */
 export function connect(
-  values: { server?: string | undefined; 'data-dir'?: string | undefined },
+  values: { server?: string | undefined; contract?: string | undefined; 'data-dir'?: string | undefined },
   context: { env: Record<string, string | undefined>; signal: AbortSignal },
 ): ApiClient {
   const directory = dataDirectory(values['data-dir'], context.env)
@@ -182,20 +189,44 @@ export function connect(
   const url = values.server ?? (named || undefined) // An empty variable is an unset one.
   const givenToken = context.env['WEIR_TOKEN'] || undefined
   const credentials = url !== undefined && givenToken !== undefined ? undefined : readCredentials(directory)
-  const token = givenToken ?? credentials?.token
-  const origin = url ?? credentials?.url
-  if (origin === undefined) {
+  const address = url ?? credentials?.url
+  if (address === undefined) {
     throw new WeirError(
       'WEIR_CONFIG_INVALID',
       `no server is known: ${directory} has no credentials.json; start one with 'weir up', or give --server and WEIR_TOKEN`,
     )
   }
+  const origin = originOf(address)
+  const token =
+    givenToken ?? (credentials !== undefined && isFor(credentials, origin) ? credentials.token : undefined)
   if (token === undefined)
     throw new WeirError('WEIR_CONFIG_INVALID', `no token for ${origin}: set WEIR_TOKEN`)
-  return new ApiClient({ origin: originOf(origin), token, signal: context.signal })
+  const contract = values.contract ?? (context.env['WEIR_CONTRACT'] || undefined)
+  if (contract !== undefined && !/^\d{1,15}$/.test(contract)) {
+    throw new WeirError('WEIR_USAGE', `--contract '${contract}' is not a contract number`)
+  }
+  return new ApiClient({ origin, token, contract, signal: context.signal })
 }
 
-function originOf(url: string): string {
+/** The owner's token must not be shown to another server. This machine itself is none, by whichever name. */
+function isFor(credentials: { url: string }, origin: string): boolean {
+  const { hostname } = new URL(origin)
+  return originOf(credentials.url) === origin || /^(localhost|127\.\d+\.\d+\.\d+|\[::1\])$/.test(hostname)
+}
+
+export function unreachable(origin: string, cause: unknown): WeirError {
+  const reason = (cause as { cause?: { code?: string } }).cause?.code ?? (cause as Error).name
+  const hint = UNREACHABLE_HINTS[reason] ?? (/CERT|ISSUER/.test(reason) ? CERTIFICATE_HINT : '')
+  return new WeirError('WEIR_SERVER_UNREACHABLE', `${origin} does not answer (${reason})${hint}`, { cause })
+}
+
+const UNREACHABLE_HINTS: Record<string, string> = {
+  ECONNREFUSED: "; is 'weir up' or 'weir server' running?",
+}
+const CERTIFICATE_HINT = '; NODE_EXTRA_CA_CERTS names a file of further authorities to trust, PEM'
+
+/** What to put before a path, whichever address of the server was given. */
+export function originOf(url: string): string {
   const parsed = URL.parse(url)
   if (parsed === null || !/^https?:$/.test(parsed.protocol)) {
     throw new WeirError('WEIR_USAGE', `'${url}' is not a server URL such as http://127.0.0.1:8080`)
@@ -203,11 +234,13 @@ function originOf(url: string): string {
   return `${parsed.origin}${parsed.pathname.replace(/\/(cloudapi\/v6\/?)?$/, '')}`
 }
 
-function itemsOf<Item>(parent: Resource<unknown>, name: string): Item[] {
+/** What hangs below a resource that was asked for with its depth. */
+export function itemsOf<Item>(parent: Resource<unknown>, name: string): Item[] {
   return (parent.entities?.[name]?.items ?? []) as Item[]
 }
 
-async function refusal(response: Response, method: string, url: string): Promise<string> {
+/** What the server said when it said no. */
+export async function refusal(response: Response, method: string, url: string): Promise<string> {
   const text = await response.text()
   try {
     const { messages } = JSON.parse(text) as { messages: { errorCode: string; message: string }[] }

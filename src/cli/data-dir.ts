@@ -44,27 +44,58 @@ export function credentialsPath(directory: string): string {
 }
 
 export function readCredentials(directory: string): Credentials | undefined {
-  let text: string
-  try {
-    text = readFileSync(credentialsPath(directory), 'utf8')
-  } catch (cause) {
-    if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return undefined
-    const reason = (cause as NodeJS.ErrnoException).code ?? String(cause)
-    throw new WeirError('WEIR_CONFIG_INVALID', `${credentialsPath(directory)} cannot be read: ${reason}`, {
-      cause,
-    })
-  }
-  try {
-    return JSON.parse(text) as Credentials
-  } catch (cause) {
-    throw new WeirError('WEIR_CONFIG_INVALID', `${credentialsPath(directory)} is not JSON`, { cause })
-  }
+  return readJson<Credentials>(credentialsPath(directory))
 }
 
 /** Replaces the file in one step: a reader sees the old credentials or the new ones. */
 export function writeCredentials(directory: string, credentials: Credentials): void {
-  const file = credentialsPath(directory)
-  writeFileSync(`${file}.new`, `${JSON.stringify(credentials, null, 2)}\n`, { mode: 0o600 })
-  chmodSync(`${file}.new`, 0o600) // The mode above is only for a file that did not exist.
-  renameSync(`${file}.new`, file)
+  writeSecret(credentialsPath(directory), credentials)
+}
+
+/** What `<data-dir>/agent.json` holds (mode 0600) after `weir agent enroll`: this host's way in. */
+export interface Enrolment {
+  /** Origin of the control plane, such as https://weir.example.org. */
+  server: string
+  /** As the control plane calls this machine. */
+  host: string
+  token: string
+}
+
+export function enrolmentPath(directory: string): string {
+  return path.join(directory, 'agent.json')
+}
+
+export function readEnrolment(directory: string): Enrolment | undefined {
+  return readJson<Enrolment>(enrolmentPath(directory))
+}
+
+export function writeEnrolment(directory: string, enrolment: Enrolment): void {
+  writeSecret(enrolmentPath(directory), enrolment)
+}
+
+function readJson<T>(file: string): T | undefined {
+  let text: string
+  try {
+    text = readFileSync(file, 'utf8')
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return undefined
+    const reason = (cause as NodeJS.ErrnoException).code ?? String(cause)
+    throw new WeirError('WEIR_CONFIG_INVALID', `${file} cannot be read: ${reason}`, { cause })
+  }
+  try {
+    return JSON.parse(text) as T
+  } catch (cause) {
+    throw new WeirError('WEIR_CONFIG_INVALID', `${file} is not JSON`, { cause })
+  }
+}
+
+function writeSecret(file: string, content: object): void {
+  try {
+    writeFileSync(`${file}.new`, `${JSON.stringify(content, null, 2)}\n`, { mode: 0o600 })
+    chmodSync(`${file}.new`, 0o600) // The mode above is only for a file that did not exist.
+    renameSync(`${file}.new`, file)
+  } catch (cause) {
+    const reason = (cause as NodeJS.ErrnoException).code ?? String(cause)
+    throw new WeirError('WEIR_CONFIG_INVALID', `${file} cannot be written: ${reason}`, { cause })
+  }
 }

@@ -3,7 +3,7 @@ import type { AddressInfo } from 'node:net'
 import { availableParallelism, totalmem } from 'node:os'
 import path from 'node:path'
 import { createApp, type DeliveredObject } from '../api/app.ts'
-import { bootstrap, bootstrapShared } from '../api/bootstrap.ts'
+import { bootstrap, bootstrapContract, bootstrapShared } from '../api/bootstrap.ts'
 import type { BucketStore } from '../api/bucket-store.ts'
 import { DirectoryStore } from '../buckets/directory/directory-store.ts'
 import { type S3Options, S3Store } from '../buckets/s3/s3-store.ts'
@@ -32,7 +32,7 @@ export interface ControlPlaneOptions {
   trustProxy?: boolean
   /** The object store; the buckets of the data directory without one. */
   s3?: S3Options
-  /** Put this machine's interfaces into the inventory. */
+  /** Put this machine's interfaces into the inventory, and make a token for an agent in this process. */
   withMachine: boolean
   onDelivered?(object: DeliveredObject): void
 }
@@ -127,14 +127,14 @@ async function firstThings(
     const credentials = (await bootstrapShared(dependencies)) ?? saved
     return { credentials, agentToken: '', bucket: '', nics: [] }
   }
-  const made = await bootstrap(
-    {
-      hostname: options.hostname,
-      interfaces: options.withMachine ? machineInterfaces() : [],
-      ...(saved === undefined ? {} : { credentials: saved }),
-    },
-    dependencies,
-  )
+  const known = saved === undefined ? {} : { credentials: saved }
+  if (!options.withMachine) {
+    const { username, password, token, contractNumber, bucket } = await bootstrapContract(known, dependencies)
+    const credentials = { username, password, token, contractNumber }
+    return { credentials, agentToken: '', bucket, nics: [] }
+  }
+  const machine = { hostname: options.hostname, interfaces: machineInterfaces() }
+  const made = await bootstrap({ ...machine, ...known }, dependencies)
   const { username, password, token, contractNumber, agentToken, bucket, nics } = made
   return { credentials: { username, password, token, contractNumber }, agentToken, bucket, nics }
 }

@@ -111,8 +111,10 @@ export async function recordHeartbeat(change: Change, heartbeat: Heartbeat): Pro
     .execute()
 }
 
+/** The hosts that are let in; one that was shut out is none of ours any more. */
 export function listAgents(db: Db): Promise<AgentRow[]> {
-  return db.selectFrom('agents').selectAll().orderBy('host').execute()
+  const admitted = db.selectFrom('agent_tokens').select('host').where('revoked_at', 'is', null)
+  return db.selectFrom('agents').selectAll().where('host', 'in', admitted).orderBy('host').execute()
 }
 
 /** A one-time code for `weir agent enroll`. */

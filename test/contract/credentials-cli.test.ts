@@ -45,11 +45,11 @@ test('an invited host enrols once, into a file for its owner alone, and can be e
   const file = path.join(directory, 'token')
 
   const code = await run(weir, agent, ['invite', 'host-9'])
-  await run(weir, agent, ['enroll', '--server', weir.base, '--code', code, '--token-file', file])
+  await run(weir, agent, ['enroll', '--server', weir.base, code, '--token-file', file])
   const authorization = `Bearer ${readFileSync(file, 'utf8').trim()}`
   const assignments = () => weir.call('GET', '/agent/v1/assignments', undefined, { authorization })
   const before = await assignments()
-  const again = run(weir, agent, ['enroll', '--code', code, '--token-file', path.join(directory, 'second')])
+  const again = run(weir, agent, ['enroll', code, '--token-file', path.join(directory, 'second')])
   await assert.rejects(again, { code: 'WEIR_SERVER_REFUSED' })
   await run(weir, agent, ['expel', 'host-9'])
   const after = await assignments()

@@ -1,27 +1,40 @@
-import { writeFileSync } from 'node:fs'
+import { accessSync, constants, writeFileSync } from 'node:fs'
+import { text } from 'node:stream/consumers'
 import { parseArgs } from 'node:util'
 import { WeirError } from '../../model/errors.ts'
-import { connect, SERVER_OPTIONS } from '../api-client.ts'
+import { connect, originOf, refusal, SERVER_OPTIONS, unreachable } from '../api-client.ts'
 import { type CommandContext, ExitCode } from '../command.ts'
+import {
+  dataDirectory,
+  type Enrolment,
+  enrolmentPath,
+  makeDataDirectory,
+  writeEnrolment,
+} from '../data-dir.ts'
 import { parseCount } from '../options.ts'
+import { type Column, printTable } from '../table.ts'
 
 export const ENROLMENT_USAGE = [
+  'weir agent enroll --server URL [CODE] [--data-dir DIR]',
   'weir agent invite HOST [--minutes N]',
-  'weir agent enroll --server URL --code CODE --token-file FILE',
   'weir agent expel HOST',
+  'weir agent list',
 ]
 
-export const ENROLMENT_HELP = `  invite HOST        as the operator: print a code that lets the agent of this host in, once
+export const ENROLMENT_HELP = `  enroll CODE        on a host: turn the code into the agent's token, and keep both server and token in
+                     <data-dir>/agent.json (mode 0600); 'weir agent' needs no options then. The code may also come
+                     from WEIR_ENROL_CODE, or with '-' from standard input
+  --token-file FILE  keep the token here instead; the file must not exist
+  invite HOST        as the operator: print a code that lets the agent of this host in, once
   --minutes N        how long the code can be used (default 60)
-  enroll             on that host: turn the code into the agent's token, in the token file (mode 0600), which must
-                     not exist
-  --code CODE        what invite printed (WEIR_ENROL_CODE)
-  expel HOST         as the operator: end all tokens of a host, at once`
+  expel HOST         as the operator: end all tokens of a host, at once
+  list               as the operator: the hosts that are let in, and when they were last seen`
 
 export const ENROLMENT: Record<string, (args: string[], context: CommandContext) => Promise<ExitCode>> = {
   invite,
   enroll,
   expel,
+  list,
 }
 
 async function invite(args: string[], context: CommandContext): Promise<ExitCode> {
@@ -37,22 +50,67 @@ async function invite(args: string[], context: CommandContext): Promise<ExitCode
 
 /** Needs no credentials but the code. */
 async function enroll(args: string[], context: CommandContext): Promise<ExitCode> {
-  const { values } = parseArgs({
+  const { values, positionals } = parseArgs({
     args,
-    options: { server: { type: 'string' }, code: { type: 'string' }, 'token-file': { type: 'string' } },
+    options: {
+      server: { type: 'string' },
+      'data-dir': { type: 'string' },
+      'token-file': { type: 'string' },
+      json: { type: 'boolean' },
+    },
+    allowPositionals: true,
   })
-  const server = values.server ?? context.env['WEIR_SERVER']
-  const code = values.code ?? context.env['WEIR_ENROL_CODE']
-  const file = values['token-file']
+  if (positionals.length > 1) throw new WeirError('WEIR_USAGE', 'enroll takes one code')
+  const server = values.server ?? (context.env['WEIR_SERVER'] || undefined)
   if (server === undefined) throw new WeirError('WEIR_USAGE', '--server is missing')
-  if (code === undefined) throw new WeirError('WEIR_USAGE', '--code is missing')
-  if (file === undefined) throw new WeirError('WEIR_USAGE', '--token-file is missing')
-  // Made before the code is used up: a code is good for one token.
-  writeNew(file, '')
-  const made = await redeem(server.replace(/\/+(cloudapi\/v6\/?)?$/, ''), code, context)
-  writeFileSync(file, `${made.token}\n`, { mode: 0o600 })
-  context.stderr.write(`the token of host ${made.host} is in ${file}\n`)
+  const origin = originOf(server)
+  const code = await codeFrom(positionals[0], context)
+  const store = prepareStore(values, context) // Before the code is used up: it is good for one token.
+  const { host, token } = await redeem(origin, code, context)
+  const file = store({ server: origin, host, token })
+  if (values.json) context.stdout.write(`${JSON.stringify({ host, server: origin, file })}\n`)
+  else context.stderr.write(`this machine is host ${host}; its token is in ${file}\n`)
   return ExitCode.ok
+}
+
+async function codeFrom(given: string | undefined, context: CommandContext): Promise<string> {
+  const code = (given === '-' ? await text(context.stdin) : (given ?? context.env['WEIR_ENROL_CODE']))?.trim()
+  if (!code) throw new WeirError('WEIR_USAGE', "the code is missing: it is what 'weir agent invite' printed")
+  return code
+}
+
+/** Makes sure that the token can be kept; returns what keeps it and says where. */
+function prepareStore(
+  values: { 'data-dir'?: string | undefined; 'token-file'?: string | undefined },
+  context: CommandContext,
+): (enrolment: Enrolment) => string {
+  const file = values['token-file']
+  if (file !== undefined) {
+    writeNew(file, '')
+    return ({ token }) => {
+      writeFileSync(file, `${token}\n`, { mode: 0o600 })
+      return file
+    }
+  }
+  const directory = dataDirectory(values['data-dir'], context.env)
+  makeDataDirectory(directory)
+  const reached = accessible(directory)
+  if (reached !== undefined) {
+    throw new WeirError('WEIR_CONFIG_INVALID', `${directory} cannot be written (${reached})`)
+  }
+  return (enrolment) => {
+    writeEnrolment(directory, enrolment)
+    return enrolmentPath(directory)
+  }
+}
+
+function accessible(directory: string): string | undefined {
+  try {
+    accessSync(directory, constants.W_OK | constants.X_OK)
+    return undefined
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code ?? String(error)
+  }
 }
 
 function writeNew(file: string, content: string): void {
@@ -79,11 +137,10 @@ async function redeem(
       signal,
     })
   } catch (cause) {
-    throw new WeirError('WEIR_SERVER_UNREACHABLE', `${server} does not answer`, { cause })
+    throw unreachable(server, cause)
   }
   if (response.ok) return (await response.json()) as { host: string; token: string }
-  const { messages } = (await response.json()) as { messages: { message: string }[] }
-  throw new WeirError('WEIR_SERVER_REFUSED', messages.map(({ message }) => message).join('; '))
+  throw new WeirError('WEIR_SERVER_REFUSED', await refusal(response, 'POST', response.url))
 }
 
 async function expel(args: string[], context: CommandContext): Promise<ExitCode> {
@@ -92,5 +149,45 @@ async function expel(args: string[], context: CommandContext): Promise<ExitCode>
   await connect(values, context).mutate('DELETE', `/weir/v1/agents/${encodeURIComponent(positionals[0]!)}`)
   if (values.json) context.stdout.write(`${JSON.stringify({ host: positionals[0] })}\n`)
   else context.stderr.write(`host ${positionals[0]} has no tokens any more\n`)
+  return ExitCode.ok
+}
+
+interface AdmittedHost {
+  host: string
+  live: boolean
+  lastSeenAt: string | null
+  agentVersion: string | null
+  points: { state: string }[]
+}
+
+const COLUMNS: Column<AdmittedHost>[] = [
+  { title: 'HOST', value: ({ host }) => host },
+  {
+    title: 'AGENT',
+    value: ({ live, lastSeenAt }) => (live ? 'running' : lastSeenAt === null ? 'never seen' : 'away'),
+    colour: ({ live }) => (live ? '32' : '33'),
+  },
+  { title: 'LAST SEEN', value: ({ lastSeenAt }) => lastSeenAt ?? '-' },
+  { title: 'VERSION', value: ({ agentVersion }) => agentVersion ?? '-' },
+  {
+    title: 'ATTACHED',
+    value: ({ points }) => String(points.filter(({ state }) => state === 'attached').length),
+    align: 'right',
+  },
+]
+
+async function list(args: string[], context: CommandContext): Promise<ExitCode> {
+  const { values } = parseArgs({ args, options: SERVER_OPTIONS })
+  const { agents } = await connect(values, context).get<{ agents: AdmittedHost[] }>('/weir/v1/status')
+  if (values.json) {
+    const hosts = agents.map(({ host, live, lastSeenAt, agentVersion }) => ({
+      host,
+      live,
+      lastSeenAt,
+      agentVersion,
+    }))
+    context.stdout.write(`${JSON.stringify(hosts)}\n`)
+  } else if (agents.length === 0) context.stderr.write('no hosts\n')
+  else printTable(context.stdout, COLUMNS, agents, { colours: context.stdoutIsTerminal })
   return ExitCode.ok
 }

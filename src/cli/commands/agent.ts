@@ -3,8 +3,9 @@ import { parseArgs } from 'node:util'
 import { AGENT_LIMITS, createAgent, createMeter } from '../../agent/create-agent.ts'
 import { WeirError } from '../../model/errors.ts'
 import { AGENT_HELP, AGENT_OPTIONS, parseLimits, parseLogLevel } from '../agent-options.ts'
+import { originOf } from '../api-client.ts'
 import { type Command, type CommandContext, ExitCode } from '../command.ts'
-import { dataDirectory, makeDataDirectory } from '../data-dir.ts'
+import { dataDirectory, makeDataDirectory, readEnrolment } from '../data-dir.ts'
 import { DataDirLock } from '../data-dir-lock.ts'
 import { packageVersion } from '../package-version.ts'
 import { requireMetering } from '../require-metering.ts'
@@ -14,13 +15,13 @@ const WINDOW_UNTIL_TOLD_S = 600
 
 export const agent: Command = {
   usage: [
-    'weir agent --server URL [--token-file FILE] [--data-dir DIR] [--finish]',
+    'weir agent [--server URL] [--token-file FILE] [--data-dir DIR] [--finish]',
     'weir agent --detach-all [--data-dir DIR]',
     ...ENROLMENT_USAGE,
   ].join('\n'),
   summary: 'Run the agent of a host alone, remove its traces from the kernel, let it in or shut it out',
-  help: `  --server URL       the control plane (WEIR_SERVER)
-  --token-file FILE  holds the agent's token (default: the environment variable WEIR_AGENT_TOKEN)
+  help: `  --server URL       the control plane (WEIR_SERVER; else the one that this host was enrolled with)
+  --token-file FILE  holds the agent's token (else WEIR_AGENT_TOKEN, else what enroll has kept)
   --data-dir DIR     spool and state (WEIR_DATA_DIR; default /var/lib/weir as root)
   --finish           at the end, stop capturing and deliver what is left; without it the kernel goes on counting for
                      the next agent
@@ -49,15 +50,14 @@ ${ENROLMENT_HELP}`,
       context.stderr.write('nothing of this agent is left in the kernel\n')
       return ExitCode.ok
     }
-    const serverUrl = values.server ?? context.env['WEIR_SERVER']
-    if (serverUrl === undefined) throw new WeirError('WEIR_USAGE', '--server is missing')
+    const { serverUrl, agentToken } = findWayIn(values, dataDir, context)
     makeDataDirectory(dataDir)
     using _lock = new DataDirLock(dataDir, 'agent')
     const running = createAgent({
       version: packageVersion(),
       dataDir,
       serverUrl,
-      agentToken: readToken(values['token-file'], context),
+      agentToken,
       windowSizeS: WINDOW_UNTIL_TOLD_S,
       limits: parseLimits(values),
       logLevel: parseLogLevel(values['log-level']),
@@ -73,11 +73,25 @@ ${ENROLMENT_HELP}`,
   },
 }
 
-function readToken(file: string | undefined, context: CommandContext): string {
-  const text = file === undefined ? context.env['WEIR_AGENT_TOKEN'] : readTokenFile(file)
-  const token = text?.trim()
-  if (!token) throw new WeirError('WEIR_USAGE', 'no agent token: give --token-file or WEIR_AGENT_TOKEN')
-  return token
+/** What is given stands before what `weir agent enroll` has kept. */
+function findWayIn(
+  values: { server?: string | undefined; 'token-file'?: string | undefined },
+  dataDir: string,
+  { env }: CommandContext,
+): { serverUrl: string; agentToken: string } {
+  const enrolment = readEnrolment(dataDir)
+  const server = values.server ?? (env['WEIR_SERVER'] || enrolment?.server)
+  if (server === undefined) {
+    throw new WeirError('WEIR_USAGE', "--server is missing, and 'weir agent enroll' was not here")
+  }
+  const file = values['token-file']
+  const token = file === undefined ? env['WEIR_AGENT_TOKEN'] || enrolment?.token : readTokenFile(file)
+  const agentToken = token?.trim()
+  if (agentToken) return { serverUrl: originOf(server), agentToken }
+  throw new WeirError(
+    'WEIR_USAGE',
+    "no agent token: use 'weir agent enroll', --token-file or WEIR_AGENT_TOKEN",
+  )
 }
 
 function readTokenFile(file: string): string {

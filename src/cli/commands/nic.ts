@@ -4,6 +4,8 @@ import { WeirError } from '../../model/errors.ts'
 import {
   type ApiClient,
   connect,
+  type Datacenter,
+  itemsOf,
   type Nic,
   type PlacedNic,
   SERVER_HELP,
@@ -16,7 +18,7 @@ import { type Column, printTable } from '../table.ts'
 export const nic: Command = {
   usage: [
     'weir nic list',
-    'weir nic add --name NAME --device DEVICE --side guest|own [--netns NS] [--mac MAC] [--host HOST] [--lan N]',
+    'weir nic add --name NAME --device DEVICE --side guest|own [--netns NS] [--mac MAC] [--host HOST [--new-host]] [--lan N]',
     'weir nic delete NIC…',
   ].join('\n'),
   summary: 'List and register network interfaces',
@@ -25,6 +27,7 @@ export const nic: Command = {
   --netns NS        the network namespace (as 'ip netns' knows it) that holds the device
   --mac MAC         the guest's address; matches the device when it has another name
   --host HOST       the server in the inventory that has the device (default: this machine's)
+  --new-host        put that server into the inventory, if it is not there
 ${SERVER_HELP}`,
   async run(args, context) {
     const [verb, ...rest] = args
@@ -68,6 +71,7 @@ async function add(args: string[], context: CommandContext): Promise<ExitCode> {
       netns: { type: 'string' },
       mac: { type: 'string' },
       host: { type: 'string' },
+      'new-host': { type: 'boolean', default: false },
       lan: { type: 'string', default: '1' },
     },
   })
@@ -82,7 +86,7 @@ async function add(args: string[], context: CommandContext): Promise<ExitCode> {
   if (!Number.isInteger(lan) || lan < 1)
     throw new WeirError('WEIR_USAGE', `--lan '${values.lan}' is not a number from 1`)
   const api = connect(values, context)
-  const place = await findServer(api, values.host)
+  const place = await findServer(api, values.host, { mayCreate: values['new-host'] })
   const binding = {
     host: place.server.properties.hostname ?? place.server.properties.name,
     side,
@@ -117,27 +121,47 @@ async function remove(args: string[], context: CommandContext): Promise<ExitCode
   return ExitCode.ok
 }
 
+interface PlacedServer {
+  datacenterId: string
+  server: Server
+}
+
 /** The server of the inventory that a new NIC belongs to: the named one, this machine, or the only one. */
 async function findServer(
   api: ApiClient,
   wanted: string | undefined,
-): Promise<{ datacenterId: string; server: Server }> {
-  const { items = [] } = await api.get<{
-    items?: { id: string; entities?: { servers?: { items?: Server[] } } }[]
-  }>('/datacenters?depth=3')
-  const all = items.flatMap((it) =>
-    (it.entities?.servers?.items ?? []).map((server) => ({ datacenterId: it.id, server })),
+  options: { mayCreate: boolean },
+): Promise<PlacedServer> {
+  const datacenters = await api.list<Datacenter>('/datacenters?depth=3&limit=100')
+  const all = datacenters.flatMap((it) =>
+    itemsOf<Server>(it, 'servers').map((server) => ({ datacenterId: it.id, server })),
   )
-  const isCalled = (server: Server, name: string): boolean =>
-    [server.id, server.properties.name, server.properties.hostname].includes(name)
-  const found = all.filter(({ server }) => isCalled(server, wanted ?? hostname()))
+  const name = wanted ?? hostname()
+  const found = all.filter(({ server: { id, properties } }) =>
+    [id, properties.name, properties.hostname].includes(name),
+  )
   if (found.length === 1) return found[0]!
+  if (found.length === 0 && options.mayCreate) return createServer(api, datacenters, name)
   if (wanted === undefined && found.length === 0 && all.length === 1) return all[0]!
   const names = all.map(({ server }) => server.properties.name).join(', ') || 'none'
   throw new WeirError(
     'WEIR_NOT_FOUND',
-    `${found.length === 0 ? 'no server' : `${found.length} servers`} called '${wanted ?? hostname()}'; there are: ${names}`,
+    `${found.length === 0 ? 'no server' : `${found.length} servers`} called '${name}'; there are: ${names}; --new-host makes one`,
   )
+}
+
+/** What a machine has beside interfaces is of no use to Weir: the smallest that the API takes. */
+async function createServer(api: ApiClient, datacenters: Datacenter[], name: string): Promise<PlacedServer> {
+  const [datacenter, ...others] = datacenters
+  if (datacenter === undefined || others.length > 0) {
+    throw new WeirError(
+      'WEIR_USAGE',
+      `there are ${datacenters.length} data centers: say with 'weir inventory apply' where ${name} belongs`,
+    )
+  }
+  const properties = { name, hostname: name, cores: 1, ram: 256 }
+  const server = await api.mutate<Server>('POST', `/datacenters/${datacenter.id}/servers`, { properties })
+  return { datacenterId: datacenter.id, server: server! }
 }
 
 function deviceName({ properties: { binding } }: Nic): string {

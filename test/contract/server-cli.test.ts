@@ -1,0 +1,116 @@
+import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
+import { mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { test } from 'node:test'
+import { eventually, withoutRoot } from '../support/network.ts'
+import { runWeir, ServerProcess } from '../support/server-process.ts'
+
+const NODE = path.resolve('node_modules/.bin/node')
+const WEIR = path.resolve('bin/weir.js')
+
+function temporaryDirectory(): { directory: string } & Disposable {
+  const directory = mkdtempSync(path.join(tmpdir(), 'weir-host-'))
+  return { directory, [Symbol.dispose]: () => rmSync(directory, { recursive: true, force: true }) }
+}
+
+test('an enrolled agent needs no options, and a restart of the control plane does not shut it out', {
+  skip: withoutRoot,
+}, async () => {
+  await using server = new ServerProcess()
+  await server.start()
+  using host = temporaryDirectory()
+  const hostName = `hv-${process.pid}`
+
+  const code = server.cli('agent', 'invite', hostName)
+  const enrolled = runWeir(['agent', 'enroll', '--server', server.origin, code, '--data-dir', host.directory])
+  await using _agent = startAgent(host.directory)
+  const isRunning = (): boolean => agentsOf(server).some((it) => it.host === hostName && it.live)
+  await eventually('the agent reports', isRunning, 60_000)
+  const stopped = await server.stop()
+  await server.start()
+  const seenBefore = lastSeen(server, hostName)
+  await eventually('the agent reports again', () => lastSeen(server, hostName) > seenBefore, 60_000)
+  server.cli('agent', 'expel', hostName)
+
+  assert.equal(enrolled.status, 0, enrolled.stderr)
+  assert.equal(statSync(path.join(host.directory, 'agent.json')).mode & 0o777, 0o600)
+  assert.equal(stopped, 0)
+  assert.deepEqual(agentsOf(server), [])
+})
+
+/** `weir agent` without an option; nothing of it is left in the kernel at the end. */
+function startAgent(dataDir: string): AsyncDisposable {
+  const agent = spawn(NODE, [WEIR, 'agent'], {
+    env: { ...process.env, WEIR_DATA_DIR: dataDir, WEIR_SERVER: '', WEIR_AGENT_TOKEN: '' },
+    stdio: 'ignore',
+  })
+  const exit = new Promise((resolve) => agent.once('exit', resolve))
+  return {
+    async [Symbol.asyncDispose]() {
+      agent.kill('SIGTERM')
+      await exit
+      runWeir(['agent', '--detach-all', '--data-dir', dataDir])
+    },
+  }
+}
+
+interface AgentLine {
+  host: string
+  live: boolean
+  lastSeenAt: string
+}
+
+function agentsOf(server: ServerProcess): AgentLine[] {
+  return JSON.parse(server.cli('agent', 'list', '--json')) as AgentLine[]
+}
+
+function lastSeen(server: ServerProcess, host: string): string {
+  return agentsOf(server).find((it) => it.host === host)?.lastSeenAt ?? ''
+}
+
+test('a server ends at once and in good order while agents wait for news and clients keep connections', async () => {
+  await using server = new ServerProcess()
+  await server.start()
+  using host = temporaryDirectory()
+  const code = server.cli('agent', 'invite', 'hv-1')
+  runWeir(['agent', 'enroll', '--server', server.origin, code, '--data-dir', host.directory])
+  const { token } = JSON.parse(readFileSync(path.join(host.directory, 'agent.json'), 'utf8'))
+  const headers = { authorization: `Bearer ${token}` }
+  const ask = async (query: string) => {
+    const response = await fetch(`${server.origin}/agent/v1/assignments?${query}`, { headers })
+    return (await response.json()) as { version: string }
+  }
+
+  const { version } = await ask('')
+  const news = ask(`version=${version}&waitS=30`)
+  await fetch(`${server.origin}/healthz`)
+  const startMs = performance.now()
+  const exitCode = await server.stop()
+
+  assert.equal(exitCode, 0)
+  assert.ok(performance.now() - startMs < 10_000)
+  assert.equal((await news).version, version)
+})
+
+test('commands work from another machine with a token, and never show a local one to another server', async () => {
+  await using here = new ServerProcess()
+  await using elsewhere = new ServerProcess()
+  await Promise.all([here.start(), elsewhere.start()])
+  const token = here.cli('token', 'create', '--days', '1')
+  using nowhere = temporaryDirectory()
+  const env = { WEIR_SERVER: here.origin, WEIR_TOKEN: token, WEIR_DATA_DIR: nowhere.directory }
+
+  const added = ['nic', 'add', '--name', 'web', '--host', 'hv-7', '--device', 'tap0', '--side', 'guest']
+  const unknownHost = runWeir(added, { env })
+  const made = runWeir([...added, '--new-host'], { env })
+  const listed = runWeir(['nic', 'list', '--json'], { env })
+  const foreign = runWeir(['nic', 'list', '--server', 'http://192.0.2.1:8080', '--data-dir', here.dataDir])
+
+  assert.deepEqual([unknownHost.status, made.status, listed.status, foreign.status], [1, 0, 0, 1])
+  assert.match(unknownHost.stderr, /no server called 'hv-7'/)
+  const [nic] = JSON.parse(listed.stdout) as { server: string; binding: object }[]
+  assert.deepEqual([nic?.server, nic?.binding], ['hv-7', { host: 'hv-7', device: 'tap0', side: 'guest' }])
+  assert.match(foreign.stderr, /no token for http:\/\/192\.0\.2\.1:8080/)
+})

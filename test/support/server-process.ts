@@ -1,0 +1,93 @@
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+
+const NODE = path.resolve('node_modules/.bin/node')
+const WEIR = path.resolve('bin/weir.js')
+const START_TIMEOUT_MS = 60_000
+
+export interface CliResult {
+  status: number | null
+  stdout: string
+  stderr: string
+}
+
+/** A `weir server` of its own data directory and port, and commands run as others would run them against it. */
+export class ServerProcess implements AsyncDisposable {
+  readonly dataDir = mkdtempSync(path.join(tmpdir(), 'weir-server-'))
+  #child: ChildProcess | undefined
+  #url = ''
+
+  /** Without the base path. */
+  get origin(): string {
+    return this.#url.replace('/cloudapi/v6', '')
+  }
+
+  /** The port that the first start got is kept for later ones: agents know no other. */
+  async start(...args: string[]): Promise<void> {
+    const listen = this.#url === '' ? '127.0.0.1:0' : new URL(this.#url).host
+    const child = spawn(NODE, [WEIR, 'server', '--data-dir', this.dataDir, '--listen', listen, ...args], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+    })
+    this.#child = child
+    let output = ''
+    const timer = setTimeout(() => child.kill('SIGKILL'), START_TIMEOUT_MS)
+    try {
+      await new Promise<void>((resolve, reject) => {
+        const read = (chunk: Buffer): void => {
+          output += chunk.toString()
+          if (/^ready$/m.test(output)) resolve()
+        }
+        child.stdout.on('data', read)
+        child.stderr.on('data', read)
+        child.once('exit', (code, signal) =>
+          reject(new Error(`weir server ended with ${code ?? signal}:\n${output}`)),
+        )
+      })
+    } finally {
+      clearTimeout(timer)
+    }
+    this.#url = /^API +(\S+)$/m.exec(output)![1]!
+  }
+
+  /** As service supervisors end it. Returns the exit code. */
+  stop(): Promise<number | null> {
+    return this.#end('SIGTERM')
+  }
+
+  async #end(signal: NodeJS.Signals): Promise<number | null> {
+    const child = this.#child
+    this.#child = undefined
+    if (child === undefined || child.exitCode !== null || child.signalCode !== null)
+      return child?.exitCode ?? null
+    const ended = new Promise<number | null>((resolve) => child.once('exit', resolve))
+    child.kill(signal)
+    return ended
+  }
+
+  /** The operator's command line, on the server's own machine. Throws when it fails. */
+  cli(...args: string[]): string {
+    const { status, stdout, stderr } = runWeir([...args, '--data-dir', this.dataDir])
+    if (status !== 0) throw new Error(`weir ${args.join(' ')} exited ${status}: ${stderr}${stdout}`)
+    return stdout.trim()
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#end('SIGKILL')
+    rmSync(this.dataDir, { recursive: true, force: true })
+  }
+}
+
+/** Runs `weir` as on another machine: what is not given here, it does not know. */
+export function runWeir(
+  args: string[],
+  options: { env?: Record<string, string>; input?: string } = {},
+): CliResult {
+  const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('WEIR_')))
+  return spawnSync(NODE, [WEIR, ...args], {
+    encoding: 'utf8',
+    input: options.input ?? '',
+    env: { ...env, ...options.env },
+  })
+}
