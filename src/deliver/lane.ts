@@ -35,7 +35,7 @@ export class Lane {
   retryAtMs = 0
   readonly #queue: QueuedSegment[] = []
   /** Destinations with a segment that has no object name yet: the next one waits, so that names keep their order. */
-  readonly #naming = new Set<string>()
+  readonly #naming = new Map<string, Segment>()
   readonly #retry: Backoff
   readonly #refused: Backoff
 
@@ -69,14 +69,14 @@ export class Lane {
     const next = this.#next()
     if (next === undefined) throw new Error('nothing to take')
     this.#queue.splice(this.#queue.indexOf(next), 1)
-    this.#naming.add(next.segment.stem)
+    this.#naming.set(next.segment.stem, next.segment)
     this.uploads++
     return next.segment
   }
 
   /** The segment has its object name, or will not get one in this attempt. */
   named(segment: Segment): void {
-    this.#naming.delete(segment.stem)
+    if (this.#naming.get(segment.stem) === segment) this.#naming.delete(segment.stem)
   }
 
   succeeded(): void {
