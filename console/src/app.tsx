@@ -1,7 +1,8 @@
-import { type ComponentType, lazy, Suspense, useCallback, useEffect, useState } from 'react'
+import { type ComponentType, lazy, Suspense, useCallback, useEffect, useRef, useState } from 'react'
 import { ApiError } from './api/http.ts'
 import { currentSession, type Session, signOut } from './api/session.ts'
 import { SignIn } from './pages/sign-in.tsx'
+import { useDismiss } from './state/dismiss.ts'
 import { navigate, pathWithScope, usePlace } from './state/location.ts'
 import { SessionContext } from './state/session.ts'
 import { chooseTheme, type Theme, useTheme } from './state/theme.ts'
@@ -126,13 +127,22 @@ const THEMES: { value: Theme; label: string }[] = [
 
 function AccountMenu({ session, onSignOut }: { session: Session; onSignOut(): void }) {
   const { chosen } = useTheme()
+  const [open, setOpen] = useState(false)
+  const menu = useRef<HTMLDetailsElement>(null)
+  const close = useCallback(() => setOpen(false), [])
+  useDismiss(menu, open, close)
   const leave = async () => {
     await signOut().catch(() => undefined) // An expired session is as good as none.
     onSignOut()
     navigate('/sign-in')
   }
   return (
-    <details className="account">
+    <details
+      ref={menu}
+      className="account"
+      open={open}
+      onToggle={(event) => setOpen(event.currentTarget.open)}
+    >
       <summary aria-label={`Account ${session.email}`}>
         <span className="account-letter" aria-hidden="true">
           {session.email.charAt(0).toUpperCase()}

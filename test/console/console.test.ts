@@ -19,6 +19,14 @@ test('from the sign-in to a refused connection, its shared URL, and the end of t
   const { page } = reader
   await reader.signIn(world.credentials)
 
+  // Nothing is there yet, and every page says so.
+  for (const target of ['/explore', '/firewall', '/throughput']) {
+    await reader.goto(target)
+    await page.getByText('No flows yet').first().waitFor()
+    await reader.assertAccessible(`${target}, empty`)
+  }
+  await page.getByRole('link', { name: 'To the resources' }).first().click()
+
   // Enable, and see that it delivers.
   await page.getByRole('button', { name: 'Enable a flow log on web' }).click()
   await page.getByRole('dialog').getByRole('button', { name: 'Enable' }).click()

@@ -163,7 +163,7 @@ test('a server that is gone is said, not waited for', { skip: withoutBrowser }, 
   assert.deepEqual(reader.faults, [])
 })
 
-test('every page is accessible and fits, from 360 to 2560 pixels, light and dark, also without any flow', {
+test('every page is accessible and fits, from 360 to 2560 pixels, light and dark, also without an answer', {
   skip: withoutBrowser,
 }, async () => {
   await using weir = await startControlPlane({ consoleDirectory: CONSOLE })

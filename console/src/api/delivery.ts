@@ -30,6 +30,8 @@ export interface Health {
   flows: number
   flowsMax: number
   skippedPackets: number
+  lateVerdicts?: number
+  lostPackets?: number
   spool: { segments: number; bytes: number; oldestWindowStartS?: number }
   lastDelivery?: { object: string; bucket: string; records: number; bytes: number; at: string }
   lastError?: { message: string; at: string }
@@ -49,6 +51,9 @@ export interface FlowLogDelivery {
     records: number
     lastObject: string | null
     lastDeliveredAt: string | null
+    pendingSegments: number
+    pendingBytes: number
+    oldestPendingWindow: string | null
     lastError: string | null
     lastErrorAt: string | null
   }

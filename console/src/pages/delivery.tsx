@@ -78,6 +78,7 @@ function FlowLogs({ status, interfaces }: { status: DeliveryStatus; interfaces: 
     { title: 'Objects', value: ({ delivery }) => countText(delivery.objects), numeric: true },
     { title: 'Records', value: ({ delivery }) => countText(delivery.records), numeric: true, minor: true },
     { title: 'Size', value: ({ delivery }) => bytesText(delivery.bytes), numeric: true },
+    { title: 'Waiting', value: ({ delivery }) => <Pending spool={pendingOf(delivery)} /> },
     { title: 'Last object', value: ({ delivery }) => <IsoTime at={delivery.lastDeliveredAt} ago /> },
   ]
   const failing = flowLogs.filter((it) => stateFor(it).tone === 'bad')
@@ -103,6 +104,26 @@ function FlowLogs({ status, interfaces }: { status: DeliveryStatus; interfaces: 
       )}
     </section>
   )
+}
+
+/** What no record says: it must be said somewhere. */
+function Lost({ host, health }: { host: string; health: Agent['health'] }) {
+  const { lostPackets = 0, lateVerdicts = 0 } = health ?? {}
+  if (lostPackets + lateVerdicts === 0) return null
+  return (
+    <p className="note note-warn">
+      <strong>{host}</strong>:{' '}
+      {lostPackets > 0 && `${plural(lostPackets, 'packet')} counted nowhere, for want of kernel memory. `}
+      {lateVerdicts > 0 &&
+        `${plural(lateVerdicts, 'packet')} refused only after the window had closed; the records have them as accepted.`}
+    </p>
+  )
+}
+
+function pendingOf(it: FlowLogDelivery['delivery']): Spool {
+  const spool = { segments: it.pendingSegments, bytes: it.pendingBytes }
+  if (it.oldestPendingWindow === null) return spool
+  return { ...spool, oldestWindowStartS: Date.parse(it.oldestPendingWindow) / 1000 }
 }
 
 /** A flow log that is being deleted has left the inventory already. */
@@ -171,6 +192,9 @@ function Agents({ agents }: { agents: Agent[] }) {
           </span>
         </div>
       ))}
+      {agents.map(({ host, health }) => (
+        <Lost key={host} host={host} health={health} />
+      ))}
       {agents.length === 0 ? (
         <Empty title="No agent yet">
           Start <code>weir agent</code> on the hosts whose interfaces have flow logs.
@@ -182,7 +206,13 @@ function Agents({ agents }: { agents: Agent[] }) {
   )
 }
 
-function Pending({ spool }: { spool: { segments: number; bytes: number; oldestWindowStartS?: number } }) {
+interface Spool {
+  segments: number
+  bytes: number
+  oldestWindowStartS?: number
+}
+
+function Pending({ spool }: { spool: Spool }) {
   if (spool.segments === 0) return <span className="muted">nothing</span>
   return (
     <>

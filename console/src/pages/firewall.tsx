@@ -46,17 +46,21 @@ function Refused() {
       <AnswerFrame
         loaded={loaded}
         what="what was refused"
-        isEmpty={({ result, totals }) => result.refused.flows === 0 && totals.flows > 0}
-        empty={
-          <Empty title="Nothing was refused">
-            Every flow in this time range was let through. If that is a surprise, look whether the flow logs
-            record rejected flows too.
-          </Empty>
-        }
+        isEmpty={({ result }) => result.refused.flows === 0}
+        empty={loaded.value !== undefined && loaded.value.totals.flows > 0 ? <NothingRefused /> : undefined}
       >
         {(answer) => <RefusedAnswer answer={answer} />}
       </AnswerFrame>
     </section>
+  )
+}
+
+function NothingRefused() {
+  return (
+    <Empty title="Nothing was refused">
+      Every flow in this time range was let through. If that is a surprise, look whether the flow logs record
+      rejected flows too.
+    </Empty>
   )
 }
 

@@ -1,4 +1,5 @@
-import { useId, useRef, useState } from 'react'
+import { useCallback, useId, useRef, useState } from 'react'
+import { useDismiss } from '../state/dismiss.ts'
 import { setQuery } from '../state/location.ts'
 import { DEFAULT_SINCE, useScope } from '../state/scope.ts'
 import { inputText, timeText } from '../text/times.ts'
@@ -16,6 +17,9 @@ const PRESETS = [
 export function RangePicker() {
   const { scope, live } = useScope()
   const [open, setOpen] = useState(false)
+  const picker = useRef<HTMLFieldSetElement>(null)
+  const close = useCallback(() => setOpen(false), [])
+  useDismiss(picker, open, close)
   const isPreset = !live && scope.until === undefined && PRESETS.some(({ since }) => since === scope.since)
   const choose = (since: string) =>
     setQuery({
@@ -25,7 +29,7 @@ export function RangePicker() {
       page: undefined,
     })
   return (
-    <fieldset className="range">
+    <fieldset ref={picker} className="range">
       <legend className="visually-hidden">Time range</legend>
       <div className="range-presets">
         {PRESETS.map(({ since, label }) => (
@@ -59,7 +63,7 @@ export function RangePicker() {
           {!live && !isPreset ? rangeText(scope.since, scope.until) : 'Other…'}
         </button>
       </div>
-      {open && <OwnRange onDone={() => setOpen(false)} />}
+      {open && <OwnRange onDone={close} />}
     </fieldset>
   )
 }
@@ -72,13 +76,11 @@ function rangeText(since: string, until: string | undefined): string {
 function OwnRange({ onDone }: { onDone(): void }) {
   const { scope } = useScope()
   const id = useId()
-  const form = useRef<HTMLFormElement>(null)
   const nowS = Math.floor(Date.now() / 1000)
   const startS = /^\d+$/.test(scope.since) ? Number(scope.since) : nowS - 3600
   const endS = scope.until !== undefined && /^\d+$/.test(scope.until) ? Number(scope.until) : nowS
   return (
     <form
-      ref={form}
       className="range-own"
       onSubmit={(event) => {
         event.preventDefault()
