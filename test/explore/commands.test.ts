@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { readFile } from 'node:fs/promises'
+import { readdir, readFile } from 'node:fs/promises'
 import path from 'node:path'
 import { PassThrough, Readable } from 'node:stream'
 import { after, test } from 'node:test'
@@ -67,6 +67,46 @@ test('rows come as a table, CSV, JSON lines or Parquet', async () => {
   assert.equal(lines[1], `${rows[0].srcaddr},22,${rows[0].start_time.replace('.000Z', 'Z')}`)
   assert.match(table.stdout, /^srcaddr +dstport +start_time *\n/)
   assert.deepEqual([file.code, (await readFile(parquet)).subarray(0, 4).toString()], [0, 'PAR1'])
+})
+
+test('the example queries run', async () => {
+  const directory = path.join(import.meta.dirname, '../../examples/queries')
+  const names = (await readdir(directory)).filter((it) => it.endsWith('.sql'))
+
+  assert.ok(names.length >= 5)
+  for (const name of names) {
+    const { code, stdout, stderr } = await weir(['query', '--file', path.join(directory, name), ...FROM])
+    assert.equal(code, 0, `${name}: ${stderr}`)
+    if (name !== 'scanners.sql') assert.ok(stdout.trim().split('\n').length > 1, name)
+  }
+})
+
+test('what an answer shows as its SQL runs as a query, and gives the same', async () => {
+  const asked = await weir([
+    'top',
+    'pairs',
+    '--filter',
+    'tcp or addr in 2001:db8::/32',
+    '--json',
+    ...RANGE,
+    ...FROM,
+  ])
+  const { result, sql } = JSON.parse(asked.stdout)
+  const { code, stdout } = await weir(['query', sql, '--json', ...FROM])
+
+  const rows = stdout
+    .trim()
+    .split('\n')
+    .map((it) => JSON.parse(it))
+  assert.equal(code, 0)
+  assert.deepEqual(
+    rows.map((it) => [it.k0, it.k1, it.bytes]),
+    result.rows.map((it: { key: { srcaddr: string; dstaddr: string }; bytes: number }) => [
+      it.key.srcaddr,
+      it.key.dstaddr,
+      it.bytes,
+    ]),
+  )
 })
 
 test('SQL that DuckDB refuses is a failure with its words', async () => {

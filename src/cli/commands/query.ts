@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { ENGINES, type Engine, explainFor, withNetworks } from '../../explore/dialects.ts'
 import { Session } from '../../explore/duckdb.ts'
@@ -23,9 +24,11 @@ const PROGRESS_INTERVAL_MS = 200
 
 export const query: Command = {
   usage: `weir query 'SELECT …' [--from SOURCE] [--since TIME] [--until TIME] [--format table|csv|json|parquet]
+weir query --file FILE …
 weir query 'SELECT …' --explain-for clickhouse|trino|athena`,
   summary: 'Ask delivered flow logs in SQL (DuckDB, view flows)',
-  help: `  --format F        table (default), csv, json (one object per line) or parquet
+  help: `  --file FILE, -f   read the query from a file
+  --format F        table (default), csv, json (one object per line) or parquet
   --output FILE     write there instead of to stdout; parquet needs it
   --json            the same as --format json
   --explain-for E   print the table's definition and the same query for clickhouse, trino or athena
@@ -39,14 +42,13 @@ in_network(srcaddr, '10.0.0.0/8') asks whether srcaddr (or dstaddr) lies in a ne
       allowPositionals: true,
       options: {
         ...EXPLORE_OPTIONS,
+        file: { type: 'string', short: 'f' },
         format: { type: 'string' },
         output: { type: 'string' },
         'explain-for': { type: 'string' },
       },
     })
-    const [sql, ...excess] = positionals
-    if (sql === undefined || excess.length > 0)
-      throw new WeirError('WEIR_USAGE', 'say one SQL query, in quotes')
+    const sql = sqlOf(positionals, values.file)
     const format = formatOf(values.format, values.json)
     if (format === 'parquet' && values.output === undefined) {
       throw new WeirError('WEIR_USAGE', '--format parquet needs --output FILE')
@@ -58,6 +60,22 @@ in_network(srcaddr, '10.0.0.0/8') asks whether srcaddr (or dstaddr) lies in a ne
     await run(exploring, { sql: networksOf(sql), format, range, output: values.output }, context)
     return ExitCode.ok
   },
+}
+
+function sqlOf(positionals: string[], file: string | undefined): string {
+  if (positionals.length + (file === undefined ? 0 : 1) !== 1) {
+    throw new WeirError('WEIR_USAGE', 'say one SQL query, in quotes, or --file')
+  }
+  if (file === undefined) return positionals[0]!
+  try {
+    return readFileSync(file, 'utf8')
+  } catch (cause) {
+    throw new WeirError(
+      'WEIR_USAGE',
+      `--file ${file} cannot be read: ${(cause as NodeJS.ErrnoException).code}`,
+      { cause },
+    )
+  }
 }
 
 function rangeOf({
