@@ -55,6 +55,8 @@ ${S3_HELP}`,
       trustProxy: values['trust-proxy'],
       withMachine: false,
     })
+    if (controlPlane.consoleUrl !== undefined)
+      context.stdout.write(`console      ${controlPlane.consoleUrl}\n`)
     context.stdout.write(`API          ${controlPlane.url}\n`)
     context.stdout.write(`credentials  ${credentialsPath(dataDir)}\nready\n`)
     await new Promise<void>((resolve) => {
