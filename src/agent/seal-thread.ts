@@ -1,6 +1,7 @@
 import { parentPort } from 'node:worker_threads'
 import { readWindow } from '../capture/ebpf/kernel-meter.ts'
-import { ZlibCodec } from '../encode/gzip-codec.ts'
+import { type CodecName, createCodec } from '../encode/codecs.ts'
+import type { GzipCodec } from '../encode/gzip-codec.ts'
 import { ERRORS, type ErrorCode } from '../model/errors.ts'
 import { WindowWriter } from '../spool/window-writer.ts'
 import { assert } from '../stdx/assert.ts'
@@ -12,12 +13,12 @@ import type { SealAnswer, SealRequest } from './seal-worker.ts'
 
 const BATCH_ROWS_MAX = 65_536
 
-const codec = new ZlibCodec()
+const codecs = new Map<CodecName, GzipCodec>() // Kept: they own their memory.
 
 async function seal({ window, windowKey, points, givenUp, ...options }: SealRequest): Promise<SealResult> {
   const { pinPath, spoolDirectory } = options
   const writer = new WindowWriter({ directory: spoolDirectory })
-  const sealer = new WindowSealer({ points }, { codec, writer })
+  const sealer = new WindowSealer({ points }, { codec: codecNamed(options.codec ?? 'fused'), writer })
   const windowSizeS = window.endS - window.startS
   writer.begin({ windowKey, windowStartS: window.startS, windowSizeS })
   try {
@@ -31,6 +32,12 @@ async function seal({ window, windowKey, points, givenUp, ...options }: SealRequ
     writer.abort()
     throw error
   }
+}
+
+function codecNamed(name: CodecName): GzipCodec {
+  const codec = codecs.get(name) ?? createCodec(name)
+  codecs.set(name, codec)
+  return codec
 }
 
 assert(parentPort !== null, 'seal-thread runs as a worker')

@@ -1,12 +1,17 @@
 import { Worker } from 'node:worker_threads'
+import type { CodecName } from '../encode/codecs.ts'
 import { type ErrorCode, WeirError } from '../model/errors.ts'
 import { assert } from '../stdx/assert.ts'
 import type { Sealer, SealResult, SealTask } from './agent.ts'
 
 /** What goes to the thread: plain values only. */
-export interface SealRequest extends SealTask {
+export interface SealRequest extends SealTask, SealWorkerOptions {}
+
+export interface SealWorkerOptions {
   pinPath: string
   spoolDirectory: string
+  /** How records become gzip (docs/benchmarks.md); `fused` where none is named. */
+  codec?: CodecName
 }
 
 /** Errors lose their code on the way between threads, so it travels beside the message. */
@@ -27,11 +32,11 @@ const THREAD = import.meta.url.replace(/seal-worker(?=\.[jt]s$)/, 'seal-thread')
  * and the agent's event loop must not wait for it. One window at a time.
  */
 export class SealWorker implements Sealer {
-  readonly #options: { pinPath: string; spoolDirectory: string }
+  readonly #options: SealWorkerOptions
   #worker: Worker | undefined
   #waiting: Waiting | undefined
 
-  constructor(options: { pinPath: string; spoolDirectory: string }) {
+  constructor(options: SealWorkerOptions) {
     this.#options = options
   }
 
