@@ -1,3 +1,4 @@
+import { RESOURCE_TYPES } from '../api/resource-types.ts'
 import { WeirError } from '../model/errors.ts'
 
 /**
@@ -9,6 +10,8 @@ export interface Wanted {
   name: string
   properties: Record<string, unknown>
   children: Wanted[]
+  /** In the file, such as `inventory.yaml:12`. */
+  place: string
 }
 
 /** What is there, as the API shows it. */
@@ -58,68 +61,6 @@ export interface Change {
   after: unknown
 }
 
-/** Reads the parsed file; every fault names its place in it. */
-export function readInventory(content: unknown): Wanted[] {
-  const file = mappingAt(content, 'the file')
-  const unknown = Object.keys(file).find((it) => it !== 'datacenters')
-  if (unknown !== undefined) throw fault(unknown, "is not known; the file holds 'datacenters'")
-  return readList('datacenter', file['datacenters'] ?? [], 'datacenters')
-}
-
-function readList(kind: Kind, content: unknown, at: string): Wanted[] {
-  if (!Array.isArray(content)) throw fault(at, 'is not a list')
-  const items = content.map((it, index) => readOne(kind, it, `${at}[${index}]`))
-  const names = items.map((it) => it.name)
-  const twice = names.find((it, index) => names.indexOf(it) !== index)
-  if (twice !== undefined) throw fault(at, `has '${twice}' twice: names must differ`)
-  return items
-}
-
-function readOne(kind: Kind, content: unknown, at: string): Wanted {
-  const mapping = mappingAt(content, at)
-  const properties: Record<string, unknown> = {}
-  const children: Wanted[] = []
-  for (const [key, value] of Object.entries(mapping)) {
-    const child = KINDS[kind].children.find((it) => keyOf(it) === key)
-    if (child === undefined) properties[key] = value
-    else if (child === 'flowlog') children.push(readOne('flowlog', value, `${at}.flowlog`))
-    else children.push(...readList(child, value, `${at}.${key}`))
-  }
-  const kinds: readonly Kind[] = KINDS[kind].children
-  children.sort((a, b) => kinds.indexOf(a.kind) - kinds.indexOf(b.kind))
-  const { name } = properties
-  if (typeof name !== 'string' || name === '') throw fault(at, "has no 'name'")
-  return { kind, name, properties: kind === 'flowlog' ? raised(properties) : properties, children }
-}
-
-/** An interface has one flow log, so the file has no list of them. */
-function keyOf(kind: Kind): string {
-  return kind === 'flowlog' ? 'flowlog' : KINDS[kind].collection
-}
-
-/** As the API keeps them, so that a file in lower case is no difference. */
-function raised(properties: Record<string, unknown>): Record<string, unknown> {
-  const upper = (it: unknown) => (typeof it === 'string' ? it.toUpperCase() : it)
-  const bucket = String(properties['bucket'] ?? '').replace(/^s3:\/\//, '')
-  return {
-    ...properties,
-    action: upper(properties['action']),
-    direction: upper(properties['direction']),
-    bucket,
-  }
-}
-
-function mappingAt(content: unknown, at: string): Record<string, unknown> {
-  if (typeof content === 'object' && content !== null && !Array.isArray(content)) {
-    return content as Record<string, unknown>
-  }
-  throw fault(at, 'is not a mapping')
-}
-
-function fault(at: string, what: string): WeirError {
-  return new WeirError('WEIR_CONFIG_INVALID', `${at} ${what}`)
-}
-
 /**
  * The steps from what is there to what is wanted: nothing twice, parents first, deletions only with
  * `prune`.
@@ -145,7 +86,7 @@ function planChildren(wanted: Wanted[], present: Present[], parent: Place, conte
   for (const it of wanted) {
     const found = present.filter((other) => isSame(it, other))
     if (found.length > 1) {
-      throw new WeirError('WEIR_CONFIG_INVALID', `there are ${found.length} of ${labelOf(it, context)}`)
+      throw fault(it, `there are ${found.length} of ${labelOf(it, context)}`)
     }
     steps.push(...(found[0] === undefined ? creations(it, parent, context) : changes(it, found[0], context)))
   }
@@ -159,10 +100,23 @@ function isSame(wanted: Wanted, present: Present): boolean {
 
 function creations(wanted: Wanted, parent: Place, context: Context): Step[] {
   const label = labelOf(wanted, context)
+  const missing = requiredOf(wanted).find((name) => wanted.properties[name] === undefined)
+  if (missing !== undefined)
+    throw fault(wanted, `'${missing}' is missing: without it ${label} cannot be made`)
   const below = wanted.children.flatMap((it) =>
     creations(it, { createdBy: wanted }, { ...context, above: label }),
   )
   return [{ verb: 'create', kind: wanted.kind, label, parent, wanted }, ...below]
+}
+
+/** What the API insists on. Not for the file as a whole: of what is there already it may mention less. */
+function requiredOf({ kind, properties }: Wanted): readonly string[] {
+  if (kind === 'server') return properties['type'] === 'CUBE' ? [] : ['cores', 'ram']
+  return RESOURCE_TYPES[kind === 'flowlog' ? 'flow-log' : kind].required
+}
+
+function fault({ place }: Wanted, what: string): WeirError {
+  return new WeirError('WEIR_CONFIG_INVALID', `${place}: ${what}`)
 }
 
 function changes(wanted: Wanted, present: Present, context: Context): Step[] {
@@ -176,7 +130,7 @@ function changes(wanted: Wanted, present: Present, context: Context): Step[] {
     return [deletion(present, context), ...creations(wanted, parent, context)]
   }
   if (fixed.length > 0) {
-    throw new WeirError('WEIR_CONFIG_INVALID', `${label}: '${fixed[0]!.name}' cannot be changed`)
+    throw fault(wanted, `'${fixed[0]!.name}' of ${label} cannot be changed`)
   }
   const own: Step[] =
     differing.length === 0

@@ -110,16 +110,30 @@ test('an exported inventory applies without a change, and makes the same in anot
 
 test('what is wrong with a file is said with its place, before anything is changed', async () => {
   await using weir = await startControlPlane()
+  const before = (await weir.get('/datacenters?depth=9')).body
+  const server = (more: string) =>
+    `datacenters:\n  - name: a\n    location: x\n    servers:\n      - name: s\n        cores: 1\n${more}`
+  const nic = (more: string) =>
+    server(`        ram: 256\n        nics:\n          - name: n\n            lan: 1\n            ${more}\n`)
   const cases: [file: string, message: RegExp][] = [
-    ['servers: []', /^servers is not known/],
-    ['datacenters: {}', /^datacenters is not a list/],
-    ['datacenters: [{ location: x }]', /^datacenters\[0\] has no 'name'/],
-    ['datacenters: [{ name: a }, { name: a }]', /'a' twice/],
-    ['datacenters: [{ name: a, servers: [1] }]', /^datacenters\[0\]\.servers\[0\] is not a mapping/],
-    ['{', /cannot be read/],
+    ['servers: []', /^stdin:1: 'servers' is not known/],
+    ['datacenters: {}', /^stdin:1: 'datacenters' is not a list/],
+    ['datacenters:\n  - location: x', /^stdin:2: this datacenter has no 'name'/],
+    ['datacenters:\n- { name: a }\n- { name: a }', /^stdin:3: 'a' is here twice/],
+    ['datacenters:\n  - name: a\n    servers:\n      - 1', /^stdin:4: this is not a mapping/],
+    ['datacenters:\n  - name: a\n    nam: b', /^stdin:3: 'nam' is not known; a datacenter has name, /],
+    ['datacenters:\n  - name: a\n    name: b', /^stdin:3: Map keys must be unique/],
+    ['datacenters:\n  - name: a\n    lans:\n      - { name: l, flowlog: {} }', /^stdin:4: 'flowlog' is not/],
+    ['datacenters:\n  - name: a', /^stdin:2: 'location' is missing/],
+    [server('        ram: 1g\n'), /^stdin:7: 'ram' must be integer/],
+    [server(''), /^stdin:5: 'ram' is missing/],
+    [nic('binding:\n              side: own\n              sied: own'), /^stdin:13: 'binding\.sied'/],
+    [nic('flowlog: { name: f, action: most }'), /^stdin:11: 'action' must be .*: ACCEPTED, REJECTED, ALL/],
+    ['{', /^stdin:1: /],
   ]
 
   for (const [file, message] of cases) {
-    await assert.rejects(run(weir, ['apply', '-'], file), { code: 'WEIR_CONFIG_INVALID', message })
+    await assert.rejects(run(weir, ['apply', '-'], file), { code: 'WEIR_CONFIG_INVALID', message }, file)
   }
+  assert.deepEqual((await weir.get('/datacenters?depth=9')).body, before)
 })

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { text } from 'node:stream/consumers'
 import { parseArgs } from 'node:util'
-import { parse, stringify } from 'yaml'
+import { stringify } from 'yaml'
 import { WeirError } from '../../model/errors.ts'
 import {
   type ApiClient,
@@ -12,13 +12,13 @@ import {
   SERVER_OPTIONS,
 } from '../api-client.ts'
 import { type Command, type CommandContext, ExitCode } from '../command.ts'
+import { readInventory } from '../inventory-file.ts'
 import {
   describeStep,
   KINDS,
   type Kind,
   type Present,
   planInventory,
-  readInventory,
   type Step,
   type Wanted,
 } from '../inventory-plan.ts'
@@ -42,7 +42,8 @@ export const inventory: Command = {
                              flowlog: { name: web, action: ALL, direction: BIDIRECTIONAL, bucket: flowlogs/web }
 
                Besides servers there are lans, natgateways, networkloadbalancers and applicationloadbalancers.
-               Names say which resource is meant; attributes that the file does not mention are left alone.
+               Names say which resource is meant; attributes that the file does not mention are left alone. A key
+               that is not known and a value that cannot be are refused with file and line, before anything changes.
   --prune      delete what the file does not name, within the data centers that it does name
   --dry-run    show the plan and change nothing; exit 1 when there is something to do
 ${SERVER_HELP}`,
@@ -65,7 +66,8 @@ async function apply(args: string[], context: CommandContext): Promise<ExitCode>
     allowPositionals: true,
   })
   if (positionals.length !== 1) throw new WeirError('WEIR_USAGE', 'apply takes one file')
-  const wanted = readInventory(await readYaml(positionals[0]!, context))
+  const [file] = positionals as [string]
+  const wanted = readInventory(await readText(file, context), file === '-' ? 'stdin' : file)
   const api = connect(values, context)
   const steps = planInventory(wanted, await readPresent(api), { prune: values.prune })
   if (values.json) context.stdout.write(`${JSON.stringify(steps.map(summary))}\n`)
@@ -100,13 +102,12 @@ function summary(step: Step): object {
   return { verb, kind, label, ...(step.verb === 'change' ? { changes: step.changes } : {}) }
 }
 
-async function readYaml(file: string, context: CommandContext): Promise<unknown> {
+async function readText(file: string, context: CommandContext): Promise<string> {
   try {
-    return parse(file === '-' ? await text(context.stdin) : readFileSync(file, 'utf8'))
+    return file === '-' ? await text(context.stdin) : readFileSync(file, 'utf8')
   } catch (cause) {
-    throw new WeirError('WEIR_CONFIG_INVALID', `${file} cannot be read: ${(cause as Error).message}`, {
-      cause,
-    })
+    const reason = (cause as NodeJS.ErrnoException).code ?? String(cause)
+    throw new WeirError('WEIR_CONFIG_INVALID', `${file} cannot be read (${reason})`, { cause })
   }
 }
 
