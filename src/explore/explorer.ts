@@ -42,6 +42,7 @@ export interface Prepared {
 
 const LISTING_PAGE = 1_000
 const FAULTS_SHOWN_MAX = 20
+const PREPARE_ATTEMPTS_MAX = 5
 
 /** Answers questions about the flows in buckets. */
 export class Explorer {
@@ -148,19 +149,28 @@ export class Explorer {
     options.onProgress?.({ stage: 'list', done: 0, total: 0 })
     const lists = await eachAtOnce(merged(places), 4, (place) => this.#list(place, range, options.signal))
     const total = lists.reduce((sum, { inside }) => sum + inside.length, 0)
-    let done = 0
-    const onPacked = (objects: number): void => {
-      done += objects
-      options.onProgress?.({ stage: 'read', done, total })
+    for (let attempt = 1; ; attempt++) {
+      let done = 0
+      const onPacked = (objects: number): void => {
+        done += objects
+        options.onProgress?.({ stage: 'read', done, total })
+      }
+      const faults: BuildFault[] = []
+      for (const { place, inside } of lists) {
+        faults.push(
+          ...(await this.#builder.build(place.bucket, inside, { signal: options.signal, onPacked })),
+        )
+      }
+      const prepared = this.#select(lists, range, faults)
+      if (prepared !== undefined) return prepared
+      if (attempt === PREPARE_ATTEMPTS_MAX) {
+        throw new WeirError('WEIR_QUERY_BUSY', 'the cache is too small for all that is asked at the moment')
+      }
     }
-    const faults: BuildFault[] = []
-    for (const { place, inside } of lists) {
-      faults.push(...(await this.#builder.build(place.bucket, inside, { signal: options.signal, onPacked })))
-    }
-    return this.#select(lists, range, faults)
   }
 
-  #select(lists: Listing[], range: TimeRange | undefined, faults: BuildFault[]): Prepared {
+  /** Undefined when a pack was removed, for want of room, after it was made and before it could be pinned. */
+  #select(lists: Listing[], range: TimeRange | undefined, faults: BuildFault[]): Prepared | undefined {
     const coverage: Coverage = {
       objects: 0,
       objectsOutside: lists.reduce((sum, it) => sum + it.outside, 0),
@@ -169,12 +179,16 @@ export class Explorer {
       newestWindowS: null,
       faults: faults.slice(0, FAULTS_SHOWN_MAX),
     }
+    const known = new Set(faults.map(({ object }) => object))
     const packs = new Set<Pack>()
     const wanted = new Set<string>()
     for (const { place, inside } of lists) {
       for (const object of inside) {
         const found = this.#cache.find(place.bucket, object)
-        if (found === undefined) continue // Could not be fetched: a fault already.
+        if (found === undefined) {
+          if (known.has(`${place.bucket}/${object.name}`)) continue // Could not be fetched, and is told as a fault.
+          return undefined // A total must not silently lack something.
+        }
         packs.add(found.pack)
         wanted.add(`${place.bucket}/${object.name}`)
         count(coverage, place.bucket, found.cached)

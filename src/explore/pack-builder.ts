@@ -79,13 +79,15 @@ export class PackBuilder {
     objects: ListedObject[],
     options: BuildOptions,
   ): Promise<BuildFault[]> {
-    const missing = objects.filter((object) => this.#cache.find(bucket, object) === undefined)
-    options.onPacked?.(objects.length - missing.length)
-    for (const object of missing) {
-      // Objects are never overwritten by Weir; should somebody else do it, the old rows must go.
+    for (const object of objects) {
+      // Objects are never overwritten by Weir; should somebody else do it, the old rows must go. What else was in their
+      // pack is missing then, too: hence before looking for what is.
+      if (this.#cache.find(bucket, object) !== undefined) continue
       const stale = this.#cache.findAnyVersion(bucket, object.name)
       if (stale !== undefined) await this.#cache.remove(stale)
     }
+    const missing = objects.filter((object) => this.#cache.find(bucket, object) === undefined)
+    options.onPacked?.(objects.length - missing.length)
     const faults = await eachAtOnce(batches(missing), this.#packsAtOnce, async (batch) => {
       const some = await this.#pack(bucket, stem, batch, options.signal)
       options.onPacked?.(batch.length)
