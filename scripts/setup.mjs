@@ -37,6 +37,7 @@ const NEEDS = {
     { package: 'nftables', what: 'nft', found: () => onPath('nft') },
     { package: 'iptables', what: 'iptables', found: () => onPath('iptables') },
     { package: 'tcpdump', what: 'tcpdump', found: () => onPath('tcpdump') },
+    { package: 'iperf3', what: 'iperf3', found: () => onPath('iperf3') },
     { package: 'bpftool', what: 'bpftool', found: () => onPath('bpftool') },
     { package: 'ethtool', what: 'ethtool', found: () => onPath('ethtool') },
     { package: 'iputils-ping', what: 'ping', found: () => onPath('ping') },
