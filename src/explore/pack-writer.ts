@@ -2,6 +2,7 @@ import { mkdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { promisify } from 'node:util'
 import { gunzip } from 'node:zlib'
+import { WeirError } from '../model/errors.ts'
 import type { Session } from './duckdb.ts'
 import { literal, PACK_COLUMNS } from './flows-view.ts'
 import { keepRecordLines } from './record-lines.ts'
@@ -50,6 +51,11 @@ const TEXT_COLUMNS = [
   'action',
   'log_status',
 ] as const
+
+/** Numbers are read as such: half the time and half the memory of text, which is for the day when one is none. */
+const NUMBER_TYPES = new Map<string, string>(
+  PACK_COLUMNS.filter(([, type]) => type.startsWith('U') && type !== 'UUID'),
+)
 
 /** Reads the objects and writes the pack beside itself first, so that a pack is whole or not there. */
 export async function writePack(
@@ -149,11 +155,19 @@ async function stage(
   const names = inputs
     .map(({ index, object, windowS }) => `(${index}, ${literal(object)}, ${windowS})`)
     .join(', ')
-  const columns = TEXT_COLUMNS.map((name) => `'${name}': 'VARCHAR'`).join(', ')
-  await session.run(`CREATE OR REPLACE TEMP TABLE lines AS
-    SELECT *, regexp_extract(filename, '(\\d+)\\.txt$', 1)::INTEGER AS input
-    FROM read_csv([${files}], columns = {${columns}}, auto_detect = false, header = false, delim = ' ', quote = '',
-      escape = '', comment = '', nullstr = '-', filename = true, max_line_size = 1000000)`)
+  const readLines = (types: (name: string) => string): Promise<void> => {
+    const columns = TEXT_COLUMNS.map((name) => `'${name}': '${types(name)}'`).join(', ')
+    return session.run(`CREATE OR REPLACE TEMP TABLE lines AS
+      SELECT *, regexp_extract(filename, '(\\d+)\\.txt$', 1)::INTEGER AS input
+      FROM read_csv([${files}], columns = {${columns}}, auto_detect = false, header = false, delim = ' ', quote = '',
+        escape = '', comment = '', nullstr = '-', filename = true, max_line_size = 1000000)`)
+  }
+  try {
+    await readLines((name) => NUMBER_TYPES.get(name) ?? 'VARCHAR')
+  } catch (error) {
+    if (!(error instanceof WeirError) || error.code !== 'WEIR_QUERY_FAILED') throw error
+    await readLines(() => 'VARCHAR') // Some number is none: as text, so that only its line is lost.
+  }
   // Addresses repeat: each is read once.
   await session.run(`CREATE OR REPLACE TEMP TABLE staged AS
     WITH inputs(input, object, window_s) AS (VALUES ${names}),
