@@ -1,5 +1,9 @@
 import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
+import { readdirSync } from 'node:fs'
+import path from 'node:path'
 import { test } from 'node:test'
+import { pinPath } from '../../src/agent/create-agent.ts'
 import { eventually, TestNetwork, withoutRoot } from '../support/network.ts'
 import { WeirProcess } from '../support/weir-process.ts'
 
@@ -65,4 +69,34 @@ test("a guest's tap is found by its MAC address alone", { skip: withoutRoot }, a
 
   const total = weir.totals('flowlogs', 'vm-').get('10.6.1.1 10.6.1.2 0 0 1 ACCEPT')
   assert.deepEqual(total, { packets: 2, octets: 168 })
+})
+
+test('hooks that somebody removes are put back within seconds, and what was counted stays', {
+  skip: withoutRoot,
+}, async () => {
+  await using network = new TestNetwork()
+  await using weir = new WeirProcess()
+  const [host, guest] = [network.namespace('h'), network.namespace('g')]
+  network.veth({ namespace: host, device: 'tap0' }, { namespace: guest, device: 'eth0' })
+  network.address(host, 'tap0', '10.6.2.1/24')
+  network.address(guest, 'eth0', '10.6.2.2/24')
+  await weir.start(['--window', '60'])
+  weir.cli('nic', 'add', '--name', 'vm', '--device', 'tap0', '--netns', host, '--side', 'guest')
+  weir.cli('flowlog', 'create', '--nic', 'vm', '--bucket', 'flowlogs/vm')
+  const links = path.join(pinPath(weir.dataDir), 'v1/links')
+  const ping = (): string => network.run(guest, 'ping', '-qc', '3', '-i', '0.05', '10.6.2.1')
+
+  ping()
+  const [ingress] = readdirSync(links).filter((name) => name.endsWith('-ingress'))
+  execFileSync('bpftool', ['link', 'detach', 'pinned', path.join(links, ingress!)])
+  const isReplaced = (): boolean =>
+    readdirSync(links).some((name) => name.endsWith('-ingress') && name !== ingress)
+  await eventually('the hooks are back', isReplaced)
+  ping()
+  assert.equal(await weir.stop(), 0)
+
+  assert.deepEqual(weir.totals('flowlogs', 'vm-').get('10.6.2.2 10.6.2.1 0 0 1 ACCEPT'), {
+    packets: 6,
+    octets: 504,
+  })
 })
