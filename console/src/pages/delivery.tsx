@@ -133,51 +133,52 @@ const GONE = {
   properties: { name: '', action: 'ALL', direction: 'BIDIRECTIONAL', bucket: '' },
 } as const
 
-function Agents({ agents }: { agents: Agent[] }) {
-  const columns: Column<Agent>[] = [
-    { title: 'Host', value: ({ host }) => <strong>{host}</strong> },
-    {
-      title: 'Agent',
-      value: ({ live, lastSeenAt }) => (
-        <>
-          <Badge tone={live ? 'good' : 'bad'}>{live ? 'Live' : 'Silent'}</Badge>{' '}
-          {!live && (
-            <span className="muted small">
-              since <IsoTime at={lastSeenAt} />
-            </span>
-          )}
-        </>
+const AGENT_COLUMNS: Column<Agent>[] = [
+  { title: 'Host', value: ({ host }) => <strong>{host}</strong> },
+  {
+    title: 'Agent',
+    value: ({ live, lastSeenAt }) => (
+      <>
+        <Badge tone={live ? 'good' : 'bad'}>{live ? 'Live' : 'Silent'}</Badge>{' '}
+        {!live && (
+          <span className="muted small">
+            since <IsoTime at={lastSeenAt} />
+          </span>
+        )}
+      </>
+    ),
+  },
+  { title: 'Window', value: ({ health }) => <Time s={health?.windowStartS} />, minor: true },
+  {
+    title: 'Flows in the window',
+    numeric: true,
+    value: ({ health }) =>
+      health === null
+        ? '–'
+        : `${countText(health.flows)} (${percentText(health.flows / Math.max(1, health.flowsMax))})`,
+  },
+  {
+    title: 'Skipped packets',
+    numeric: true,
+    value: ({ health }) =>
+      health === null ? (
+        '–'
+      ) : (
+        <span className={health.skippedPackets > 0 ? 'bad' : ''}>{countText(health.skippedPackets)}</span>
       ),
-    },
-    { title: 'Window', value: ({ health }) => <Time s={health?.windowStartS} />, minor: true },
-    {
-      title: 'Flows in the window',
-      numeric: true,
-      value: ({ health }) =>
-        health === null
-          ? '–'
-          : `${countText(health.flows)} (${percentText(health.flows / Math.max(1, health.flowsMax))})`,
-    },
-    {
-      title: 'Skipped packets',
-      numeric: true,
-      value: ({ health }) =>
-        health === null ? (
-          '–'
-        ) : (
-          <span className={health.skippedPackets > 0 ? 'bad' : ''}>{countText(health.skippedPackets)}</span>
-        ),
-    },
-    {
-      title: 'Waiting to be delivered',
-      value: ({ health }) => (health === null ? '–' : <Pending spool={health.spool} />),
-    },
-    {
-      title: 'Last object',
-      minor: true,
-      value: ({ health }) => <IsoTime at={health?.lastDelivery?.at} ago />,
-    },
-  ]
+  },
+  {
+    title: 'Waiting to be delivered',
+    value: ({ health }) => (health === null ? '–' : <Pending spool={health.spool} />),
+  },
+  {
+    title: 'Last object',
+    minor: true,
+    value: ({ health }) => <IsoTime at={health?.lastDelivery?.at} ago />,
+  },
+]
+
+function Agents({ agents }: { agents: Agent[] }) {
   const failing = agents.filter(({ health }) => health?.lastError !== undefined)
   return (
     <section className="panel" aria-labelledby="agents">
@@ -200,7 +201,7 @@ function Agents({ agents }: { agents: Agent[] }) {
           Start <code>weir agent</code> on the hosts whose interfaces have flow logs.
         </Empty>
       ) : (
-        <Table caption="Hosts" columns={columns} rows={agents} rowKey={({ host }) => host} />
+        <Table caption="Hosts" columns={AGENT_COLUMNS} rows={agents} rowKey={({ host }) => host} />
       )}
     </section>
   )

@@ -24,7 +24,6 @@ interface EnableProps {
 
 /** The four properties, none of which but the name can be changed later: so it says. */
 export function EnableDialog({ of, onClose }: EnableProps) {
-  const { windowSizeS } = useSession()
   const buckets = useLoaded('buckets', loadBuckets)
   const [properties, setProperties] = useState<Omit<FlowLogProperties, 'bucket'> & { bucket?: string }>({
     name: of.name,
@@ -77,10 +76,7 @@ export function EnableDialog({ of, onClose }: EnableProps) {
             onChange={(direction) => change({ direction })}
           />
         </div>
-        <p className="note">
-          Every {durationText(windowSizeS)} one object with that window's flows goes into the bucket, if there
-          were any. Later only the name can be changed.
-        </p>
+        <WhatComes />
         <p className="form-fault" role="alert">
           {fault}
         </p>
@@ -96,6 +92,16 @@ export function EnableDialog({ of, onClose }: EnableProps) {
         </div>
       </form>
     </Dialog>
+  )
+}
+
+function WhatComes() {
+  const { windowSizeS } = useSession()
+  return (
+    <p className="note">
+      Every {durationText(windowSizeS)} one object with that window's flows goes into the bucket, if there
+      were any. Later only the name can be changed.
+    </p>
   )
 }
 

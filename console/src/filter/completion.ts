@@ -1,0 +1,67 @@
+import { type KeyboardEvent, useEffect, useRef, useState } from 'react'
+import { type FilterHelp, filterHelp, type Suggestion } from '../api/explore.ts'
+
+const ASK_AFTER_MS = 120
+const SHOWN_MAX = 12
+
+/** What is typed, what could come next and what is wrong, in the server's word, and what the keys do. */
+export function useCompletion(value: string, onApply: (text: string) => void) {
+  const [text, setText] = useState(value)
+  const [cursor, setCursor] = useState(value.length)
+  const [help, setHelp] = useState<FilterHelp>()
+  const [open, setOpen] = useState(false)
+  const [chosen, setChosen] = useState(-1)
+  const input = useRef<HTMLInputElement>(null)
+  useEffect(() => setText(value), [value])
+  useEffect(() => {
+    if (!open && text === value) return
+    const controller = new AbortController()
+    const timer = setTimeout(() => {
+      filterHelp(text, cursor, controller.signal).then(setHelp, () => setHelp(undefined))
+    }, ASK_AFTER_MS)
+    return () => {
+      clearTimeout(timer)
+      controller.abort()
+    }
+  }, [text, cursor, open, value])
+
+  const suggestions = open ? (help?.suggestions ?? []).slice(0, SHOWN_MAX) : []
+  const fault = text.trim() === '' || (text === value && !open) ? undefined : help?.fault
+  const close = () => {
+    setOpen(false)
+    setChosen(-1)
+  }
+  const type = (typed: string, at: number) => {
+    setText(typed)
+    setCursor(at)
+    setOpen(true)
+    setChosen(-1)
+  }
+  const take = (it: Suggestion) => {
+    const next = `${text.slice(0, it.from)}${it.text}${text.slice(it.to)}`
+    const at = it.from + it.text.length
+    type(next.endsWith(' ') || at < next.length ? next : `${next} `, at + 1)
+    requestAnimationFrame(() => input.current?.setSelectionRange(at + 1, at + 1))
+  }
+  const apply = (applied = text.trim()) => {
+    close()
+    onApply(applied)
+  }
+  const onKeyDown = (event: KeyboardEvent) => {
+    const { key } = event
+    const marked = chosen >= 0 ? suggestions[chosen] : undefined
+    if (key === 'Escape') return close()
+    const isTaking = key === 'Enter' || (key === 'Tab' && !event.shiftKey)
+    if (isTaking && marked !== undefined) {
+      event.preventDefault()
+      return take(marked)
+    }
+    if (key === 'Enter') return apply()
+    if (key !== 'ArrowDown' && key !== 'ArrowUp') return
+    event.preventDefault()
+    if (!open) return setOpen(true)
+    const count = suggestions.length
+    if (count > 0) setChosen((it) => (it + (key === 'ArrowDown' ? 1 : it < 0 ? 0 : -1) + count) % count)
+  }
+  return { text, input, suggestions, chosen, fault, setCursor, setOpen, type, take, apply, onKeyDown }
+}
