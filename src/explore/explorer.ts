@@ -155,7 +155,7 @@ export class Explorer {
         done += objects
         options.onProgress?.({ stage: 'read', done, total })
       }
-      const faults: BuildFault[] = []
+      const faults: BuildFault[] = lists.flatMap(({ fault }) => fault ?? [])
       for (const { place, inside } of lists) {
         faults.push(
           ...(await this.#builder.build(place.bucket, inside, { signal: options.signal, onPacked })),
@@ -212,7 +212,14 @@ export class Explorer {
     for (let after = ''; ; ) {
       signal?.throwIfAborted()
       const { bucket, prefix } = place
-      const page = await this.#store.listObjects(bucket, { prefix, after, limit: LISTING_PAGE })
+      let page: Awaited<ReturnType<ObjectStore['listObjects']>>
+      try {
+        page = await this.#store.listObjects(bucket, { prefix, after, limit: LISTING_PAGE })
+      } catch (error) {
+        // A bucket whose owner lets nobody list it must not hide the others; it is named with what is missing.
+        if (!(error instanceof WeirError) || error.code !== 'WEIR_FORBIDDEN') throw error
+        return { place, inside: [], outside: 0, fault: { object: `${bucket}/`, reason: error.message } }
+      }
       for (const object of page) {
         const it = listed(object)
         if (it === undefined || !isBelow(it.stem, prefix)) continue // Not a flow log's, or another one's.
@@ -229,6 +236,7 @@ interface Listing {
   place: Place
   inside: ListedObject[]
   outside: number
+  fault?: BuildFault
 }
 
 function inquestOf(settled: SettledQuestion, selection: PackSelection, access: Access): Inquest {

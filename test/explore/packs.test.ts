@@ -83,6 +83,17 @@ test('an object is read once: later questions need the pack alone', async () => 
   assert.equal(files.filter((it) => it.endsWith('.parquet')).length, 2)
 })
 
+test('a bucket that may not be listed is named, and the others are answered', async () => {
+  await using world = await World.make()
+  await world.deliver(records)
+  const places = [...world.access.places, { bucket: 'locked', prefix: '' }]
+
+  const { totals, coverage } = await world.explorer.ask(SUMMARY, { ...world.access, places })
+
+  assert.equal(totals.flows, countOf(records))
+  assert.deepEqual(coverage.faults, [{ object: 'locked/', reason: 'not yours' }])
+})
+
 test('objects of other times are not opened', async () => {
   await using world = await World.make()
   await world.deliver(records)

@@ -7,6 +7,7 @@ import { DirectorySource } from '../../src/explore/directory-source.ts'
 import { openDatabase } from '../../src/explore/duckdb.ts'
 import { type Access, Explorer } from '../../src/explore/explorer.ts'
 import { LocalExecutor } from '../../src/explore/jobs.ts'
+import { WeirError } from '../../src/model/errors.ts'
 import type { Clock } from '../../src/stdx/clock.ts'
 import { random } from '../../src/stdx/prng.ts'
 
@@ -98,6 +99,14 @@ export function generateRecords(seed: number): TestRecord[] {
   return records
 }
 
+/** With a bucket called `locked`, as object stores have. */
+class LockableSource extends DirectorySource {
+  override async listObjects(bucket: string, listing: { prefix: string; after: string; limit: number }) {
+    if (bucket === 'locked') throw new WeirError('WEIR_FORBIDDEN', 'not yours')
+    return super.listObjects(bucket, listing)
+  }
+}
+
 /** A directory with a bucket, and an explorer over it. */
 export class World implements AsyncDisposable {
   readonly directory: string
@@ -117,7 +126,7 @@ export class World implements AsyncDisposable {
     const spillDirectory = path.join(directory, 'spill')
     const database = await openDatabase({ threads: 2, memoryMaxMib: 512, spillDirectory, spillMaxMib: 512 })
     const world = new World(directory, (clock) => {
-      const store = new DirectorySource({ directory: path.join(directory, 'buckets') })
+      const store = new LockableSource({ directory: path.join(directory, 'buckets') })
       const { cacheSizeMax = 1 << 30 } = options
       return new Explorer(
         { cacheDirectory: path.join(directory, 'cache'), cacheSizeMax },
