@@ -8,6 +8,7 @@ const COMMANDS: Record<string, () => Promise<Command>> = {
   server: async () => (await import('./commands/server.ts')).server,
   agent: async () => (await import('./commands/agent.ts')).agent,
   flowlog: async () => (await import('./commands/flowlog.ts')).flowlog,
+  discover: async () => (await import('./commands/discover.ts')).discover,
   inventory: async () => (await import('./commands/inventory.ts')).inventory,
   nic: async () => (await import('./commands/nic.ts')).nic,
   bucket: async () => (await import('./commands/bucket.ts')).bucket,
