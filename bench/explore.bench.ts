@@ -11,9 +11,12 @@ import type { Dimension, Metric } from '../src/explore/question.ts'
 import { systemClock } from '../src/stdx/clock.ts'
 import { median, parameter, random, report } from './bench.ts'
 
-// Question: how long does a preset take over many objects, against DuckDB called directly on the same files and against
-// `zcat | awk`? Cold is the first question ever: objects are unpacked, checked and kept as typed packs. Warm is every
-// later one. Budget: warm at least 20 times faster than awk and no slower than 1.2 times plain DuckDB; cold is reported.
+// Question: how long does a preset take over many objects, against DuckDB called directly on the same files
+// and against
+// `zcat | awk`? Cold is the first question ever: objects are unpacked, checked and kept as typed packs.
+// Warm is every
+// later one. Budget: warm at least 20 times faster than awk and no slower than 1.2 times plain DuckDB; cold
+// is reported.
 // Left out: fetching from an object store, and the start of the process (0.2 s).
 
 const objects = parameter('objects', { smoke: 4, full: 2_000 })
@@ -141,7 +144,10 @@ async function askWeir(explorer: Explorer, { by, metric, filter }: Preset): Prom
   return `${by.map((it) => first.key[it]).join(' ')} ${first[metric]}`
 }
 
-/** As somebody would who has DuckDB and the documentation of the record: in a process of its own, as weir has none. */
+/**
+ * As somebody would who has DuckDB and the documentation of the record: in a process of its own, as weir
+ * has none.
+ */
 async function askPlain(folder: string, { sql }: Preset): Promise<string> {
   const database = await openDatabase({
     threads: availableParallelism(),
@@ -162,7 +168,8 @@ async function askPlain(folder: string, { sql }: Preset): Promise<string> {
   const columns = names
     .split(' ')
     .map((name) => `'${name}': '${(types as Record<string, string>)[name] ?? 'VARCHAR'}'`)
-  await connection.run(`CREATE VIEW records AS SELECT * FROM read_csv('${folder}/*.log.gz', columns = {${columns.join(', ')}},
+  await connection.run(`CREATE VIEW records AS SELECT *
+    FROM read_csv('${folder}/*.log.gz', columns = {${columns.join(', ')}},
     auto_detect = false, header = false, delim = ' ', quote = '', escape = '', nullstr = '-')`)
   const reader = await connection.runAndReadAll(`${sql} ORDER BY n DESC, key LIMIT 10`)
   const [key, n] = reader.getRows()[0]!

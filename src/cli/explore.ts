@@ -264,7 +264,10 @@ export function bar(share: number): string {
   return `[${'█'.repeat(full)}${'·'.repeat(30 - full)}]`
 }
 
-/** What a total leaves out, said on stderr: damaged objects, lines that are no records, packets without a flow. */
+/**
+ * What a total leaves out, said on stderr: damaged objects, lines that are no records, packets without a
+ * flow.
+ */
 export function warnOfGaps(
   context: CommandContext,
   coverage: { objectsFailed: number; linesFailed: number; faults: { object: string; reason: string }[] },

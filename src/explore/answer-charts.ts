@@ -53,7 +53,8 @@ async function findPrevious(inquiry: Inquiry, metric: Metric, steps: Steps): Pro
   const { sinceS, untilS } = inquiry.range
   const range = { sinceS: 2 * sinceS - untilS, untilS: sinceS }
   const shiftS = untilS - sinceS
-  // Steps are aligned to the clock, and the range before may begin elsewhere in its step: its flows are moved into ours.
+  // Steps are aligned to the clock, and the range before may begin elsewhere in its step: its flows are
+  // moved into ours.
   const rows = await inquiry.rows<{ step: number; value: number }>((parameters) => {
     const from = `FROM (SELECT * REPLACE (start_s + ${shiftS} AS start_s, end_s + ${shiftS} AS end_s) ${inquiry.from(parameters, { range })})`
     return stepsSql(steps, { metric, groups: [], from, untilS })
@@ -77,7 +78,8 @@ async function sumsByStep(
       if (splitBy === undefined) {
         return stepsSql(steps, { metric, groups: [], from: inquiry.from(parameters), untilS: range.untilS })
       }
-      const from = `FROM (SELECT * ${inquiry.from(parameters)}) f LEFT JOIN (${rankSql(inquiry, splitBy, metric, top, parameters)}) r
+      const from = `FROM (SELECT * ${inquiry.from(parameters)}) f LEFT
+        JOIN (${rankSql(inquiry, splitBy, metric, top, parameters)}) r
         ON r.key IS NOT DISTINCT FROM ${dimensionSql(splitBy)}`
       return stepsSql(steps, { metric, groups: ['coalesce(r.rank, -1)'], from, untilS: range.untilS })
     },
@@ -99,7 +101,8 @@ function rankSql(
   parameters: Parameters<Inquiry['from']>[0],
 ): string {
   const grouped = `SELECT ${dimensionSql(dimension)} AS key, coalesce(${metricSql(metric)}, 0) AS total ${inquiry.from(parameters)} GROUP BY 1`
-  return `SELECT key, total, row_number() OVER (ORDER BY total DESC, key) - 1 AS rank FROM (${grouped}) ORDER BY rank LIMIT ${top}`
+  return `SELECT key, total, row_number() OVER (ORDER BY total DESC, key) - 1 AS rank FROM (${grouped})
+    ORDER BY rank LIMIT ${top}`
 }
 
 async function rank(
@@ -145,7 +148,9 @@ export async function findHeat(inquiry: Inquiry, question: HeatQuestion): Promis
   }
 }
 
-/** Who talks to whom: a column of nodes per dimension, the largest of each, the rest of a column as one node. */
+/**
+ * Who talks to whom: a column of nodes per dimension, the largest of each, the rest of a column as one node.
+ */
 export async function findSankey(inquiry: Inquiry, question: SankeyQuestion): Promise<Results['sankey']> {
   const { metric, path = ['srcaddr', 'service', 'dstaddr'], top = SANKEY_TOP } = question
   const heads: { key: Key; value: number }[][] = []
@@ -157,7 +162,8 @@ export async function findSankey(inquiry: Inquiry, question: SankeyQuestion): Pr
           ON r${at}.key IS NOT DISTINCT FROM ${dimensionSql(dimension)}`,
       )
       const columns = path.map((_, at) => `coalesce(r${at}.rank, -1) AS c${at}`)
-      return `SELECT ${columns.join(', ')}, ${metricSql(metric)} AS value FROM (SELECT * ${inquiry.from(parameters)}) f ${joins.join(' ')} GROUP BY ALL`
+      return `SELECT ${columns.join(', ')}, ${metricSql(metric)} AS value
+        FROM (SELECT * ${inquiry.from(parameters)}) f ${joins.join(' ')} GROUP BY ALL`
     },
     { show: true },
   )
@@ -188,7 +194,9 @@ export async function findSankey(inquiry: Inquiry, question: SankeyQuestion): Pr
   return { nodes: ordered, links: [...links.values()].sort(byValue) }
 }
 
-/** What each interface carried, per direction: rates over all steps of the range, those without traffic too. */
+/**
+ * What each interface carried, per direction: rates over all steps of the range, those without traffic too.
+ */
 export async function findThroughput(
   inquiry: Inquiry,
   question: ThroughputQuestion,

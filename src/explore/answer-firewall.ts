@@ -109,7 +109,10 @@ function refused(it: BothTallies): Tally {
   return { flows: it.rf, packets: it.rp, bytes: it.rb, firstS: it.r1, lastS: it.r2 }
 }
 
-/** Pairs that were allowed and refused in one range: a rule that changed, or one that depends on more than the pair. */
+/**
+ * Pairs that were allowed and refused in one range: a rule that changed, or one that depends on more than
+ * the pair.
+ */
 export async function findChanged(inquiry: Inquiry, question: ChangedQuestion): Promise<Results['changed']> {
   type Pair = BothTallies & Pick<ChangedRow, 'interface' | 'srcaddr' | 'dstaddr' | 'protocol' | 'dstport'>
   const rows = await inquiry.rows<Pair>(
@@ -117,7 +120,8 @@ export async function findChanged(inquiry: Inquiry, question: ChangedQuestion): 
       parameters,
     ) => `SELECT interface_id AS interface, srcaddr, dstaddr, protocol, dstport, ${BOTH_SQL} ${inquiry.from(parameters)}
       GROUP BY interface_id, srcaddr, dstaddr, protocol, dstport HAVING af > 0 AND rf > 0
-      ORDER BY greatest(a2, r2) DESC, rf DESC, interface_id, srcaddr, dstaddr, protocol, dstport LIMIT ${question.limit ?? 100}`,
+      ORDER BY greatest(a2, r2) DESC, rf DESC, interface_id, srcaddr, dstaddr, protocol, dstport
+        LIMIT ${question.limit ?? 100}`,
     { show: true },
   )
   return {
@@ -144,7 +148,8 @@ function verdictOf({ a1, a2, r1, r2 }: BothTallies): ChangedRow['verdict'] {
 }
 
 /**
- * Services that nobody uses: open, as far as flows tell. Either they had traffic before the range and none in it, or
+ * Services that nobody uses: open, as far as flows tell. Either they had traffic before the range and none
+ * in it, or
  * what was let through to them in the range never got an answer. A service is the end with the lower port.
  */
 export async function findUnused(inquiry: Inquiry, question: UnusedQuestion): Promise<Results['unused']> {
@@ -158,13 +163,17 @@ export async function findUnused(inquiry: Inquiry, question: UnusedQuestion): Pr
       return `WITH seen AS (SELECT interface_id, srcaddr, dstaddr, srcport, dstport, protocol, start_s, end_s ${from}),
         asked AS (SELECT interface_id, dstaddr AS address, protocol, dstport AS port, count(*) AS flows,
           count(*) FILTER (start_s >= ${sinceS}) AS recent, count(DISTINCT srcaddr) AS sources,
-          min(start_s) AS first_s, max(end_s) AS last_s FROM seen WHERE dstport <= srcport AND dstport > 0 GROUP BY ALL),
-        answered AS (SELECT DISTINCT interface_id, srcaddr AS address, protocol, srcport AS port FROM seen WHERE srcport <= dstport)
-        SELECT interface_id AS interface, address, protocol, port, CASE WHEN recent = 0 THEN 'silent' ELSE 'unanswered' END AS state,
+          min(start_s) AS first_s, max(end_s) AS last_s FROM seen WHERE dstport <= srcport AND dstport > 0
+            GROUP BY ALL),
+        answered AS (SELECT DISTINCT interface_id, srcaddr AS address, protocol, srcport AS port FROM seen
+          WHERE srcport <= dstport)
+        SELECT interface_id AS interface, address, protocol, port, CASE WHEN recent = 0 THEN 'silent'
+          ELSE 'unanswered' END AS state,
           flows, sources, first_s AS "firstS", last_s AS "lastS"
         FROM asked LEFT JOIN answered USING (interface_id, address, protocol, port)
         WHERE CASE WHEN recent = 0 THEN answered.address IS NOT NULL ELSE answered.address IS NULL END
-        ORDER BY state, last_s, flows DESC, interface_id, address, protocol, port LIMIT ${question.limit ?? 100}`
+        ORDER BY state, last_s, flows DESC, interface_id, address, protocol, port
+          LIMIT ${question.limit ?? 100}`
     },
     { show: true },
   )
@@ -188,7 +197,8 @@ export async function findReach(inquiry: Inquiry, question: ReachQuestion): Prom
   }
   const places = await inquiry.rows<BothTallies & { id: string }>(
     (it) =>
-      `SELECT interface_id AS id, ${BOTH_SQL} ${inquiry.from(it, { and: way(it) })} GROUP BY ALL ORDER BY rf + af DESC, id`,
+      `SELECT interface_id AS id, ${BOTH_SQL} ${inquiry.from(it, { and: way(it) })} GROUP BY ALL
+        ORDER BY rf + af DESC, id`,
     { show: true },
   )
   const [answered] = await inquiry.rows<Tally>(
@@ -197,7 +207,8 @@ export async function findReach(inquiry: Inquiry, question: ReachQuestion): Prom
   const changes = await inquiry.rows<{ atS: number; action: 'ACCEPT' | 'REJECT' }>(
     (it) => `SELECT min(start_s) AS "atS", action FROM (
         SELECT start_s, action, sum(turned) OVER (ORDER BY start_s, action) AS run FROM (
-          SELECT start_s, action, (action IS DISTINCT FROM lag(action) OVER (ORDER BY start_s, action))::INTEGER AS turned
+          SELECT start_s, action, (action IS DISTINCT
+            FROM lag(action) OVER (ORDER BY start_s, action))::INTEGER AS turned
           FROM (SELECT DISTINCT start_s, action ${inquiry.from(it, { and: way(it) })})))
       GROUP BY run, action ORDER BY run DESC LIMIT 50`,
   )

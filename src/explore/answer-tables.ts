@@ -63,7 +63,10 @@ interface TopGroup extends Tally {
   rejectedFlows: number
 }
 
-/** Groups of flows by one dimension or several, the largest first. One pass over the flows also gives the totals. */
+/**
+ * Groups of flows by one dimension or several, the largest first. One pass over the flows also gives the
+ * totals.
+ */
 export async function findTop(
   inquiry: Inquiry,
   question: TopQuestion,
@@ -163,9 +166,8 @@ export async function findValues(inquiry: Inquiry, question: ValuesQuestion): Pr
     return field!.type === 'interface' ? inquiry.label('interface', value) : undefined
   }
   const rows = await inquiry.rows<{ value: string; flows: number }>(
-    (
-      parameters,
-    ) => `SELECT value::VARCHAR AS value, count(*) AS flows FROM (SELECT ${sql} AS value ${inquiry.from(parameters)})
+    (parameters) => `SELECT value::VARCHAR AS value, count(*) AS flows
+      FROM (SELECT ${sql} AS value ${inquiry.from(parameters)})
       WHERE value IS NOT NULL AND starts_with(value::VARCHAR, ${parameters.add(question.text ?? '', 'VARCHAR')})
       GROUP BY ALL ORDER BY flows DESC, value LIMIT ${question.limit ?? 20}`,
     { show: true },

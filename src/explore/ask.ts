@@ -127,7 +127,9 @@ async function findTotals(inquiry: Inquiry, show: boolean): Promise<Finding['tot
   }
 }
 
-/** What could not be attributed to flows has no fields to be filtered by: it counts for the range as a whole. */
+/**
+ * What could not be attributed to flows has no fields to be filtered by: it counts for the range as a whole.
+ */
 async function findSkipped(inquiry: Inquiry): Promise<Finding['skipped']> {
   const [skipped] = await inquiry.rows<Finding['skipped']>(
     (
@@ -170,7 +172,8 @@ export async function writeExport(
   const sql =
     question.kind === 'flows'
       ? flowsSql(inquiry, question, parameters)
-      : `SELECT * RENAME (${question.by.map((dimension, at) => `k${at} AS ${dimension}`).join(', ')}) FROM (${topSql(inquiry, question, parameters)} ${topOrder(question)})`
+      : `SELECT * RENAME (${question.by.map((dimension, at) => `k${at} AS ${dimension}`).join(', ')})
+        FROM (${topSql(inquiry, question, parameters)} ${topOrder(question)})`
   // COPY takes no parameters, and every value in them was typed by the filter's parser.
   await session.run(`CREATE OR REPLACE TEMP TABLE exported AS ${sql} LIMIT ${EXPORT_ROWS_MAX}`, parameters)
   const options = {

@@ -9,7 +9,10 @@ export interface DatabaseOptions {
   /** Where DuckDB puts what does not fit into memory. */
   spillDirectory: string
   spillMaxMib: number
-  /** Nothing outside of these can be read or written; undefined for a person's own session, which may go anywhere. */
+  /**
+   * Nothing outside of these can be read or written; undefined for a person's own session, which may go
+   * anywhere.
+   */
   directories?: string[]
 }
 

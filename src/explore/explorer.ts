@@ -118,7 +118,8 @@ export class Explorer {
         const opened = await open(file)
         return { content: opened.createReadStream(), rows }
       } finally {
-        // Also of an export that nobody reads to its end nothing stays: what is open can be read without a name.
+        // Also of an export that nobody reads to its end nothing stays: what is open can be read without a
+        // name.
         await rm(file, { force: true })
       }
     })
@@ -216,7 +217,8 @@ export class Explorer {
       try {
         page = await this.#store.listObjects(bucket, { prefix, after, limit: LISTING_PAGE })
       } catch (error) {
-        // A bucket whose owner lets nobody list it must not hide the others; it is named with what is missing.
+        // A bucket whose owner lets nobody list it must not hide the others; it is named with what is
+        // missing.
         if (!(error instanceof WeirError) || error.code !== 'WEIR_FORBIDDEN') throw error
         return { place, inside: [], outside: 0, fault: { object: `${bucket}/`, reason: error.message } }
       }

@@ -7,7 +7,9 @@ export interface FilterContext {
   interfaceIds(name: string): string[]
 }
 
-/** Columns or expressions that a field stands for; a field that stands for two holds when one of them does. */
+/**
+ * Columns or expressions that a field stands for; a field that stands for two holds when one of them does.
+ */
 const COLUMNS: Record<string, string[]> = {
   src: ['src_key'],
   srcnet: ['src_key'],
@@ -89,7 +91,8 @@ function equalSql(
     case 'range': {
       const { from, to } = value
       if (from === to) return `${column} = ${parameters.add(BigInt(from), 'UBIGINT')}`
-      return `${column} BETWEEN ${parameters.add(BigInt(from), 'UBIGINT')} AND ${parameters.add(BigInt(to), 'UBIGINT')}`
+      return `${column} BETWEEN ${parameters.add(BigInt(from), 'UBIGINT')}
+        AND ${parameters.add(BigInt(to), 'UBIGINT')}`
     }
     case 'service': {
       const protocol = `protocol = ${parameters.add(BigInt(value.protocol), 'UBIGINT')}`

@@ -4,7 +4,8 @@ import { type FilterField, findField, type Operator, operatorsOf } from './filte
 import { parseSpan, parseTime } from './time-range.ts'
 import { portNumber, protocolName, protocolNumber } from './well-known.ts'
 
-// The filter line: `src in 10.0.0.0/8 and (dstport = https or dstport in (22, 8000-8100)) and not action = accept`.
+// The filter line: `src in 10.0.0.0/8 and (dstport = https or dstport in (22, 8000-8100)) and not action =
+// accept`.
 //
 //   filter  = any | ''
 //   any     = all { 'or' all }
@@ -12,7 +13,8 @@ import { portNumber, protocolName, protocolNumber } from './well-known.ts'
 //   term    = 'not' term | '(' any ')' | FIELD OPERATOR values | WORD
 //   values  = VALUE | '(' VALUE { ',' VALUE } ')'
 //
-// A WORD alone is short for what it looks like: an address or a network, a port, `tcp`, `tcp/443`, `accept`, `reject`.
+// A WORD alone is short for what it looks like: an address or a network, a port, `tcp`, `tcp/443`,
+// `accept`, `reject`.
 
 export type Filter =
   | { kind: 'all'; terms: Filter[] }

@@ -2,7 +2,10 @@ import { PROTOCOL_NAMES } from './well-known.ts'
 
 // The one place that says what a pack holds and what the view `flows` makes of it.
 
-/** Columns of a pack (Parquet), in their order. Typed from the 14 fields of a record; undefined fields are NULL. */
+/**
+ * Columns of a pack (Parquet), in their order. Typed from the 14 fields of a record; undefined fields are
+ * NULL.
+ */
 export const PACK_COLUMNS = [
   ['object', 'VARCHAR'],
   ['window_s', 'UINTEGER'],
@@ -75,7 +78,8 @@ const OCTET = '(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])'
 const HEX_GROUP = '[0-9a-fA-F]{1,4}'
 
 /**
- * Functions that every database has. Those of addresses are steps: each is a long expression, and the planner would
+ * Functions that every database has. Those of addresses are steps: each is a long expression, and the
+ * planner would
  * choke on one that had them all in it.
  */
 export const MACROS: readonly string[] = [
@@ -89,7 +93,8 @@ export const MACROS: readonly string[] = [
      WHEN contains(a, '.') THEN regexp_extract(a, '^(.*:)', 1) || left(ipv4_hex(regexp_extract(a, '([^:]*)$', 1)), 4)
        || ':' || right(ipv4_hex(regexp_extract(a, '([^:]*)$', 1)), 4)
      ELSE a END`,
-  `CREATE OR REPLACE MACRO ipv6_groups(half) AS CASE WHEN half = '' THEN []::VARCHAR[] ELSE string_split(half, ':') END`,
+  `CREATE OR REPLACE MACRO ipv6_groups(half) AS CASE WHEN half = '' THEN []::VARCHAR[]
+    ELSE string_split(half, ':') END`,
   `CREATE OR REPLACE MACRO ipv6_filled(a) AS CASE
      WHEN NOT contains(a, '::') THEN string_split(a, ':')
      ELSE ipv6_groups(split_part(a, '::', 1))
@@ -108,6 +113,7 @@ export const MACROS: readonly string[] = [
   // The lower port is the service's, as a rule. A guess, and the documents say so.
   `CREATE OR REPLACE MACRO service_port(srcport, dstport) AS least(srcport, dstport)`,
   `CREATE OR REPLACE MACRO service_of(p, srcport, dstport) AS
-     CASE WHEN p IN (6, 17, 33, 132, 136) THEN protocol_name(p) || '/' || service_port(srcport, dstport)::VARCHAR
+     CASE WHEN p IN (6, 17, 33, 132, 136)
+       THEN protocol_name(p) || '/' || service_port(srcport, dstport)::VARCHAR
        ELSE protocol_name(p) END`,
 ]

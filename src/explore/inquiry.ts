@@ -136,15 +136,18 @@ function networkSql(address: string, key: string): string {
 }
 
 // Records do not say the direction; the interface's own addresses do.
-const DIRECTED_FLOWS = `(SELECT flows.*, CASE WHEN s.address IS NOT NULL THEN 'EGRESS' WHEN d.address IS NOT NULL THEN 'INGRESS' END AS direction
+const DIRECTED_FLOWS = `(SELECT flows.*, CASE WHEN s.address IS NOT NULL
+  THEN 'EGRESS' WHEN d.address IS NOT NULL THEN 'INGRESS' END AS direction
   FROM flows LEFT JOIN own_addresses s ON s.interface_id = flows.interface_id AND s.address = flows.srcaddr
     LEFT JOIN own_addresses d ON d.interface_id = flows.interface_id AND d.address = flows.dstaddr)`
 
 const OWN_SHARE_MIN = 0.9
 
 /**
- * Fills `own_addresses` from the inventory. Of interfaces that it knows nothing about, an address is taken for their
- * own when it alone is an end of nearly all flows of its family: two that always talk to each other stay undecided.
+ * Fills `own_addresses` from the inventory. Of interfaces that it knows nothing about, an address is taken
+ * for their
+ * own when it alone is an end of nearly all flows of its family: two that always talk to each other stay
+ * undecided.
  */
 export async function makeOwnAddresses(session: Session, interfaces: Inquest['interfaces']): Promise<void> {
   await session.run('CREATE OR REPLACE TEMP TABLE own_addresses(interface_id VARCHAR, address VARCHAR)')
@@ -154,11 +157,14 @@ export async function makeOwnAddresses(session: Session, interfaces: Inquest['in
   if (known.length > 0) await session.run(`INSERT INTO own_addresses VALUES ${known.join(', ')}`)
   await session.run(`INSERT INTO own_addresses
     WITH ends AS (
-      SELECT interface_id, contains(srcaddr, ':') AS is_v6, unnest(CASE WHEN srcaddr = dstaddr THEN [srcaddr] ELSE [srcaddr, dstaddr] END) AS address
+      SELECT interface_id, contains(srcaddr, ':') AS is_v6, unnest(CASE WHEN srcaddr = dstaddr THEN [srcaddr]
+        ELSE [srcaddr, dstaddr] END) AS address
       FROM flows WHERE log_status = 'OK' AND interface_id NOT IN (SELECT interface_id FROM own_addresses)),
     counted AS (SELECT interface_id, is_v6, address, count(*) AS flows FROM ends GROUP BY ALL),
-    shares AS (SELECT *, flows / (SELECT count(*) FROM flows f WHERE f.log_status = 'OK' AND f.interface_id = counted.interface_id
+    shares AS (SELECT *, flows / (SELECT count(*) FROM flows f WHERE f.log_status = 'OK'
+      AND f.interface_id = counted.interface_id
       AND contains(f.srcaddr, ':') = counted.is_v6) AS share FROM counted),
-    frequent AS (SELECT *, count(*) OVER (PARTITION BY interface_id, is_v6) AS rivals FROM shares WHERE share >= ${OWN_SHARE_MIN})
+    frequent AS (SELECT *, count(*) OVER (PARTITION BY interface_id, is_v6) AS rivals FROM shares
+      WHERE share >= ${OWN_SHARE_MIN})
     SELECT interface_id, address FROM frequent WHERE rivals = 1`)
 }

@@ -53,7 +53,10 @@ export class PackBuilder {
     this.#executor = dependencies.executor
   }
 
-  /** Returns what could not be fetched: it is tried again with the next question. What is damaged is kept in its pack. */
+  /**
+   * Returns what could not be fetched: it is tried again with the next question. What is damaged is kept in
+   * its pack.
+   */
   async build(bucket: string, objects: ListedObject[], options: BuildOptions): Promise<BuildFault[]> {
     const byStem = Map.groupBy(objects, ({ stem }) => stem)
     const faults = await eachAtOnce([...byStem], this.#packsAtOnce, ([stem, some]) =>
@@ -80,7 +83,8 @@ export class PackBuilder {
     options: BuildOptions,
   ): Promise<BuildFault[]> {
     for (const object of objects) {
-      // Objects are never overwritten by Weir; should somebody else do it, the old rows must go. What else was in their
+      // Objects are never overwritten by Weir; should somebody else do it, the old rows must go. What else
+      // was in their
       // pack is missing then, too: hence before looking for what is.
       if (this.#cache.find(bucket, object) !== undefined) continue
       const stale = this.#cache.findAnyVersion(bucket, object.name)
@@ -191,7 +195,8 @@ export class PackBuilder {
           signal,
         )
       }
-      // Removed before the new one is there: rows that are in two packs would count twice, rows in none are read again.
+      // Removed before the new one is there: rows that are in two packs would count twice, rows in none are
+      // read again.
       for (const pack of chosen) await this.#cache.remove(pack)
       await this.#cache.add(merged)
     } finally {

@@ -3,7 +3,10 @@ import { mkdir, readdir, readFile, rename, rm, stat, utimes, writeFile } from 'n
 import path from 'node:path'
 import type { Clock } from '../stdx/clock.ts'
 
-/** What a pack knows of an object. `size` and `modifiedAtMs` tell whether it is still the object that was read. */
+/**
+ * What a pack knows of an object. `size` and `modifiedAtMs` tell whether it is still the object that was
+ * read.
+ */
 export interface CachedObject {
   name: string
   windowS: number
@@ -29,8 +32,10 @@ const TOUCH_INTERVAL_MS = 60_000
 const LEFTOVER_AGE_MS = 3_600_000
 
 /**
- * The packs on disk: `<id>.parquet` with the rows, `<id>.json` with what is in them. Bounded: the packs that were not
- * asked for the longest go first. Everything in it can be made again from the bucket, so nothing is lost with it.
+ * The packs on disk: `<id>.parquet` with the rows, `<id>.json` with what is in them. Bounded: the packs
+ * that were not
+ * asked for the longest go first. Everything in it can be made again from the bucket, so nothing is lost
+ * with it.
  */
 export class PackCache {
   readonly directory: string

@@ -7,7 +7,8 @@ import type { Session } from './duckdb.ts'
 import { literal, PACK_COLUMNS } from './flows-view.ts'
 import { keepRecordLines } from './record-lines.ts'
 
-// A pack is a Parquet file with the typed records of some objects of one flow log. Objects never change, so a pack is
+// A pack is a Parquet file with the typed records of some objects of one flow log. Objects never change, so
+// a pack is
 // made once; text is parsed once however often it is asked about.
 
 /** An object to be packed: where its bytes are, and the name that its rows carry. */
@@ -52,7 +53,9 @@ const TEXT_COLUMNS = [
   'log_status',
 ] as const
 
-/** Numbers are read as such: half the time and half the memory of text, which is for the day when one is none. */
+/**
+ * Numbers are read as such: half the time and half the memory of text, which is for the day when one is none.
+ */
 const NUMBER_TYPES = new Map<string, string>(
   PACK_COLUMNS.filter(([, type]) => type.startsWith('U') && type !== 'UUID'),
 )
@@ -90,7 +93,8 @@ export async function writePack(
     const draft = path.join(drafts, 'pack.parquet')
     const columns = PACK_COLUMNS.map(([name]) => name).join(', ')
     await session.run(
-      `COPY (SELECT ${columns} FROM staged WHERE valid) TO ${literal(draft)} (FORMAT parquet, COMPRESSION lz4_raw)`,
+      `COPY (SELECT ${columns} FROM staged WHERE valid)
+        TO ${literal(draft)} (FORMAT parquet, COMPRESSION lz4_raw)`,
     )
     await session.run('DROP TABLE staged')
     await rename(draft, packPath)
@@ -104,7 +108,8 @@ export async function writePack(
 export async function mergePacks(session: Session, packPath: string, from: string[]): Promise<number> {
   const draft = `${packPath}.draft`
   await session.run(
-    `COPY (SELECT * FROM read_parquet([${from.map(literal).join(', ')}])) TO ${literal(draft)} (FORMAT parquet, COMPRESSION lz4_raw)`,
+    `COPY (SELECT * FROM read_parquet([${from.map(literal).join(', ')}]))
+      TO ${literal(draft)} (FORMAT parquet, COMPRESSION lz4_raw)`,
   )
   await rename(draft, packPath)
   return (await stat(packPath)).size
@@ -113,7 +118,8 @@ export async function mergePacks(session: Session, packPath: string, from: strin
 const gunzipAsync = promisify(gunzip)
 
 /**
- * Decompresses here and not in DuckDB: zlib checks lengths and sums, so a damaged object is found out and not believed
+ * Decompresses here and not in DuckDB: zlib checks lengths and sums, so a damaged object is found out and
+ * not believed
  * in part, and what is no record never reaches the CSV reader.
  */
 async function unpack(
@@ -171,9 +177,11 @@ async function stage(
   // Addresses repeat: each is read once.
   await session.run(`CREATE OR REPLACE TEMP TABLE staged AS
     WITH inputs(input, object, window_s) AS (VALUES ${names}),
-    distinct_addresses AS (SELECT address FROM (SELECT srcaddr AS address FROM lines UNION SELECT dstaddr FROM lines)
+    distinct_addresses AS (SELECT address FROM (SELECT srcaddr AS address FROM lines UNION SELECT dstaddr
+      FROM lines)
       WHERE address IS NOT NULL),
-    v6_undotted AS (SELECT address, ipv6_undotted(address) AS undotted FROM distinct_addresses WHERE contains(address, ':')),
+    v6_undotted AS (SELECT address, ipv6_undotted(address) AS undotted FROM distinct_addresses
+      WHERE contains(address, ':')),
     v6_filled AS (SELECT *, ipv6_filled(undotted) AS filled FROM v6_undotted),
     addresses AS (
       SELECT address, TRY_CAST('00000000000000000000ffff' || ipv4_hex(address) AS UUID) AS key
@@ -189,7 +197,8 @@ async function stage(
         lines.packets AS packets_text, lines.bytes AS bytes_text
       FROM lines JOIN inputs USING (input)
         LEFT JOIN addresses s ON s.address = lines.srcaddr LEFT JOIN addresses d ON d.address = lines.dstaddr)
-    SELECT *, version = '2' AND interface_id IS NOT NULL AND start_s IS NOT NULL AND coalesce(end_s >= start_s, false)
+    SELECT *, version = '2' AND interface_id IS NOT NULL AND start_s IS NOT NULL
+      AND coalesce(end_s >= start_s, false)
       AND (srcaddr IS NULL) = (src_key IS NULL) AND (dstaddr IS NULL) = (dst_key IS NULL)
       AND (srcport_text IS NULL) = (srcport IS NULL) AND (dstport_text IS NULL) = (dstport IS NULL)
       AND (protocol_text IS NULL) = (protocol IS NULL) AND (packets_text IS NULL) = (packets IS NULL)

@@ -5,7 +5,8 @@ const VERSION_2 = 0x32
 const FIELD_SEPARATORS = 13
 
 /**
- * Keeps the lines that have the shape of a record: 14 fields of printable ASCII, one space between them, `2` first.
+ * Keeps the lines that have the shape of a record: 14 fields of printable ASCII, one space between them,
+ * `2` first.
  * What is behind this can rely on it: a foreign file costs a pass over its bytes, not a database's patience.
  * Lines are moved together inside `text`; the result is a view of it.
  */

@@ -70,7 +70,8 @@ export function percentile(values: number[], share: number): number {
 }
 
 /**
- * SQL that sums a metric per step and group: the columns of `groups`, `step` and `value`. A flow that spans several
+ * SQL that sums a metric per step and group: the columns of `groups`, `step` and `value`. A flow that spans
+ * several
  * steps is spread evenly over its seconds; `flows` counts where a flow starts.
  */
 export function stepsSql(

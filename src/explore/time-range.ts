@@ -33,7 +33,9 @@ export function parseTimeRange(since: string, until: string | undefined, nowMs: 
   return { sinceS, untilS }
 }
 
-/** An instant in a person's words, as Unix seconds. Words for days, weeks and weekdays mean their beginning. */
+/**
+ * An instant in a person's words, as Unix seconds. Words for days, weeks and weekdays mean their beginning.
+ */
 export function parseTime(text: string, nowMs: number): number {
   const words = text.trim().toLowerCase().replaceAll(/\s+/g, ' ')
   const nowS = Math.floor(nowMs / 1000)

@@ -163,7 +163,8 @@ async function makeView(session: Session, select: string, { interfaces }: Access
   // Without an inventory there is nothing to join, and the columns are there all the same.
   const named =
     interfaces.length === 0
-      ? `SELECT *, interface_id AS interface, NULL::VARCHAR AS server, NULL::VARCHAR AS datacenter FROM (${select})`
+      ? `SELECT *, interface_id AS interface, NULL::VARCHAR AS server, NULL::VARCHAR AS datacenter
+        FROM (${select})`
       : `SELECT records.*, coalesce(inventory.interface, records.interface_id) AS interface, server, datacenter
           FROM (${select}) records LEFT JOIN inventory USING (interface_id)`
   await session.run(`CREATE TEMP VIEW flows AS ${named}`)
