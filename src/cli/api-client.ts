@@ -14,7 +14,8 @@ export const SERVER_HELP = `  --server URL      control plane, such as http://12
   --data-dir DIR    where the local server keeps its credentials.json (WEIR_DATA_DIR)
   --contract N      act in this contract instead of the token's own, where the user may (WEIR_CONTRACT)
   --json            print JSON instead of a table
-The token comes from WEIR_TOKEN, else from the local server's credentials.json (for that server only).`
+The token comes from WEIR_TOKEN, else from the local server's credentials.json, for that server only. WEIR_USERNAME
+and WEIR_PASSWORD may take its place.`
 
 export interface Resource<Properties> {
   id: string
@@ -55,23 +56,24 @@ export interface PlacedNic {
 const REQUEST_TIMEOUT_MS = 30_000
 const POLL_INTERVAL_MS = 100
 
+type WayIn = { token: string } | { username: string; password: string }
+
+function basic({ username, password }: { username: string; password: string }): string {
+  return `Basic ${Buffer.from(`${username}:${password}`).toString('base64')}`
+}
+
 /** Speaks the Cloud API with the owner's token. Every failure names the URL and what the server said. */
 export class ApiClient {
   readonly origin: string
   readonly #base: string
-  readonly #token: string
+  readonly #authorization: string
   readonly #contract: string | undefined
   readonly #signal: AbortSignal
 
-  constructor(options: {
-    origin: string
-    token: string
-    contract?: string | undefined
-    signal: AbortSignal
-  }) {
+  constructor(options: { origin: string; contract?: string | undefined; signal: AbortSignal } & WayIn) {
     this.origin = options.origin
     this.#base = `${options.origin}/cloudapi/v6`
-    this.#token = options.token
+    this.#authorization = 'token' in options ? `Bearer ${options.token}` : basic(options)
     this.#contract = options.contract
     this.#signal = options.signal
   }
@@ -164,7 +166,7 @@ export class ApiClient {
       response = await fetch(url, {
         method,
         headers: {
-          authorization: `Bearer ${this.#token}`,
+          authorization: this.#authorization,
           ...(this.#contract === undefined ? {} : { 'x-contract-number': this.#contract }),
           ...(body === undefined ? {} : { 'content-type': 'application/json' }),
         },
@@ -187,8 +189,8 @@ export function connect(
   const directory = dataDirectory(values['data-dir'], context.env)
   const named = values['data-dir'] === undefined ? context.env['WEIR_SERVER'] : undefined
   const url = values.server ?? (named || undefined) // An empty variable is an unset one.
-  const givenToken = context.env['WEIR_TOKEN'] || undefined
-  const credentials = url !== undefined && givenToken !== undefined ? undefined : readCredentials(directory)
+  const given = wayInFrom(context.env)
+  const credentials = url !== undefined && given !== undefined ? undefined : readCredentials(directory)
   const address = url ?? credentials?.url
   if (address === undefined) {
     throw new WeirError(
@@ -197,15 +199,23 @@ export function connect(
     )
   }
   const origin = originOf(address)
-  const token =
-    givenToken ?? (credentials !== undefined && isFor(credentials, origin) ? credentials.token : undefined)
-  if (token === undefined)
+  const saved =
+    credentials !== undefined && isFor(credentials, origin) ? { token: credentials.token } : undefined
+  const wayIn = given ?? saved
+  if (wayIn === undefined)
     throw new WeirError('WEIR_CONFIG_INVALID', `no token for ${origin}: set WEIR_TOKEN`)
   const contract = values.contract ?? (context.env['WEIR_CONTRACT'] || undefined)
   if (contract !== undefined && !/^\d{1,15}$/.test(contract)) {
     throw new WeirError('WEIR_USAGE', `--contract '${contract}' is not a contract number`)
   }
-  return new ApiClient({ origin, token, contract, signal: context.signal })
+  return new ApiClient({ origin, ...wayIn, contract, signal: context.signal })
+}
+
+function wayInFrom(env: Record<string, string | undefined>): WayIn | undefined {
+  const token = env['WEIR_TOKEN']
+  if (token) return { token }
+  const [username, password] = [env['WEIR_USERNAME'], env['WEIR_PASSWORD']]
+  return username && password ? { username, password } : undefined
 }
 
 /** The owner's token must not be shown to another server. This machine itself is none, by whichever name. */

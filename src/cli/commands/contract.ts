@@ -1,0 +1,72 @@
+import { parseArgs } from 'node:util'
+import { WeirError } from '../../model/errors.ts'
+import { type Collection, connect, SERVER_HELP, SERVER_OPTIONS } from '../api-client.ts'
+import { type Command, type CommandContext, ExitCode } from '../command.ts'
+import { parseCount } from '../options.ts'
+import { choosePassword, PASSWORD_HELP } from '../password.ts'
+
+const NUMBER_MAX = 2 ** 31 - 1
+
+export const contract: Command = {
+  usage: [
+    'weir contract create --name NAME --owner EMAIL [--number N] [--password-file FILE]',
+    'weir contract show',
+  ].join('\n'),
+  summary: 'Let a tenant in, show the contract that one acts in',
+  help: `  --name NAME       of the tenant
+  --owner EMAIL     the user who runs the contract
+  --number N        the contract's number, which stands in records (default: Weir finds a free one)
+${PASSWORD_HELP}
+${SERVER_HELP}
+
+Creating is the operator's. The owner's own commands take WEIR_USERNAME and WEIR_PASSWORD, or a token.`,
+  async run(args, context) {
+    const [verb, ...rest] = args
+    if (verb === 'create') return create(rest, context)
+    if (verb === 'show') return show(rest, context)
+    throw new WeirError('WEIR_USAGE', `expected create or show, not '${verb ?? ''}'`)
+  },
+}
+
+async function create(args: string[], context: CommandContext): Promise<ExitCode> {
+  const { values } = parseArgs({
+    args,
+    options: {
+      ...SERVER_OPTIONS,
+      name: { type: 'string' },
+      owner: { type: 'string' },
+      number: { type: 'string' },
+      'password-file': { type: 'string' },
+    },
+  })
+  const { name, owner: email, number } = values
+  if (name === undefined) throw new WeirError('WEIR_USAGE', '--name is missing')
+  if (email === undefined) throw new WeirError('WEIR_USAGE', '--owner is missing')
+  const chosen =
+    number === undefined ? {} : { contractNumber: parseCount('number', number, { min: 1, max: NUMBER_MAX }) }
+  const { password, isNew } = await choosePassword(values['password-file'], context)
+  const body = { ...chosen, name, owner: { email, password } }
+  const made = await connect(values, context).post<{ contractNumber: number }>('/weir/v1/contracts', body)
+  const { contractNumber } = made
+  if (values.json) {
+    const shown = { contractNumber, name, owner: email, ...(isNew ? { password } : {}) }
+    context.stdout.write(`${JSON.stringify(shown)}\n`)
+  } else {
+    context.stdout.write(`${contractNumber}\n`)
+    if (isNew) context.stderr.write(`password of ${email}, shown this once: ${password}\n`)
+  }
+  return ExitCode.ok
+}
+
+interface Contract {
+  properties: { contractNumber: number; owner: string | null; status: string }
+}
+
+async function show(args: string[], context: CommandContext): Promise<ExitCode> {
+  const { values } = parseArgs({ args, options: SERVER_OPTIONS })
+  const { items = [] } = await connect(values, context).get<Collection<Contract>>('/contracts')
+  const [{ contractNumber, owner, status }] = items.map((it) => it.properties) as [Contract['properties']]
+  if (values.json) context.stdout.write(`${JSON.stringify({ contractNumber, owner, status })}\n`)
+  else context.stdout.write(`${contractNumber}  ${owner ?? '-'}\n`)
+  return ExitCode.ok
+}
