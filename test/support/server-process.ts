@@ -16,8 +16,14 @@ export interface CliResult {
 /** A `weir server` of its own data directory and port, and commands run as others would run them against it. */
 export class ServerProcess implements AsyncDisposable {
   readonly dataDir = mkdtempSync(path.join(tmpdir(), 'weir-server-'))
+  /** Environment of the commands that `cli` runs. */
+  readonly env: Record<string, string>
   #child: ChildProcess | undefined
   #url = ''
+
+  constructor(options: { env?: Record<string, string> } = {}) {
+    this.env = options.env ?? {}
+  }
 
   /** Without the base path. */
   get origin(): string {
@@ -68,7 +74,7 @@ export class ServerProcess implements AsyncDisposable {
 
   /** The operator's command line, on the server's own machine. Throws when it fails. */
   cli(...args: string[]): string {
-    const { status, stdout, stderr } = runWeir([...args, '--data-dir', this.dataDir])
+    const { status, stdout, stderr } = runWeir([...args, '--data-dir', this.dataDir], { env: this.env })
     if (status !== 0) throw new Error(`weir ${args.join(' ')} exited ${status}: ${stderr}${stdout}`)
     return stdout.trim()
   }
