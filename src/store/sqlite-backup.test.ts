@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { mkdtemp, readdir, rm } from 'node:fs/promises'
+import { mkdtemp, readdir, rm, stat } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { test } from 'node:test'
@@ -26,6 +26,7 @@ test('a backup taken while changes go on opens as a whole database', async () =>
     numbers.slice(0, 50),
     Array.from({ length: 50 }, (_, i) => i + 1),
   )
+  assert.equal((await stat(target)).mode & 0o777, 0o600)
   await copy.close()
   await store.close()
   assert.ok(!(await readdir(directory)).includes('copy.db.part'))

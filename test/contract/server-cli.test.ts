@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { execFileSync, spawn } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs'
+import { mkdtempSync, readFileSync, renameSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { test } from 'node:test'
@@ -128,4 +128,38 @@ test('commands work from another machine with a token, and never show a local on
   const [nic] = JSON.parse(listed.stdout) as { server: string; binding: object }[]
   assert.deepEqual([nic?.server, nic?.binding], ['hv-7', { host: 'hv-7', device: 'tap0', side: 'guest' }])
   assert.match(foreign.stderr, /no token for http:\/\/192\.0\.2\.1:8080/)
+})
+
+test('a backup of a running server, put into an empty data directory, is that server again', async () => {
+  await using server = new ServerProcess()
+  await server.start()
+  using elsewhere = temporaryDirectory()
+  const file = path.join(elsewhere.directory, 'copy.db')
+  const token = server.cli('token', 'create', '--days', '1')
+  server.cli(
+    'nic',
+    'add',
+    '--name',
+    'web',
+    '--host',
+    'hv-7',
+    '--new-host',
+    '--device',
+    'tap0',
+    '--side',
+    'guest',
+  )
+  const nicsBefore = server.cli('nic', 'list', '--json')
+
+  const written = JSON.parse(server.cli('backup', file, '--json'))
+  const overwritten = runWeir(['backup', file, '--data-dir', server.dataDir])
+  await using restored = new ServerProcess()
+  renameSync(file, path.join(restored.dataDir, 'weir.db'))
+  await restored.start()
+  const env = { WEIR_SERVER: restored.origin, WEIR_TOKEN: token }
+  const nicsAfter = runWeir(['nic', 'list', '--json'], { env }).stdout.trim()
+
+  assert.equal(written.file, file)
+  assert.equal(overwritten.status, 2)
+  assert.equal(nicsAfter, nicsBefore)
 })

@@ -7,15 +7,20 @@ import { type Command, ExitCode } from '../command.ts'
 import { dataDirectory } from '../data-dir.ts'
 
 export const backup: Command = {
-  usage: 'weir backup FILE [--data-dir DIR] [--force]',
+  usage: 'weir backup FILE [--data-dir DIR] [--force] [--json]',
   summary: "Copy the control plane's database while it runs",
   help: `  --data-dir DIR   where the database is (WEIR_DATA_DIR; default /var/lib/weir as root)
   --force          replace FILE if it is there
+  --json           print what was written as JSON
 
 The copy is a SQLite database of one moment. To restore it, put it in the place of DIR/weir.db while nothing runs.
 Objects in embedded buckets are plain files: copy DIR/buckets as well. PostgreSQL has its own tools.`,
   async run(args, context) {
-    const options = { 'data-dir': { type: 'string' }, force: { type: 'boolean', default: false } } as const
+    const options = {
+      'data-dir': { type: 'string' },
+      force: { type: 'boolean', default: false },
+      json: { type: 'boolean' },
+    } as const
     const { values, positionals } = parseArgs({ args, options, allowPositionals: true })
     const [target] = positionals
     if (target === undefined || positionals.length > 1)
@@ -25,7 +30,8 @@ Objects in embedded buckets are plain files: copy DIR/buckets as well. PostgreSQ
     }
     const source = path.join(dataDirectory(values['data-dir'], context.env), 'weir.db')
     const pages = await backupSqlite(source, target)
-    context.stderr.write(`${pages} pages copied to ${target}\n`)
+    if (values.json) context.stdout.write(`${JSON.stringify({ file: target, pages })}\n`)
+    else context.stderr.write(`${pages} pages copied to ${target}\n`)
     return ExitCode.ok
   },
 }
