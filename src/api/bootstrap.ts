@@ -123,11 +123,15 @@ function credentialsOf({ contractNumber, email, password, token }: Owner) {
  */
 export async function bootstrapShared(dependencies: {
   store: Store
+  buckets: BucketStore
 }): Promise<{ contractNumber: number; username: string; password: string; token: string } | undefined> {
   const { store } = dependencies
   if ((await findUserByEmail(store.db, OWNER_EMAIL)) !== undefined) return undefined
   try {
-    return credentialsOf(await makeOwner(store))
+    const owner = await makeOwner(store)
+    await ensureBucket({}, owner, dependencies)
+    await store.change((change) => new Place(change, owner).ensureDatacenter())
+    return credentialsOf(owner)
   } catch (error) {
     if (error instanceof WeirError && error.code === 'WEIR_RESOURCE_EXISTS') return undefined
     throw error

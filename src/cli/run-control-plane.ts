@@ -61,6 +61,9 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<R
   const buckets = await openBuckets(options)
   const hasConsole = existsSync(path.join(CONSOLE, 'index.html'))
   const made = await firstThings(options, { store, buckets })
+  // Before anything else can fail: nobody but us has the password.
+  if (made.credentials !== undefined)
+    writeCredentials(dataDir, { ...made.credentials, url: expectedUrl(options) })
   const app = await createApp(
     {
       windowSizeS: options.windowSizeS,
@@ -80,6 +83,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<R
   try {
     await app.listen(options.listen)
   } catch (cause) {
+    await app.close() // Its timers and workers would keep the process alive.
     await store.close()
     const { host, port } = options.listen
     const reason = (cause as NodeJS.ErrnoException).code ?? String(cause)
@@ -95,7 +99,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<R
   const origin = originOf(scheme, app.server.address() as AddressInfo)
   const url = `${options.publicUrl ?? origin}/cloudapi/v6`
   const { credentials, ...rest } = made
-  if (credentials !== undefined) writeCredentials(dataDir, { url, ...credentials })
+  if (credentials !== undefined) writeCredentials(dataDir, { ...credentials, url })
   return {
     origin,
     url,
@@ -166,6 +170,14 @@ async function openExplorer(dataDir: string, store: BucketStore): Promise<Explor
   )
   await explorer.start()
   return explorer
+}
+
+/** As far as it is known before the server listens: port 0 is not. */
+function expectedUrl({ publicUrl, tls, listen }: ControlPlaneOptions): string {
+  const { host: address, port } = listen
+  const family = address.includes(':') ? 'IPv6' : 'IPv4'
+  const origin = originOf(tls === undefined ? 'http' : 'https', { address, port, family })
+  return `${publicUrl ?? origin}/cloudapi/v6`
 }
 
 /** A wildcard address is no address to call: the local agent and CLI use loopback. */

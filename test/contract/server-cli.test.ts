@@ -1,14 +1,16 @@
 import assert from 'node:assert/strict'
 import { execFileSync, spawn } from 'node:child_process'
-import { mkdtempSync, readFileSync, renameSync, rmSync, statSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, renameSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { test } from 'node:test'
 import { eventually, withoutRoot } from '../support/network.ts'
 import { runWeir, ServerProcess } from '../support/server-process.ts'
+import { postgresPrograms, startPostgres } from './support/postgres.ts'
 
 const NODE = path.resolve('node_modules/.bin/node')
 const WEIR = path.resolve('bin/weir.js')
+const programs = postgresPrograms()
 
 function temporaryDirectory(): { directory: string } & Disposable {
   const directory = mkdtempSync(path.join(tmpdir(), 'weir-host-'))
@@ -162,4 +164,33 @@ test('a backup of a running server, put into an empty data directory, is that se
   assert.equal(written.file, file)
   assert.equal(overwritten.status, 2)
   assert.equal(nicsAfter, nicsBefore)
+})
+
+test('servers share a PostgreSQL; the first has the credentials, even if it could not listen', {
+  skip: programs === undefined ? 'PostgreSQL is not installed' : false,
+}, async () => {
+  await using postgres = await startPostgres(programs!)
+  await using blocker = new ServerProcess()
+  await blocker.start()
+  await using first = new ServerProcess()
+  await using second = new ServerProcess()
+  const database = ['--database', postgres.url]
+
+  const inUse = ['server', '--data-dir', first.dataDir, '--listen', new URL(blocker.origin).host, ...database]
+  const refused = runWeir(inUse)
+  await first.start(...database)
+  await second.start(...database)
+  const token = first.cli('token', 'create', '--days', '1')
+  const added = ['nic', 'add', '--name', 'web', '--host', 'hv-7', '--new-host', '--mac', '02:00:00:00:00:07']
+  const id = first.cli(...added, '--side', 'guest')
+  const env = { WEIR_SERVER: second.origin, WEIR_TOKEN: token }
+  const listed = JSON.parse(runWeir(['nic', 'list', '--json'], { env }).stdout) as { id: string }[]
+
+  assert.equal(refused.status, 1)
+  assert.match(refused.stderr, /cannot listen/)
+  assert.deepEqual(
+    listed.map((it) => it.id),
+    [id],
+  )
+  assert.ok(!existsSync(path.join(second.dataDir, 'credentials.json')))
 })

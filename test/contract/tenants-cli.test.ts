@@ -11,6 +11,13 @@ datacenters:
   - name: hidden
     location: x
 `
+const BINDING = `
+datacenters:
+  - name: shown
+    servers:
+      - name: s
+        nics: [{ name: web, binding: { host: hv-1, device: tap0, side: guest } }]
+`
 const PASSWORD = 'a long password'
 
 function succeeded({ status, stdout, stderr }: CliResult): string {
@@ -48,6 +55,9 @@ test('a tenant is let in, lets its members in, and they do what their groups all
   const asEditor = member(...flowLog)
   const [group] = JSON.parse(owner(['group', 'list', '--json'])) as Record<string, unknown>[]
   const exported = JSON.parse(succeeded(member('inventory', 'export', '--json')))
+  const boundByOwner = as('owner@example.org', ['inventory', 'apply', '-'], BINDING)
+  const apply = ['inventory', 'apply', '-', '--contract', number]
+  const bound = succeeded(runWeir(apply, { env: operatorEnv, input: BINDING }))
   const entered = JSON.parse(server.cli('contract', 'show', '--contract', number, '--json'))
   const foreign = as('owner@example.org', ['contract', 'create', '--name', 'x', '--owner', 'x@example.org'])
   owner(['user', 'delete', 'member@example.org'])
@@ -67,6 +77,8 @@ test('a tenant is let in, lets its members in, and they do what their groups all
     exported.datacenters.map((it: { name: string }) => it.name),
     ['shown'],
   )
+  assert.match(boundByOwner.stderr, /HTTP 4\d\d/)
+  assert.match(bound, /^~ datacenter shown › server s › nic web\n +binding: /)
   assert.deepEqual([entered.contractNumber, entered.owner], [Number(number), 'owner@example.org'])
   assert.match(foreign.stderr, /HTTP 403/)
   assert.match(afterwards.stderr, /HTTP 401/)
