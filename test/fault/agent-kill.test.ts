@@ -36,7 +36,7 @@ test(`an agent killed ${KILLS} times delivers every packet, once (seed ${SEED})`
     hostname: hostname(),
     listen: { host: '127.0.0.1', port: 0 },
     windowSizeS: WINDOW_MS / 1000,
-    withMachine: false,
+    withMachine: true,
   })
   const agent = new AgentProcess(dataDir, controlPlane)
   network.onEnd(() => agent.kill())
