@@ -120,6 +120,8 @@ export class Reader implements AsyncDisposable {
 
   /** No rule of axe is broken on the page as it is now; WCAG 2.2 A and AA, and best practices. */
   async assertAccessible(what: string): Promise<void> {
+    // What is there before the first answer is no page yet.
+    await this.page.locator('main h1').first().waitFor({ state: 'attached' })
     // Evaluated by the debugger, since the page's own policy lets no foreign script in.
     await this.page.evaluate(axeSource())
     const { violations } = await this.page.evaluate<AxeResult>('axe.run()')
