@@ -11,6 +11,7 @@ import { WeirError } from '../model/errors.ts'
 import type { GivenUp } from '../spool/loss-ledger.ts'
 import { Backoff } from '../stdx/backoff.ts'
 import type { Clock } from '../stdx/clock.ts'
+import { pause } from '../stdx/wait.ts'
 import { type Device, findDevice } from './find-device.ts'
 import type { PointTable } from './point-table.ts'
 
@@ -496,16 +497,4 @@ function deliveryOf(
 
 function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error)
-}
-
-function pause(delayMs: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const timer = setTimeout(done, delayMs)
-    signal.addEventListener('abort', done, { once: true })
-    function done(): void {
-      clearTimeout(timer)
-      signal.removeEventListener('abort', done)
-      resolve()
-    }
-  })
 }

@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { AGENT_LIMITS, createAgent, createMeter } from '../../agent/create-agent.ts'
 import { WeirError } from '../../model/errors.ts'
+import { aborted } from '../../stdx/wait.ts'
 import { AGENT_HELP, AGENT_OPTIONS, parseLimits, parseLogLevel } from '../agent-options.ts'
 import { originOf } from '../api-client.ts'
 import { type Command, type CommandContext, ExitCode } from '../command.ts'
@@ -63,10 +64,7 @@ ${ENROLMENT_HELP}`,
       logLevel: parseLogLevel(values['log-level']),
     })
     running.start()
-    await new Promise<void>((resolve) => {
-      if (context.signal.aborted) resolve()
-      context.signal.addEventListener('abort', () => resolve(), { once: true })
-    })
+    await aborted(context.signal)
     if (values.finish) await running.finish({ deadlineMs: 15_000 })
     else await running.stop()
     return ExitCode.ok

@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { parseArgs } from 'node:util'
 import { WeirError } from '../../model/errors.ts'
+import { aborted } from '../../stdx/wait.ts'
 import { type Command, ExitCode } from '../command.ts'
 import { credentialsPath, dataDirectory, makeDataDirectory } from '../data-dir.ts'
 import { DataDirLock } from '../data-dir-lock.ts'
@@ -59,10 +60,7 @@ ${S3_HELP}`,
       context.stdout.write(`console      ${controlPlane.consoleUrl}\n`)
     context.stdout.write(`API          ${controlPlane.url}\n`)
     context.stdout.write(`credentials  ${credentialsPath(dataDir)}\nready\n`)
-    await new Promise<void>((resolve) => {
-      if (context.signal.aborted) resolve()
-      context.signal.addEventListener('abort', () => resolve(), { once: true })
-    })
+    await aborted(context.signal)
     return ExitCode.ok
   },
 }

@@ -2,6 +2,7 @@ import { parseArgs } from 'node:util'
 import { gunzipSync } from 'node:zlib'
 import { type FlowLogRecord, isFault, parseRecord } from '../../encode/record.ts'
 import { WeirError } from '../../model/errors.ts'
+import { pause } from '../../stdx/wait.ts'
 import { type ApiClient, connect, SERVER_HELP, SERVER_OPTIONS } from '../api-client.ts'
 import { type Command, type CommandContext, ExitCode } from '../command.ts'
 import { parseCount } from '../options.ts'
@@ -197,14 +198,4 @@ function endpoint(address: string | undefined, port: number | undefined): string
   if (address === undefined) return '-'
   if (!port) return address
   return address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`
-}
-
-function pause(delayMs: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const timer = setTimeout(resolve, delayMs)
-    signal.addEventListener('abort', () => {
-      clearTimeout(timer)
-      resolve()
-    })
-  })
 }

@@ -4,6 +4,7 @@ import type { Writable } from 'node:stream'
 import { parseArgs } from 'node:util'
 import { createAgent } from '../../agent/create-agent.ts'
 import type { DeliveredObject } from '../../api/app.ts'
+import { aborted } from '../../stdx/wait.ts'
 import { AGENT_HELP, AGENT_OPTIONS, parseLimits, parseLogLevel } from '../agent-options.ts'
 import { ApiClient, type Collection, type FlowLog } from '../api-client.ts'
 import { type Command, type CommandContext, ExitCode } from '../command.ts'
@@ -125,9 +126,4 @@ async function finish(agent: ReturnType<typeof createAgent>, context: CommandCon
   const { left } = await agent.finish({ deadlineMs: FINISH_DEADLINE_MS })
   if (left === 0) return
   context.stderr.write(`${left} objects could not be delivered yet; the next start delivers them\n`)
-}
-
-function aborted(signal: AbortSignal): Promise<void> {
-  if (signal.aborted) return Promise.resolve()
-  return new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }))
 }
