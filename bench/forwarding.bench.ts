@@ -1,15 +1,20 @@
 import { execFileSync } from 'node:child_process'
+import { setTimeout } from 'node:timers/promises'
 import { ensureObject } from '../test/support/bpf-object.ts'
 import { KernelWorld } from '../test/support/kernel-world.ts'
 import { said, TestNetwork } from '../test/support/network.ts'
 import { median, parameter, report } from './bench.ts'
 
 // Question: how much of its throughput does a forwarding namespace keep when flow logs are on, at the device where
-// packets come in and at the one where they leave? Pairs of runs, with and without, one after the other. Budget: 0.98
-// for TCP bulk, 0.93 for UDP in 64-byte frames (medians). Needs iperf3.
-const pairs = parameter('pairs', { smoke: 1, full: 12 })
-const runS = parameter('run-s', { smoke: 1, full: 3 })
+// packets come in and at the one where they leave? Flow logs are switched on and off under the same stream, so that a
+// pair differs in nothing else: two streams without flow logs differ by a tenth, by where the scheduler puts the ends
+// and which queues their ports hash to. Several streams, pairs in the order A B, B A. Budget: 0.98 for TCP bulk, 0.93
+// for UDP in 64-byte frames (medians). Needs iperf3.
+const streams = parameter('streams', { smoke: 1, full: 5 })
+const pairs = parameter('pairs', { smoke: 1, full: 10 })
+const sliceMs = parameter('slice-ms', { smoke: 200, full: 700 })
 
+const SETTLE_MS = 50 // After each switch, before the measured slice: the kernel's grace periods, the first packet of a flow.
 const UDP_PAYLOAD = 18 // 64 bytes of Ethernet with its checksum.
 const OFFLOADS = ['tx', 'sg', 'tso', 'gso', 'gro'].flatMap((it) => [it, 'on'])
 
@@ -50,32 +55,42 @@ using world = new KernelWorld({ flowsMax: 1_000_000, flowsPerPointMax: 65_536 })
 const { router, sender, receiver } = topology(network)
 let port = 5201
 
-/** Packets or bytes that the receiver's device got per second. A server for each run: none remembers the last one. */
-async function run(kind: 'tcp' | 'udp'): Promise<number> {
+type Kind = 'tcp' | 'udp'
+
+/** Sends until it is ended. A server for each stream: none remembers the last one. */
+async function startStream(kind: Kind): Promise<{ stop(): void }> {
   const server = network.start(receiver, 'iperf3', '--server', '--forceflush', '--port', `${++port}`)
   await said(server, /listening/i)
-  const statistic = `/sys/class/net/eth0/statistics/rx_${kind === 'tcp' ? 'bytes' : 'packets'}`
-  const received = () => Number(network.run(receiver, 'cat', statistic))
-  const udp = ['--udp', '--bitrate', '0', '--length', `${UDP_PAYLOAD}`]
-  const options = [
-    '--client',
-    '10.0.2.2',
-    '--port',
-    `${port}`,
-    '--time',
-    '60',
-    ...(kind === 'udp' ? udp : []),
-  ]
-  const before = received()
-  const begin = performance.now()
-  // Cut off instead of ended: what the two ends would still have to say to each other takes its time on a busy machine.
-  network.attempt(sender, 'timeout', '--signal=KILL', `${runS}`, 'iperf3', ...options)
-  const perS = (received() - before) / ((performance.now() - begin) / 1000)
-  server.kill('SIGKILL')
-  return perS
+  const udp = kind === 'udp' ? ['--udp', '--bitrate', '0', '--length', `${UDP_PAYLOAD}`] : []
+  const client = ['--client', '10.0.2.2', '--port', `${port}`, '--time', '600', ...udp]
+  const sending = network.start(sender, 'iperf3', ...client)
+  const before = received(kind)
+  while (received(kind) - before < 10_000) await setTimeout(10)
+  await setTimeout(SETTLE_MS)
+  return {
+    stop: () => {
+      sending.kill('SIGKILL')
+      server.kill('SIGKILL')
+    },
+  }
 }
 
-async function observed(action: () => Promise<number>): Promise<number> {
+/** Packets or bytes that the receiver's device has got. */
+function received(kind: Kind): number {
+  const statistic = kind === 'tcp' ? 'rx_bytes' : 'rx_packets'
+  return Number(network.run(receiver, 'cat', `/sys/class/net/eth0/statistics/${statistic}`))
+}
+
+async function ratePerS(kind: Kind): Promise<number> {
+  await setTimeout(SETTLE_MS)
+  const before = received(kind)
+  const begin = performance.now()
+  await setTimeout(sliceMs)
+  const count = received(kind) - before
+  return count / ((performance.now() - begin) / 1000)
+}
+
+async function observed<T>(action: () => Promise<T>): Promise<T> {
   world.attach(1, 'in', router, { mirrored: true })
   world.attach(2, 'out', router, { mirrored: true })
   try {
@@ -85,15 +100,20 @@ async function observed(action: () => Promise<number>): Promise<number> {
   }
 }
 
-/** Of each second on one CPU, the part that goes to the hooks, by the kernel's own account: other load does not blur it. */
-async function hookShare(kind: 'tcp' | 'udp'): Promise<number> {
+/** The hooks' share of one CPU and their time per run, by the kernel's own account: other load does not blur it. */
+async function hookCost(kind: Kind): Promise<{ hookShare: number; hookNs: number }> {
   execFileSync('sysctl', ['-qw', 'kernel.bpf_stats_enabled=1'])
   try {
-    const before = world.meter.stats()
-    const begin = performance.now()
-    await observed(() => run(kind))
-    const wallNs = (performance.now() - begin) * 1e6
-    return Math.round((Number(world.meter.stats().hookNs - before.hookNs) / wallNs) * 1e4) / 1e4
+    return await observed(async () => {
+      const before = world.meter.stats()
+      const begin = performance.now()
+      await ratePerS(kind)
+      const wallNs = (performance.now() - begin) * 1e6
+      const after = world.meter.stats()
+      const ns = Number(after.hookNs - before.hookNs)
+      const runs = Number(after.hookRuns - before.hookRuns)
+      return { hookShare: Math.round((ns / wallNs) * 1e4) / 1e4, hookNs: Math.round(ns / runs) }
+    })
   } finally {
     execFileSync('sysctl', ['-qw', 'kernel.bpf_stats_enabled=0'])
   }
@@ -102,15 +122,19 @@ async function hookShare(kind: 'tcp' | 'udp'): Promise<number> {
 for (const kind of ['tcp', 'udp'] as const) {
   const ratios: number[] = []
   const without: number[] = []
-  for (let pair = 0; pair < pairs; pair++) {
-    // In turn first and second: a machine that slows down or warms up favours neither.
-    const plain = () => run(kind)
-    const isFirst = pair % 2 === 0
-    const early = isFirst ? await observed(plain) : await plain()
-    const late = isFirst ? await plain() : await observed(plain)
-    const [on, off] = isFirst ? [early, late] : [late, early]
-    ratios.push(Math.round((on / off) * 1000) / 1000)
-    without.push(off)
+  const costs: Awaited<ReturnType<typeof hookCost>>[] = []
+  for (let i = 0; i < streams; i++) {
+    const stream = await startStream(kind)
+    for (let pair = 0; pair < pairs; pair++) {
+      const isOnFirst = pair % 2 === 0
+      const early = isOnFirst ? await observed(() => ratePerS(kind)) : await ratePerS(kind)
+      const late = isOnFirst ? await ratePerS(kind) : await observed(() => ratePerS(kind))
+      const [on, off] = isOnFirst ? [early, late] : [late, early]
+      ratios.push(Math.round((on / off) * 1000) / 1000)
+      without.push(off)
+    }
+    costs.push(await hookCost(kind))
+    stream.stop()
   }
   const counted = world.rows().reduce((sum, it) => sum + it.packets, 0)
   const unit =
@@ -118,10 +142,11 @@ for (const kind of ['tcp', 'udp'] as const) {
       ? { gbitPerS: Math.round((median(without) * 8) / 1e8) / 10 }
       : { packetsPerS: Math.round(median(without)) }
   report(`forwarding, ${kind}`, {
-    pairs,
+    pairs: ratios.length,
     ratio: median(ratios),
     ratios,
-    hookShare: await hookShare(kind),
+    hookShare: median(costs.map((it) => it.hookShare)),
+    hookNs: median(costs.map((it) => it.hookNs)),
     ...unit,
     counted,
   })
