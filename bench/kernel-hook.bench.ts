@@ -37,19 +37,25 @@ const FRAMES = {
   ARP: ethernet(0x0806, Buffer.alloc(50)),
 }
 
+const SEGMENTED = ethernet(IPV4, ipv4(tcp(40_000, 443, 0x10, 2896), { protocol: TCP, dontFragment: true }))
+
 ensureObject()
 await using network = new TestNetwork()
 using world = new KernelWorld({ flowsMax: 200_000, flowsPerPointMax: 200_000 })
 using empty = loadClassifier('empty', EMPTY)
 const netns = network.namespace('k')
 network.veth({ namespace: netns, device: 'port' }, { namespace: netns, device: 'peer' })
-const context = skContext(Number(network.run(netns, 'cat', '/sys/class/net/port/ifindex')))
+const ifindex = Number(network.run(netns, 'cat', '/sys/class/net/port/ifindex'))
+const context = skContext(ifindex)
+const segmented = skContext(ifindex, { size: 1448, segments: 2 })
 world.attach(1, 'port', netns)
 using ingress = openPin(`${layoutPath(world.options.pinPath)}/tc_ingress`)
 using egress = openPin(`${layoutPath(world.options.pinPath)}/tc_egress`)
 
-const run = (program: Descriptor, frame: Buffer) => () =>
-  inNetns(netns, () => testRun(program.fd, { frame, context, repeat: repeats }).ns)
+const run =
+  (program: Descriptor, frame: Buffer, skb = context) =>
+  () =>
+    inNetns(netns, () => testRun(program.fd, { frame, context: skb, repeat: repeats }).ns)
 
 function hits(): void {
   const variants: Record<string, () => number> = { empty: run(empty, FRAMES['IPv4 TCP']) }
@@ -57,6 +63,8 @@ function hits(): void {
     variants[`${name}, ingress`] = run(ingress, frame)
     variants[`${name}, egress`] = run(egress, frame)
   }
+  variants['IPv4 TCP to be segmented, ingress'] = run(ingress, SEGMENTED, segmented)
+  variants['IPv4 TCP to be segmented, egress'] = run(egress, SEGMENTED, segmented)
   const results = interleave(rounds, variants)
   const floor = median(results['empty']!)
   report('empty tc program', { repeats, rounds, ns: floor })

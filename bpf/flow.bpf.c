@@ -85,7 +85,7 @@ static __noinline void segmentation_read(struct __sk_buff *context, struct segme
 				  BPF_CORE_READ(skb, network_header));
 }
 
-/* Everything that the fast path leaves: options, extensions, fragments, tags, segmentation, headers in pages. */
+/* Everything that the fast path leaves: options, extensions, fragments, tags, segmentation but of TCP, headers in pages. */
 __noinline int meter_any(struct __sk_buff *skb, __u64 point, bool is_egress)
 {
 	__u64 now = clock_now();
@@ -143,6 +143,20 @@ __noinline int meter_any(struct __sk_buff *skb, __u64 point, bool is_egress)
 #define FRAME4_SIZE (ETHERNET_SIZE + 20 + 14) /* up to the TCP flags */
 #define FRAME6_SIZE (ETHERNET_SIZE + 40 + 8)
 #define TCP_FLAGS_AT 13
+#define TCP_HEADER_SIZE(at) ((READ8((at) + 12) >> 4) * 4)
+
+/*
+ * TCP that is cut into segments later: each of them repeats `header`, the size of both headers. The kernel says how
+ * many there will be, unless a guest built the packet: false then, and for whatever else does not add up.
+ */
+static __always_inline bool segments_add(struct __sk_buff *skb, __u32 header, __u32 *packets, __u32 *octets)
+{
+	*packets = skb->gso_segs;
+	if (unlikely(*packets < 2 || *octets <= header))
+		return false;
+	*octets += (*packets - 1) * header;
+	return true;
+}
 
 /* Both return false for what they leave to meter_any: nothing is counted then. */
 static __always_inline bool meter_ipv4(struct __sk_buff *skb, void *ip, __u32 size, __u64 point, bool is_egress)
@@ -151,6 +165,7 @@ static __always_inline bool meter_ipv4(struct __sk_buff *skb, void *ip, __u32 si
 	__u32 octets = bpf_ntohs(start >> 16);
 	__u32 protocol = READ8(ip + 9);
 	__u32 ports = READ32(ip + 20);
+	__u32 packets = 1;
 	bool is_tcp = protocol == IPPROTO_TCP;
 	union {
 		struct key4 key;
@@ -160,7 +175,14 @@ static __always_inline bool meter_ipv4(struct __sk_buff *skb, void *ip, __u32 si
 		};
 	} u;
 
-	if (unlikely((start & 0xff) != 0x45 || READ16(ip + 6) & bpf_htons(0x3fff) || octets > size || octets < 34))
+	if (skb->gso_size) {
+		octets = size; /* the header's own count is 0 above 64 KiB */
+		if (!is_tcp || !segments_add(skb, 20 + TCP_HEADER_SIZE(ip + 20), &packets, &octets))
+			return false;
+	} else if (unlikely(octets > size)) {
+		return false;
+	}
+	if (unlikely((start & 0xff) != 0x45 || READ16(ip + 6) & bpf_htons(0x3fff) || octets < 34))
 		return false;
 	if (unlikely(!is_tcp && protocol != IPPROTO_UDP)) {
 		if (has_ports(protocol))
@@ -180,7 +202,7 @@ static __always_inline bool meter_ipv4(struct __sk_buff *skb, void *ip, __u32 si
 
 	if (unlikely(!flow))
 		return false;
-	flow_add(flow, 1, octets, tick_of(now), flags);
+	flow_add(flow, packets, octets, tick_of(now), flags);
 	if (!is_egress)
 		stash_put(skb, now, u.key.tail, slot, fingerprint4(u.addresses, u.rest));
 	return true;
@@ -193,20 +215,29 @@ static __always_inline bool meter_ipv6(struct __sk_buff *skb, void *ip, __u32 si
 	__u32 octets = bpf_ntohs(middle & 0xffff) + 40;
 	__u32 protocol = (middle >> 16) & 0xff;
 	bool is_tcp = protocol == IPPROTO_TCP;
+	__u32 packets = 1;
 	__u32 flags = 0;
 	union {
 		struct key6 key;
 		__u64 words[5];
 	} u;
 
-	if (unlikely((READ8(ip) & 0xf0) != 0x60 || (!is_tcp && protocol != IPPROTO_UDP) || octets > size ||
-		     octets < (is_tcp ? 54 : 44)))
+	if (unlikely((READ8(ip) & 0xf0) != 0x60 || (!is_tcp && protocol != IPPROTO_UDP)))
 		return false;
 	if (is_tcp) {
 		if (ip + 40 + TCP_FLAGS_AT + 1 > data_end)
 			return false;
 		flags = READ8(ip + 40 + TCP_FLAGS_AT);
 	}
+	if (skb->gso_size) {
+		octets = size;
+		if (!is_tcp || !segments_add(skb, 40 + TCP_HEADER_SIZE(ip + 40), &packets, &octets))
+			return false;
+	} else if (unlikely(octets > size)) {
+		return false;
+	}
+	if (unlikely(octets < (is_tcp ? 54 : 44)))
+		return false;
 	__u64 now = clock_now();
 	__u32 slot = window_at(now) & SLOT_MASK;
 	void *flows = bpf_map_lookup_elem(&windows6, &slot);
@@ -222,7 +253,7 @@ static __always_inline bool meter_ipv6(struct __sk_buff *skb, void *ip, __u32 si
 
 	if (unlikely(!flow))
 		return false;
-	flow_add(flow, 1, octets, tick_of(now), flags);
+	flow_add(flow, packets, octets, tick_of(now), flags);
 	if (!is_egress)
 		stash_put(skb, now, u.key.tail, slot, fingerprint6(u.words, u.words[4]));
 	return true;
@@ -240,7 +271,7 @@ static __always_inline int meter(struct __sk_buff *skb, bool is_egress)
 	void *ip = data + ETHERNET_SIZE;
 	__u32 size = skb->len - ETHERNET_SIZE;
 
-	if (unlikely(data + FRAME4_SIZE > data_end || !(point & POINT_ETHERNET) || skb->gso_size))
+	if (unlikely(data + FRAME4_SIZE > data_end || !(point & POINT_ETHERNET)))
 		return meter_any(skb, point, is_egress);
 
 	__u32 type = READ16(data + 12);

@@ -141,6 +141,43 @@ for (const { name, packet, protocol, offload } of CASES) {
   })
 }
 
+const SEGMENTED = 3_000 // bytes; one page is the most that bpf_prog_test_run takes
+const SEGMENT_SIZE = 1400
+
+for (const [family, header, packet] of [
+  ['IPv4', 40, ipv4(tcp(5000, 7000, 0x10, 20 + SEGMENTED), { protocol: 6 })] as const,
+  [
+    'IPv4 without a length, as above 64 KiB',
+    40,
+    ipv4(tcp(5000, 7000, 0x10, 20 + SEGMENTED), { protocol: 6, totalLength: 0 }),
+  ] as const,
+  ['IPv6', 60, ipv6(6, tcp(5000, 7000, 0x10, 20 + SEGMENTED))] as const,
+]) {
+  test(`TCP to be segmented counts the same whether its flow is new or known, ${family}`, {
+    skip: withoutRoot,
+  }, async () => {
+    await using network = new TestNetwork()
+    using world = new KernelWorld()
+    const { router } = topology(network, world)
+    const ifindex = Number(network.run(router, 'cat', '/sys/class/net/in/ifindex'))
+    const frame = ethernet(packet[0]! >> 4 === 4 ? 0x0800 : 0x86dd, packet)
+    const payload = packet.length - header
+    const segments = Math.ceil(payload / SEGMENT_SIZE)
+    const expected = { packets: segments, octets: payload + segments * header }
+
+    // New, known, and known without anybody having counted the segments: three ways through the program.
+    for (const [round, said] of [segments, segments, 0].entries()) {
+      assert.equal(
+        world.run(router, ifindex, [frame], 'ingress', { size: SEGMENT_SIZE, segments: said }).length,
+        1,
+      )
+      const row = world.rows().find((it) => it.ports[1] === 7000)!
+      assert.equal(row.packets, (round + 1) * expected.packets)
+      assert.equal(row.octets, (round + 1) * expected.octets)
+    }
+  })
+}
+
 /** With a right IPv4 header checksum, or no router takes it. */
 function withChecksum(packet: Buffer): Buffer {
   if (packet[0]! >> 4 !== 4) return packet

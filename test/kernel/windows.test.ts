@@ -250,7 +250,7 @@ for (const attachment of ['tcx', 'classic'] as const) {
     const { netns, receive } = wired(network, world)
     const objectPath = compileVariant(
       'flow.bpf.c',
-      'flow_add(flow, 1, octets,',
+      'flow_add(flow, packets, octets,',
       'flow_add(flow, 100, octets,',
     )
     t.after(() => rmSync(path.resolve(objectPath, '../../..'), { recursive: true }))

@@ -94,10 +94,16 @@ export class KernelWorld implements Disposable {
    * Gives frames to the programs as if a device had received or was to send them, and returns those that were taken:
    * newer kernels refuse to run programs on frames that end within their IP header.
    */
-  run(netns: string, ifindex: number, frames: Buffer[], hook: 'ingress' | 'egress' = 'ingress'): Buffer[] {
+  run(
+    netns: string,
+    ifindex: number,
+    frames: Buffer[],
+    hook: 'ingress' | 'egress' = 'ingress',
+    segmentation?: Segmentation,
+  ): Buffer[] {
     using pins = new Pins(layoutPath(this.options.pinPath))
     const program = pins.program(hook === 'ingress' ? 'tc_ingress' : 'tc_egress')
-    const context = skContext(ifindex)
+    const context = skContext(ifindex, segmentation)
     return inNetns(netns, () =>
       frames.filter((frame) => {
         try {
@@ -117,10 +123,18 @@ export class KernelWorld implements Disposable {
   }
 }
 
-/** struct __sk_buff: only the device is given. */
-export function skContext(ifindex: number): Buffer {
+/** Segmentation that is left to the device: bytes of payload in each segment, and how many (0: nobody counted them). */
+export interface Segmentation {
+  size: number
+  segments: number
+}
+
+/** struct __sk_buff: the device, and segmentation if there is any. */
+export function skContext(ifindex: number, segmentation: Segmentation = { size: 0, segments: 0 }): Buffer {
   const context = Buffer.alloc(192)
   context.writeUInt32LE(ifindex, 40)
+  context.writeUInt32LE(segmentation.segments, 164)
+  context.writeUInt32LE(segmentation.size, 176)
   return context
 }
 
