@@ -60,6 +60,16 @@ test('no folder of src/ imports one that it may not', () => {
   assert.deepEqual(faults, [])
 })
 
+test('the console takes nothing from src/ but the types of what goes over the wire', () => {
+  const imports = sources
+    .filter((file) => file.startsWith('console/'))
+    .flatMap((file) => textOf(file).match(/^(?:import|export)[^;'"]*? from '[^']*\/src\/[^']*'/gm) ?? [])
+  const faults = imports.filter((it) => !/^(import|export) type [^']*'[^']*explore\/question\.ts'$/.test(it))
+
+  assert.ok(imports.length > 0)
+  assert.deepEqual(faults, [])
+})
+
 test('system interfaces stay in the one place that owns them', () => {
   const faults = sources
     .filter((file) => file.startsWith('src/'))
