@@ -5,6 +5,7 @@ import type {
   Assignment,
   Assignments,
   PendingDelivery,
+  SpoolHealth,
 } from '../model/agent-protocol.ts'
 import { AGENT_PROTOCOL_VERSION } from '../model/agent-protocol.ts'
 import { WeirError } from '../model/errors.ts'
@@ -87,6 +88,7 @@ export interface SpoolSide {
   makeRoom(bytes: number): number
   flowLogsGivenUp(): string[]
   takeGivenUp(flowLogId: string): GivenUp[]
+  stats(): SpoolHealth
 }
 
 export interface Delivery {
@@ -97,9 +99,6 @@ export interface Delivery {
   drain(options: { deadlineMs: number }): Promise<{ left: number }>
   stop(): Promise<void>
   status(): {
-    pendingSegments: number
-    pendingBytes: number
-    oldestWindowStartS?: number | undefined
     lastDelivery?:
       | { bucket: string; objectName: string; records: number; bytes: number; at: string }
       | undefined
@@ -445,10 +444,10 @@ export class Agent {
   }
 
   #currentReport(): AgentReport {
-    const { meter, delivery } = this.#dependencies
+    const { meter, delivery, spool } = this.#dependencies
     const stats = meter.stats()
     const status = delivery.status()
-    const { pendingSegments, pendingBytes, oldestWindowStartS, lastDelivery, lastError } = status
+    const { lastDelivery, lastError } = status
     const fault = lastError ?? this.#lastFault
     return {
       protocol: AGENT_PROTOCOL_VERSION,
@@ -467,11 +466,7 @@ export class Agent {
         hookNs: Number(stats.hookNs),
         lateVerdicts: Number(stats.lateVerdicts),
         lostPackets: Number(stats.lostPackets),
-        spool: {
-          segments: pendingSegments,
-          bytes: pendingBytes,
-          ...(oldestWindowStartS === undefined ? {} : { oldestWindowStartS }),
-        },
+        spool: spool.stats(),
         ...(lastDelivery === undefined ? {} : { lastDelivery: deliveryOf(lastDelivery) }),
         ...(fault === undefined ? {} : { lastError: fault }),
         deliveries: status.flowLogs,

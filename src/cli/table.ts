@@ -15,7 +15,7 @@ export function printTable<Row>(
   rows: Row[],
   options: { colours: boolean; titles?: boolean },
 ): void {
-  const cells = rows.map((row) => columns.map((column) => column.value(row)))
+  const cells = rows.map((row) => columns.map((column) => printable(column.value(row))))
   const widths = columns.map((column, at) =>
     Math.max(column.title.length, ...cells.map((line) => line[at]!.length)),
   )
@@ -34,6 +34,12 @@ export function printTable<Row>(
   rows.forEach((row, at) => {
     out.write(`${line(cells[at]!, row)}\n`)
   })
+}
+
+/** What others have written must not steer the terminal. */
+export function printable(text: string): string {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is replaced here.
+  return text.replace(/[\u0000-\u001f\u007f-\u009f]/g, '\ufffd')
 }
 
 /** 1536 → '1.5 KiB'. */

@@ -62,11 +62,26 @@ export interface AgentHealth {
   lateVerdicts: number
   /** Counted nowhere, for want of kernel memory. */
   lostPackets: number
-  spool: { segments: number; bytes: number; oldestWindowStartS?: number }
+  spool: SpoolHealth
   lastDelivery?: { object: string; bucket: string; records: number; bytes: number; at: string }
   lastError?: { message: string; at: string }
   /** Flow logs with something in the spool; those that wait longest, when there are very many. */
   deliveries?: PendingDelivery[]
+}
+
+/** An older agent says segments and bytes only. */
+export interface SpoolHealth {
+  segments: number
+  bytes: number
+  bytesMax?: number
+  oldestWindowStartS?: number
+  /** Refused by the control plane; tried again slowly. */
+  parkedSegments?: number
+  /** Since the agent started: found not to be what was written, and given up for want of room or for age. */
+  damagedSegments?: number
+  damagedManifestLines?: number
+  givenUpSegments?: number
+  givenUpPackets?: number
 }
 
 /** What one flow log has in the spool of one host. */

@@ -33,6 +33,7 @@ export interface SpoolOptions {
 export interface SpoolStats {
   segments: number
   bytes: number
+  bytesMax: number
   parkedSegments: number
   oldestWindowStartS?: number
   damagedSegments: number
@@ -232,6 +233,7 @@ export class Spool {
     return {
       segments: this.#index.count,
       bytes: this.#index.bytes,
+      bytesMax: this.#bytesMax,
       parkedSegments: this.#index.parked(),
       ...(oldest === undefined ? {} : { oldestWindowStartS: oldest.windowStartS }),
       ...this.#counts,

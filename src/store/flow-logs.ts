@@ -150,7 +150,7 @@ export async function recordPoints(
   const known = new Map((await pointsOfHost(change.tx, host)).map((it) => [it.flow_log_id, it]))
   const reported = new Map(report.points.map((it) => [it.flowLogId, it]))
   const changed: string[] = []
-  for (const point of await concerning(change, host, [...reported.keys()])) {
+  for (const point of await concerning(change.tx, host, [...reported.keys()], { offered: true })) {
     const it = reported.get(point)!
     const before = known.get(point)
     const device = it.device ?? null
@@ -206,19 +206,29 @@ function isGone(point: PointRow, reportedVersion: number): boolean {
   return point.removed_version !== null && reportedVersion >= point.removed_version
 }
 
-/** Of these flow logs, the ones that this host may speak about. */
-async function concerning(change: Change, host: string, ids: string[]): Promise<string[]> {
+/** Of these flow logs, those that the host carries or carried. */
+export function carriedIds(db: Db, host: string, ids: readonly string[]): Promise<string[]> {
+  return concerning(db, host, ids, { offered: false })
+}
+
+/** Of these flow logs, the ones that this host may speak about; `offered` ones are those of no host yet. */
+async function concerning(
+  db: Db,
+  host: string,
+  ids: readonly string[],
+  { offered }: { offered: boolean },
+): Promise<string[]> {
   const found: string[] = []
   for (let at = 0; at < ids.length; at += 500) {
     const some = ids.slice(at, at + 500)
-    const rows = await change.tx
+    const rows = await db
       .selectFrom('flow_logs')
       .select('id')
       .where('id', 'in', some)
       .where((it) =>
         it.or([
           it('host', '=', host),
-          it('host', 'is', null),
+          ...(offered ? [it('host', 'is', null)] : []),
           it('id', 'in', it.selectFrom('carriers').select('flow_log_id').where('host', '=', host)),
         ]),
       )

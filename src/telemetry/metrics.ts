@@ -1,6 +1,6 @@
 import { Counter, Gauge, Histogram, Registry } from 'prom-client'
 
-/** Every metric there is: docs/reference/metrics.md lists the same. Labels come from closed sets. */
+/** Every metric there is: docs/reference/metrics.md lists the same. Labels come from closed sets, hosts, and buckets. */
 export const METRICS = {
   weir_api_requests_total: { help: 'HTTP requests answered', kind: 'counter', labels: ['method', 'status'] },
   weir_api_request_seconds: { help: 'Time to answer an HTTP request', kind: 'histogram', labels: ['method'] },
@@ -37,6 +37,43 @@ export const METRICS = {
   weir_meter_hook_ns: { help: 'Nanoseconds of these runs', kind: 'gauge', labels: ['host'] },
   weir_spool_segments: { help: 'Segments that wait for delivery', kind: 'gauge', labels: ['host'] },
   weir_spool_bytes: { help: 'Bytes that wait for delivery', kind: 'gauge', labels: ['host'] },
+  weir_spool_bytes_max: { help: 'Bytes that may wait', kind: 'gauge', labels: ['host'] },
+  weir_spool_parked_segments: {
+    help: 'Segments that the control plane refused, tried again slowly',
+    kind: 'gauge',
+    labels: ['host'],
+  },
+  weir_spool_damaged_segments: {
+    help: 'Segments that were not what had been written, since the agent started',
+    kind: 'gauge',
+    labels: ['host'],
+  },
+  weir_spool_damaged_manifest_lines: {
+    help: 'Lines of manifests and of the ledger of losses that were not, likewise',
+    kind: 'gauge',
+    labels: ['host'],
+  },
+  weir_spool_given_up_segments: {
+    help: 'Segments given up for want of room or for age, since the agent started',
+    kind: 'gauge',
+    labels: ['host'],
+  },
+  weir_spool_given_up_packets: {
+    help: 'Packets in them, which SKIPDATA records tell',
+    kind: 'gauge',
+    labels: ['host'],
+  },
+  weir_bucket_last_delivery_seconds: {
+    help: 'When the last object arrived, in Unix seconds',
+    kind: 'gauge',
+    labels: ['bucket'],
+  },
+  weir_bucket_oldest_pending_seconds: {
+    help: 'Start of the oldest window that waits, in Unix seconds; 0 when none does',
+    kind: 'gauge',
+    labels: ['bucket'],
+  },
+  weir_bucket_failing: { help: '1 while delivery fails', kind: 'gauge', labels: ['bucket'] },
 } as const satisfies Record<
   string,
   { help: string; kind: 'counter' | 'gauge' | 'histogram'; labels: readonly string[] }
@@ -73,6 +110,12 @@ export class Metrics {
   set(name: MetricName, value: number, labels: Labels = {}): void {
     const metric = this.#metrics.get(name)
     if (metric instanceof Gauge) metric.set(labels, value)
+  }
+
+  /** Forgets what a gauge said: of hosts and buckets that are no more, nothing is left. */
+  reset(name: MetricName): void {
+    const metric = this.#metrics.get(name)
+    if (metric instanceof Gauge) metric.reset()
   }
 
   observe(name: MetricName, value: number, labels: Labels = {}): void {

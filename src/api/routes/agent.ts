@@ -1,10 +1,16 @@
 import type { FastifyInstance } from 'fastify'
 import { type TSchema, Type } from 'typebox'
-import { AGENT_PROTOCOL_VERSION, type AgentReport, type UploadRequest } from '../../model/agent-protocol.ts'
+import {
+  AGENT_PROTOCOL_VERSION,
+  type AgentHealth,
+  type AgentReport,
+  type UploadRequest,
+} from '../../model/agent-protocol.ts'
 import { WeirError } from '../../model/errors.ts'
 import { issueAgentToken, recordHeartbeat, redeemEnrolment } from '../../store/agents.ts'
-import { recordPoints } from '../../store/flow-logs.ts'
+import { carriedIds, recordPoints } from '../../store/flow-logs.ts'
 import { settleRequests } from '../../store/settle.ts'
+import type { Db } from '../../store/store.ts'
 import type { Services } from '../app.ts'
 import { versionNumber } from '../assignment-feed.ts'
 
@@ -31,16 +37,30 @@ const Point = Type.Object({
   message: Type.Optional(text),
 })
 
-const amount = Type.Number()
+// What would break whoever shows it, such as a date beyond all calendars, is refused here.
+const amount = Type.Number({ minimum: 0, maximum: 2 ** 64 })
+const seconds = Type.Number({ minimum: 0, maximum: 2 ** 32 })
 const Pending = Type.Object({
   flowLogId: Type.String({ maxLength: 64 }),
   segments: amount,
   bytes: amount,
-  oldestWindowStartS: amount,
+  oldestWindowStartS: seconds,
   lastError: Type.Optional(Type.Object({ reason: text, message: text, at: text })),
 })
+const Spool = Type.Object({
+  segments: amount,
+  bytes: amount,
+  bytesMax: Type.Optional(amount),
+  oldestWindowStartS: Type.Optional(seconds),
+  parkedSegments: Type.Optional(amount),
+  damagedSegments: Type.Optional(amount),
+  damagedManifestLines: Type.Optional(amount),
+  givenUpSegments: Type.Optional(amount),
+  givenUpPackets: Type.Optional(amount),
+})
+const LastDelivery = Type.Object({ object: text, bucket: text, records: amount, bytes: amount, at: text })
 const Health = Type.Object({
-  windowStartS: amount,
+  windowStartS: seconds,
   windowSizeS: amount,
   flows: amount,
   flowsMax: amount,
@@ -49,7 +69,9 @@ const Health = Type.Object({
   hookNs: Type.Optional(amount),
   lateVerdicts: Type.Optional(amount),
   lostPackets: Type.Optional(amount),
-  spool: Type.Object({ segments: amount, bytes: amount }),
+  spool: Spool,
+  lastDelivery: Type.Optional(LastDelivery),
+  lastError: Type.Optional(Type.Object({ message: text, at: text })),
   deliveries: Type.Optional(Type.Array(Pending, { maxItems: 10_000 })),
 })
 
@@ -96,9 +118,11 @@ export async function agentRoutes(app: FastifyInstance, services: Services): Pro
     }
     const version = versionNumber(report.assignmentsVersion)
     const changed = await store.change(async (change) => {
-      const { agentVersion, startedAt, health } = report
+      const { agentVersion, startedAt, points } = report
+      const changed = await recordPoints(change, host, { version, points }) // First: these may be carried from now on.
+      const health = await credible(change.tx, host, report.health)
       await recordHeartbeat(change, { host, agentVersion, startedAt, health })
-      return recordPoints(change, host, { version, points: report.points })
+      return changed
     })
     // A transaction of its own, because it locks data centers. Were it lost, the settler would come by soon.
     if (changed.length > 0) {
@@ -131,4 +155,13 @@ export async function agentRoutes(app: FastifyInstance, services: Services): Pro
     await uploads.acknowledge(request.agentHost!, segmentId)
     return reply.code(204).send()
   })
+}
+
+/** An agent has no say in flow logs that its host never had: one that lies must not show as another tenant's trouble. */
+async function credible(db: Db, host: string, health: AgentHealth): Promise<AgentHealth> {
+  const { deliveries } = health
+  if (deliveries === undefined || deliveries.length === 0) return health
+  const ids = deliveries.map((it) => it.flowLogId)
+  const carried = new Set(await carriedIds(db, host, ids))
+  return { ...health, deliveries: deliveries.filter((it) => carried.has(it.flowLogId)) }
 }

@@ -1,6 +1,6 @@
 import type { FastifyInstance } from 'fastify'
 import { Type } from 'typebox'
-import type { AgentHealth, PendingDelivery } from '../../model/agent-protocol.ts'
+import type { AgentHealth } from '../../model/agent-protocol.ts'
 import { WeirError } from '../../model/errors.ts'
 import { parseDestination } from '../../model/flow-log.ts'
 import { LIFECYCLE_DAYS_MAX } from '../../model/lifecycle.ts'
@@ -15,6 +15,15 @@ import { LIVE_MS } from '../../store/settle.ts'
 import { collectAgentMetrics } from '../agent-metrics.ts'
 import type { Services } from '../app.ts'
 import { assertAdministrator, assertOperator, assertPrivilege, assertVisible, notFound } from '../caller.ts'
+import {
+  type BucketStatus,
+  bucketStatuses,
+  healthOf,
+  lastErrorOf,
+  oldestWindowS,
+  type PendingDeliveries,
+  pendingDeliveries,
+} from '../delivery-status.ts'
 import { registeredOwner } from '../destinations.ts'
 import { InvalidInputError } from '../errors.ts'
 import { describeApi } from '../openapi.ts'
@@ -91,6 +100,7 @@ function addStatus(app: FastifyInstance, services: Services): void {
       agents: account.operator ? agents : agents.filter(({ host }) => carrying.has(host)),
       windowSizeS: services.options.windowSizeS,
       flowLogs: flowLogs.map((it) => renderFlowLog(it, { points, pending, nowMs })),
+      buckets: bucketStatuses(flowLogs, pending).map(renderBucket),
     }
   })
 
@@ -124,27 +134,32 @@ function renderPoint(it: PointRow): Record<string, unknown> {
   return { flowLogId: it.flow_log_id, state: it.state, device: it.device, message: it.message }
 }
 
-/** What hosts say to have in their spools, by flow log. */
-function pendingDeliveries(agents: { health: string | null }[]): Map<string, PendingDelivery[]> {
-  const said = agents.flatMap((it) => healthOf(it)?.deliveries ?? [])
-  return Map.groupBy(said, ({ flowLogId }) => flowLogId)
-}
+/** What names no bucket, object or fault of other tenants of the same host. */
+const HEALTH_OF_ALL: readonly (keyof AgentHealth)[] = [
+  'windowStartS',
+  'windowSizeS',
+  'flows',
+  'flowsMax',
+  'skippedPackets',
+  'hookRuns',
+  'hookNs',
+  'lateVerdicts',
+  'lostPackets',
+  'spool',
+]
 
-function healthOf({ health }: { health: string | null }): Partial<AgentHealth> | null {
-  return health === null ? null : (JSON.parse(health) as Partial<AgentHealth>)
-}
-
-/** Deliveries name the buckets of other tenants of the same host; one's own stand with one's flow logs. */
+/** Deliveries stand with their flow logs. */
 function renderHealth(it: { health: string | null }, account: Account): Partial<AgentHealth> | null {
-  const { deliveries: _, ...health } = healthOf(it) ?? {}
-  if (it.health === null || account.operator) return it.health === null ? null : health
-  const { lastDelivery: _delivery, lastError: _error, ...own } = health
-  return own
+  const health = healthOf(it)
+  if (health === null) return null
+  const { deliveries: _, ...all } = health
+  if (account.operator) return all
+  return Object.fromEntries(HEALTH_OF_ALL.map((name) => [name, all[name as keyof typeof all]]))
 }
 
 interface Shown {
   points: PointRow[]
-  pending: Map<string, PendingDelivery[]>
+  pending: PendingDeliveries
   nowMs: number
 }
 
@@ -170,7 +185,7 @@ function renderFlowLog(it: FlowLogRow, { points, pending, nowMs }: Shown): Recor
       lastDeliveredAt: timeText(it.last_delivered_at),
       pendingSegments: waiting.reduce((sum, { segments }) => sum + segments, 0),
       pendingBytes: waiting.reduce((sum, { bytes }) => sum + bytes, 0),
-      oldestPendingWindow: timeText(oldestWindowMs(waiting)),
+      oldestPendingWindow: windowText(oldestWindowS(waiting)),
       lastError: error?.message ?? null,
       lastErrorAt: error?.at ?? null,
     },
@@ -178,19 +193,14 @@ function renderFlowLog(it: FlowLogRow, { points, pending, nowMs }: Shown): Recor
   }
 }
 
-/** Of the control plane and of the hosts, the newest. */
-function lastErrorOf(
-  it: FlowLogRow,
-  waiting: PendingDelivery[],
-): { message: string; at: string } | undefined {
-  const told = waiting.flatMap(({ lastError }) => lastError ?? [])
-  const noted =
-    it.last_error === null ? [] : [{ message: it.last_error, at: timeText(it.last_error_at) ?? '' }]
-  return [...noted, ...told].sort((a, b) => (a.at < b.at ? -1 : 1)).at(-1)
-}
-
-function oldestWindowMs(waiting: PendingDelivery[]): number | null {
-  return waiting.length === 0 ? null : Math.min(...waiting.map((it) => it.oldestWindowStartS)) * 1000
+function renderBucket(it: BucketStatus): Record<string, unknown> {
+  return {
+    bucket: it.bucket,
+    lastDeliveredAt: timeText(it.lastDeliveredAtMs),
+    oldestPendingWindow: windowText(it.oldestPendingWindowS),
+    lastError: it.lastError?.message ?? null,
+    lastErrorAt: it.lastError?.at ?? null,
+  }
 }
 
 /** One sentence for people; `points` say more. */
@@ -337,6 +347,10 @@ function addObjects(app: FastifyInstance, services: Services): void {
 
 function isLive(lastSeenAtMs: number | null, nowMs: number): boolean {
   return lastSeenAtMs !== null && nowMs - lastSeenAtMs < LIVE_MS
+}
+
+function windowText(startS: number | null): string | null {
+  return timeText(startS === null ? null : startS * 1000)
 }
 
 function timeText(ms: number | null): string | null {

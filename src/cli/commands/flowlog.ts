@@ -10,7 +10,7 @@ import {
   SERVER_OPTIONS,
 } from '../api-client.ts'
 import { type Command, type CommandContext, ExitCode } from '../command.ts'
-import { type Column, printTable } from '../table.ts'
+import { type Column, formatBytes, printable, printTable } from '../table.ts'
 
 export const flowlog: Command = {
   usage: [
@@ -68,10 +68,43 @@ async function list(args: string[], context: CommandContext): Promise<ExitCode> 
 async function get(args: string[], context: CommandContext): Promise<ExitCode> {
   const { values, positionals } = parseArgs({ args, options: SERVER_OPTIONS, allowPositionals: true })
   if (positionals.length !== 1) throw new WeirError('WEIR_USAGE', 'get takes one flow log')
-  const found = await find(connect(values, context), positionals[0]!)
-  if (values.json) context.stdout.write(`${JSON.stringify(summary(found))}\n`)
-  else show([found], false, context)
+  const api = connect(values, context)
+  const found = await find(api, positionals[0]!)
+  const { delivery } = await api.get<{ delivery: Delivery }>(`/weir/v1/flowlogs/${found.flowLog.id}`)
+  if (values.json) context.stdout.write(`${JSON.stringify({ ...summary(found), delivery })}\n`)
+  else {
+    show([found], false, context)
+    showDelivery(delivery, context)
+  }
   return ExitCode.ok
+}
+
+interface Delivery {
+  status: string
+  points: { host: string; state: string; device: string | null; message: string | null }[]
+  objects: number
+  records: number
+  bytes: number
+  lastObject: string | null
+  lastDeliveredAt: string | null
+  pendingSegments: number
+  pendingBytes: number
+  oldestPendingWindow: string | null
+  lastError: string | null
+  lastErrorAt: string | null
+}
+
+function showDelivery(it: Delivery, { stdout }: CommandContext): void {
+  const line = (title: string, text: string) => stdout.write(`  ${title.padEnd(10)} ${printable(text)}\n`)
+  line('status', it.status)
+  for (const { host, state, device, message } of it.points) {
+    line('on', `${host}, ${device ?? 'no device'}: ${state}${message === null ? '' : `, ${message}`}`)
+  }
+  line('delivered', `${it.objects} objects, ${it.records} records, ${formatBytes(it.bytes)}`)
+  if (it.lastObject !== null) line('last', `${it.lastObject} at ${it.lastDeliveredAt}`)
+  const oldest = it.oldestPendingWindow === null ? '' : `, oldest window ${it.oldestPendingWindow}`
+  line('waiting', `${it.pendingSegments} segments, ${formatBytes(it.pendingBytes)}${oldest}`)
+  if (it.lastError !== null) line('error', `${it.lastError} (${it.lastErrorAt})`)
 }
 
 async function create(args: string[], context: CommandContext): Promise<ExitCode> {

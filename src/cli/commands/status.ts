@@ -1,13 +1,13 @@
 import { parseArgs } from 'node:util'
-import type { AgentHealth, PointState } from '../../model/agent-protocol.ts'
+import type { AgentHealth, PointState, SpoolHealth } from '../../model/agent-protocol.ts'
 import { systemClock } from '../../stdx/clock.ts'
 import { connect, SERVER_HELP, SERVER_OPTIONS } from '../api-client.ts'
 import { type Command, type CommandContext, ExitCode } from '../command.ts'
-import { type Column, formatBytes, formatSeconds, printTable } from '../table.ts'
+import { type Column, formatBytes, formatSeconds, printable, printTable } from '../table.ts'
 
 export const status: Command = {
   usage: 'weir status',
-  summary: 'Show agents, interfaces, windows, spool and the last delivery; exit 1 if an agent is away',
+  summary: 'Show agents, interfaces, windows, spools and buckets; exit 1 if an agent is away',
   help: SERVER_HELP,
   async run(args, context) {
     const { values } = parseArgs({ args, options: SERVER_OPTIONS })
@@ -36,13 +36,16 @@ interface Agent {
 
 interface Status {
   agents: Agent[]
-  flowLogs: { id: string; name?: string; bucket: string; delivery?: Delivery }[]
+  flowLogs: { id: string; bucket: string }[]
+  buckets: Bucket[]
 }
 
-interface Delivery {
-  state?: string
-  lastObject?: string
-  lastError?: string
+interface Bucket {
+  bucket: string
+  lastDeliveredAt: string | null
+  oldestPendingWindow: string | null
+  lastError: string | null
+  lastErrorAt: string | null
 }
 
 function show(answer: Status, context: CommandContext): void {
@@ -56,6 +59,22 @@ function show(answer: Status, context: CommandContext): void {
     if (agent.health !== null) showHealth(agent.health, context)
     showPoints(agent.points ?? [], answer.flowLogs, context)
   }
+  showBuckets(answer.buckets, context)
+}
+
+function showBuckets(buckets: Bucket[], context: CommandContext): void {
+  if (buckets.length === 0) return
+  const columns: Column<Bucket>[] = [
+    { title: 'BUCKET', value: (it) => it.bucket },
+    { title: 'LAST DELIVERY', value: (it) => it.lastDeliveredAt ?? '-' },
+    { title: 'OLDEST WAITING', value: (it) => it.oldestPendingWindow ?? '-' },
+    {
+      title: 'STATE',
+      value: (it) => (it.lastError === null ? 'ok' : `${it.lastError} (${it.lastErrorAt})`),
+      colour: (it) => (it.lastError === null ? '32' : '31'),
+    },
+  ]
+  printTable(context.stdout, columns, buckets, { colours: context.stdoutIsTerminal })
 }
 
 function showHealth(health: AgentHealth, { stdout }: CommandContext): void {
@@ -70,16 +89,40 @@ function showHealth(health: AgentHealth, { stdout }: CommandContext): void {
     const perRun = (health.hookNs / health.hookRuns).toFixed(0)
     stdout.write(`  hooks      ${health.hookRuns} runs, ${perRun} ns each\n`)
   }
-  const { segments, bytes, oldestWindowStartS } = health.spool
-  const oldest = oldestWindowStartS === undefined ? '' : `, oldest from ${clockTime(oldestWindowStartS)}`
-  stdout.write(`  spool      ${segments} segments, ${formatBytes(bytes)}${oldest}\n`)
+  stdout.write(`  spool      ${spoolText(health.spool)}\n`)
+  const lost = lossText(health.spool)
+  if (lost !== '') stdout.write(`  lost       ${lost}\n`)
   const { lastDelivery, lastError } = health
   if (lastDelivery !== undefined) {
     const { bucket, object, records, bytes: size, at } = lastDelivery
     const ago = formatSeconds(Math.max(0, nowS - Date.parse(at) / 1000))
-    stdout.write(`  delivered  ${bucket}/${object}, ${records} records, ${formatBytes(size)}, ${ago} ago\n`)
+    const name = printable(`${bucket}/${object}`)
+    stdout.write(`  delivered  ${name}, ${records} records, ${formatBytes(size)}, ${ago} ago\n`)
   }
-  if (lastError !== undefined) stdout.write(`  error      ${lastError.message} (${lastError.at})\n`)
+  if (lastError !== undefined) {
+    stdout.write(`  error      ${printable(`${lastError.message} (${lastError.at})`)}\n`)
+  }
+}
+
+function spoolText(spool: SpoolHealth): string {
+  const { segments, bytes, bytesMax, oldestWindowStartS, parkedSegments = 0 } = spool
+  return [
+    `${segments} segments`,
+    formatBytes(bytes) + (bytesMax === undefined ? '' : ` of ${formatBytes(bytesMax)}`),
+    ...(oldestWindowStartS === undefined ? [] : [`oldest from ${clockTime(oldestWindowStartS)}`]),
+    ...(parkedSegments > 0 ? [`${parkedSegments} refused`] : []),
+  ].join(', ')
+}
+
+/** Since the agent started; empty when nothing was. */
+function lossText(spool: SpoolHealth): string {
+  const { givenUpSegments = 0, givenUpPackets = 0 } = spool
+  const { damagedSegments = 0, damagedManifestLines = 0 } = spool
+  return [
+    ...(givenUpSegments > 0 ? [`${givenUpSegments} segments given up (${givenUpPackets} packets)`] : []),
+    ...(damagedSegments > 0 ? [`${damagedSegments} segments damaged`] : []),
+    ...(damagedManifestLines > 0 ? [`${damagedManifestLines} manifest lines damaged`] : []),
+  ].join(', ')
 }
 
 function showPoints(points: Point[], flowLogs: Status['flowLogs'], context: CommandContext): void {
