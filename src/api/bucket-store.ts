@@ -20,6 +20,8 @@ export interface BucketStore {
 export interface FoundBucket {
   /** The contract that owns the bucket, where the store knows. */
   contractNumber?: number
+  /** Why the technical user cannot see whose it is, where the store would say. */
+  ownerFault?: string
   /** Why the technical user cannot write; undefined when it can. */
   writeFault?: string
 }

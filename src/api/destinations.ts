@@ -3,7 +3,7 @@ import { type Destination, objectName, parseDestination } from '../model/flow-lo
 import { contractNumbers } from '../store/accounts.ts'
 import { findRegistration } from '../store/buckets.ts'
 import type { Db } from '../store/store.ts'
-import type { BucketStore } from './bucket-store.ts'
+import type { BucketStore, FoundBucket } from './bucket-store.ts'
 import { InvalidInputError } from './errors.ts'
 
 /** Reads a flow log's `bucket` value; `at` names the attribute in messages. */
@@ -27,9 +27,10 @@ export async function assertBucketUsable(
 ): Promise<void> {
   const found = await buckets.findBucket(bucket, name)
   if (found === undefined) throw new WeirError('WEIR_BUCKET_MISSING', `bucket '${bucket}' does not exist`)
-  const owner = found.contractNumber ?? (await registeredOwner(db, bucket))
+  const owner = await ownerOf(db, bucket, found)
   // Who may not write may often not see the owner either: the grant is the first thing that is missing.
   if (owner === undefined && found.writeFault !== undefined) throw notWritable(bucket, found.writeFault)
+  if (owner === undefined) throw unregistered(bucket, found)
   if (owner !== contractNumber) {
     const message = `bucket '${bucket}' does not belong to contract ${contractNumber}`
     throw new WeirError('WEIR_BUCKET_FOREIGN', message)
@@ -46,10 +47,26 @@ export function sampleOf({ bucket, prefix }: Destination): { bucket: string; nam
   return { bucket, name: objectName(prefix === '' ? 'weir-write-check' : prefix, 1_000_000_000) }
 }
 
-/**
- * The contract of a bucket. One that was made by hand belongs to the only contract, when there is but one.
- */
-export async function registeredOwner(db: Db, bucket: string): Promise<number | undefined> {
+function unregistered(bucket: string, { ownerFault }: FoundBucket): WeirError {
+  const remedy = `the operator can register it (weir bucket register ${bucket} --contract NUMBER)`
+  const message =
+    ownerFault === undefined
+      ? `bucket '${bucket}' is registered for no contract, and its store does not say whose it is: ${remedy}`
+      : `the technical user may not see whose bucket '${bucket}' is (${ownerFault}): grant it that, or ${remedy}`
+  return new WeirError('WEIR_BUCKET_UNREGISTERED', message)
+}
+
+/** The contract of a bucket: the store knows best, else it is as the operator has registered it. */
+export async function ownerOf(
+  db: Db,
+  bucket: string,
+  found: FoundBucket | undefined,
+): Promise<number | undefined> {
+  return found?.contractNumber ?? (await registeredOwner(db, bucket))
+}
+
+/** One that was made by hand belongs to the only contract, when there is but one. */
+async function registeredOwner(db: Db, bucket: string): Promise<number | undefined> {
   const registration = await findRegistration(db, bucket)
   if (registration !== undefined) return registration.contractNumber
   const contracts = await contractNumbers(db, 2)

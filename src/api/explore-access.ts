@@ -6,7 +6,7 @@ import { childrenOf, listResources } from '../store/resources.ts'
 import type { ResourceRow } from '../store/schema.ts'
 import type { Services } from './app.ts'
 import { visibleDatacenters } from './caller.ts'
-import { registeredOwner } from './destinations.ts'
+import { ownerOf } from './destinations.ts'
 
 type Interface = Access['interfaces'][number]
 
@@ -46,8 +46,7 @@ async function ownNames({ store, buckets }: Services): Promise<string[]> {
 /** The bucket's owner is asked each time: it may have been deleted and made again by somebody else. */
 async function isOwn({ store, buckets }: Services, contractNumber: number, bucket: string): Promise<boolean> {
   const found = await buckets.findBucket(bucket)
-  if (found === undefined) return false
-  return (found.contractNumber ?? (await registeredOwner(store.db, bucket))) === contractNumber
+  return found !== undefined && (await ownerOf(store.db, bucket, found)) === contractNumber
 }
 
 /** Everything in the data centers that can have a flow log. */

@@ -20,6 +20,7 @@ export const ERRORS = {
   WEIR_FLOW_LOG_IMMUTABLE: { status: 422, retryable: false },
   WEIR_BUCKET_MISSING: { status: 422, retryable: false },
   WEIR_BUCKET_FOREIGN: { status: 422, retryable: false },
+  WEIR_BUCKET_UNREGISTERED: { status: 422, retryable: false },
   WEIR_BUCKET_NOT_WRITABLE: { status: 422, retryable: false },
   WEIR_CAPTURE_UNREADABLE: { status: 400, retryable: false },
   WEIR_OBJECT_EXISTS: { status: 412, retryable: false },

@@ -331,6 +331,15 @@ function otherRules(): Record<string, Rule> {
     },
     'POST /weir/v1/enrolments': { expect: OPERATOR, target: at('/weir/v1/enrolments', { host: 'host-3' }) },
     'DELETE /weir/v1/agents/:host': { expect: OPERATOR, target: at('/weir/v1/agents/host-3') },
+    'GET /weir/v1/registrations': { expect: OPERATOR, target: at('/weir/v1/registrations') },
+    'POST /weir/v1/registrations': {
+      expect: OPERATOR,
+      target: at('/weir/v1/registrations', { name: 'tenant-logs' }),
+    },
+    'DELETE /weir/v1/registrations/:name': {
+      expect: { ...OPERATOR, operator: 404 },
+      target: at('/weir/v1/registrations/nobody-has-this'),
+    },
     'POST /weir/v1/session': {
       // Signing in is for pages of the console itself: others are turned away before their password is
       // looked at.

@@ -58,19 +58,33 @@ test('an upload that breaks off leaves nothing behind', async () => {
   assert.equal((await readFile(path.join(weir.directory, 'buckets', '.weir', 'signing-secret'))).length, 32)
 })
 
-test('a bucket that an operator made by hand belongs to the only contract, and to none when there are two', async () => {
+test('a bucket that was made by hand belongs to the only contract, and to none but the registered one when there are two', async () => {
   await using weir = await startControlPlane()
-  await mkdir(path.join(weir.directory, 'buckets', 'byhand'))
-  const flowLog = { properties: { ...FLOW_LOG.properties, bucket: 'byhand/x' } }
+  for (const name of ['used', 'byhand']) await mkdir(path.join(weir.directory, 'buckets', name))
+  const flowLog = (bucket: string) => ({ properties: { ...FLOW_LOG.properties, bucket: `${bucket}/x` } })
+  const owner = { email: 'tenant@example.org', password: 'a long password' }
+  const second = {
+    authorization: `Basic ${Buffer.from(`${owner.email}:${owner.password}`).toString('base64')}`,
+  }
+  const secondNic = `${weir.owner.nics[1]!.path}/flowlogs`
 
-  const alone = await weir.post(`${weir.nicPath}/flowlogs`, flowLog)
-  await weir.store.db
-    .insertInto('contracts')
-    .values({ contract_number: 11111111, name: 'other', created_at: 0 })
-    .execute()
-  const withOthers = await weir.post(`${weir.owner.nics[1]!.path}/flowlogs`, flowLog)
+  const alone = await weir.post(`${weir.nicPath}/flowlogs`, flowLog('used'))
+  await weir.post('/weir/v1/contracts', { contractNumber: 11_111_111, name: 'other', owner })
+  const withOthers = await weir.post(secondNic, flowLog('byhand'))
+  const taken = await weir.call('POST', '/weir/v1/buckets', { name: 'byhand' }, second)
+  const unregistered = (await weir.get('/weir/v1/registrations')).body.items
+  const registered = await weir.post('/weir/v1/registrations', { name: 'byhand' })
+  const after = await weir.post(secondNic, flowLog('byhand'))
 
   assert.equal(alone.status, 202)
   assert.equal(withOthers.status, 422)
-  assert.match(withOthers.body.messages[0].message, /does not belong to contract/)
+  assert.match(withOthers.body.messages[0].message, /registered for no contract.*weir bucket register byhand/)
+  assert.equal(taken.status, 422)
+  assert.match(taken.body.messages[0].message, /exists already/)
+  assert.deepEqual(
+    unregistered.map((it: { name: string }) => it.name),
+    ['flowlogs', 'used'], // Else its delivery would have ended with the second contract.
+  )
+  assert.equal(registered.status, 201)
+  assert.equal(after.status, 202)
 })

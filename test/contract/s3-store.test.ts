@@ -74,6 +74,7 @@ function testS3Store(): void {
       writeFault: 'the technical user may not write (AccessDenied)',
     })
     assert.deepEqual(await store.findBucket(closed, 'web-1.log.gz'), {
+      ownerFault: 'AccessDenied',
       writeFault: 'the technical user may not write (AccessDenied)',
     })
     assert.equal(await store.findBucket('nobody-has-this'), undefined)

@@ -86,6 +86,10 @@ export class S3Delivery implements AsyncDisposable {
     return delivery
   }
 
+  get origin(): string {
+    return `http://127.0.0.1:${this.#controlPort}`
+  }
+
   async startControlPlane(): Promise<void> {
     this.#store = await openStore({ sqlitePath: path.join(this.#directory, 'weir.db') })
     this.#buckets = this.#world.store(`http://127.0.0.1:${this.storeProxy.port}`)
@@ -103,16 +107,13 @@ export class S3Delivery implements AsyncDisposable {
   }
 
   async createFlowLog(nic: number, bucket: string): Promise<{ status: number; message: string; id: string }> {
-    const response = await fetch(
-      `http://127.0.0.1:${this.#controlPort}/cloudapi/v6${this.owner.nics[nic]!.path}/flowlogs`,
-      {
-        method: 'POST',
-        headers: { authorization: `Bearer ${this.owner.token}`, 'content-type': 'application/json' },
-        body: JSON.stringify({
-          properties: { name: 'a', action: 'ALL', direction: 'BIDIRECTIONAL', bucket },
-        }),
-      },
-    )
+    const response = await fetch(`${this.origin}/cloudapi/v6${this.owner.nics[nic]!.path}/flowlogs`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${this.owner.token}`, 'content-type': 'application/json' },
+      body: JSON.stringify({
+        properties: { name: 'a', action: 'ALL', direction: 'BIDIRECTIONAL', bucket },
+      }),
+    })
     const body = (await response.json()) as { id?: string; messages?: { message: string }[] }
     const [name = '', prefix = ''] = bucket.split('/')
     if (body.id !== undefined) this.targets.push({ flowLogId: body.id, bucket: name, prefix })
@@ -185,8 +186,11 @@ export class S3Delivery implements AsyncDisposable {
   }
 
   /** All lines in a bucket, by object, as its owner reads them. */
-  async stored(bucket: string): Promise<Map<string, string[]>> {
-    const { client } = this.tenant
+  stored(bucket: string): Promise<Map<string, string[]>> {
+    return this.storedBy(this.tenant, bucket)
+  }
+
+  async storedBy({ client }: Tenant, bucket: string): Promise<Map<string, string[]>> {
     const { Contents = [] } = await client.send(new ListObjectsV2Command({ Bucket: bucket }))
     const lines = new Map<string, string[]>()
     for (const { Key = '' } of Contents) {

@@ -1,11 +1,20 @@
 import { randomInt } from 'node:crypto'
 import type { FastifyInstance } from 'fastify'
 import { Type } from 'typebox'
-import { createContract, createUser } from '../../store/accounts.ts'
+import { WeirError } from '../../model/errors.ts'
+import { type Account, contractNumbers, createContract, createUser } from '../../store/accounts.ts'
 import { issueEnrolment, revokeAgent } from '../../store/agents.ts'
+import {
+  findRegistration,
+  listRegistrations,
+  registerBucket,
+  registerUsedBuckets,
+  unregisterBucket,
+} from '../../store/buckets.ts'
 import { hashPassword } from '../../store/secrets.ts'
 import type { Services } from '../app.ts'
 import { assertOperator } from '../caller.ts'
+import { assertBucketName, NewBucket } from './weir.ts'
 
 const MINUTE_MS = 60_000
 const text = Type.String({ minLength: 1, maxLength: 200 })
@@ -48,6 +57,10 @@ export async function operatorRoutes(app: FastifyInstance, services: Services): 
       const contractNumber = given.contractNumber ?? randomInt(10_000_000, 100_000_000)
       const passwordHash = await hashPassword(owner.password)
       await store.change(async (change) => {
+        const [first, ...others] = await contractNumbers(change.tx, 2)
+        if (first !== undefined && others.length === 0) {
+          await registerUsedBuckets(change, { contractNumber: first, createdBy: request.account!.email })
+        }
         await createContract(change, { contractNumber, name })
         await createUser(change, {
           email: owner.email,
@@ -69,10 +82,50 @@ export async function operatorRoutes(app: FastifyInstance, services: Services): 
       return reply.code(201).send({ host, code, expiresAt: new Date(expiresAtMs).toISOString() })
     })
 
+    operator.get('/weir/v1/registrations', async () => {
+      const items = (await listRegistrations(store.db)).map(({ createdAtMs, ...rest }) => {
+        return { ...rest, createdAt: new Date(createdAtMs).toISOString() }
+      })
+      return { items }
+    })
+
+    operator.post('/weir/v1/registrations', { schema: { body: NewBucket } }, async (request, reply) => {
+      const { name } = request.body as { name: string }
+      assertBucketName(name)
+      const { contractNumber } = await register(services, request.account!, name)
+      return reply.code(201).send({ name, contractNumber })
+    })
+
+    operator.delete('/weir/v1/registrations/:name', async (request, reply) => {
+      const { name } = request.params as { name: string }
+      const existed = await store.change((change) => unregisterBucket(change, name))
+      if (!existed) throw new WeirError('WEIR_NOT_FOUND', `bucket '${name}' is not registered`)
+      return reply.code(204).send()
+    })
+
     operator.delete('/weir/v1/agents/:host', async (request, reply) => {
       const { host } = request.params as { host: string }
       await store.change((change) => revokeAgent(change, host))
       return reply.code(204).send()
     })
   })
+}
+
+/** Says that a bucket is of the contract that the operator acts in. Saying so twice is no mistake. */
+async function register({ store, buckets }: Services, account: Account, name: string): Promise<Account> {
+  const { contractNumber, email } = account
+  const found = await buckets.findBucket(name)
+  if (found === undefined) throw new WeirError('WEIR_BUCKET_MISSING', `bucket '${name}' does not exist`)
+  if (found.contractNumber !== undefined && found.contractNumber !== contractNumber) {
+    const message = `the store says that bucket '${name}' belongs to contract ${found.contractNumber}`
+    throw new WeirError('WEIR_BUCKET_FOREIGN', message)
+  }
+  const known = await findRegistration(store.db, name)
+  if (known === undefined) {
+    await store.change((change) => registerBucket(change, { name, contractNumber, createdBy: email }))
+  } else if (known.contractNumber !== contractNumber) {
+    const message = `bucket '${name}' is registered for contract ${known.contractNumber}`
+    throw new WeirError('WEIR_RESOURCE_EXISTS', message)
+  }
+  return account
 }

@@ -24,7 +24,7 @@ import {
   type PendingDeliveries,
   pendingDeliveries,
 } from '../delivery-status.ts'
-import { registeredOwner } from '../destinations.ts'
+import { ownerOf } from '../destinations.ts'
 import { InvalidInputError } from '../errors.ts'
 import { describeApi } from '../openapi.ts'
 
@@ -45,7 +45,10 @@ const ContentQuery = Type.Object({
   bucket: Type.String({ minLength: 1 }),
   name: Type.String({ minLength: 1 }),
 })
-const NewBucket = Type.Object({ name: Type.String({ maxLength: 63 }) }, { additionalProperties: false })
+export const NewBucket = Type.Object(
+  { name: Type.String({ maxLength: 63 }) },
+  { additionalProperties: false },
+)
 
 /** What the Cloud API has no words for: docs/reference/api.md lists these as Weir's own. */
 export async function weirRoutes(app: FastifyInstance, services: Services): Promise<void> {
@@ -224,25 +227,18 @@ const NewRule = Type.Object(
 function addLifecycle(app: FastifyInstance, services: Services): void {
   const { embedded } = services.buckets
   if (embedded === undefined) return
-  const assertOwn = async (account: Account, bucket: string) => {
-    assertAdministrator(account)
-    const found = 'reason' in parseDestination(bucket) ? undefined : await services.buckets.findBucket(bucket)
-    if (found === undefined || !(await isOwn(services, account, bucket))) {
-      throw new WeirError('WEIR_NOT_FOUND', `bucket '${bucket}' does not exist`)
-    }
-  }
 
   const schema = { params: BucketPath }
   app.get('/weir/v1/buckets/:name/lifecycle', { schema }, async (request) => {
     const { name } = request.params as { name: string }
-    await assertOwn(request.account!, name)
+    await assertOwnBucket(services, request.account!, name)
     return { items: await embedded.lifecycle.rules(name) }
   })
 
   app.post('/weir/v1/buckets/:name/lifecycle', { schema: { ...schema, body: NewRule } }, async (request) => {
     const { name } = request.params as { name: string }
     const { prefix, days } = request.body as { prefix: string; days: number | null }
-    await assertOwn(request.account!, name)
+    await assertOwnBucket(services, request.account!, name)
     const others = (await embedded.lifecycle.rules(name)).filter((rule) => rule.prefix !== prefix)
     const items = days === null ? others : [...others, { prefix, days }]
     await embedded.lifecycle.setRules(name, items)
@@ -254,16 +250,15 @@ function addBuckets(app: FastifyInstance, services: Services): void {
   const { store, buckets } = services
 
   app.get('/weir/v1/buckets', async (request) => {
+    const { contractNumber } = request.account!
     const registered = (await listRegistrations(store.db)).map(({ name }) => name)
-    const names = new Set([...registered, ...((await buckets.embedded?.listBuckets()) ?? [])])
+    const named = (await listFlowLogs(store.db, contractNumber)).map(({ bucket }) => bucket)
+    const names = new Set([...registered, ...named, ...((await buckets.embedded?.listBuckets()) ?? [])])
     const items = []
     for (const name of [...names].sort()) {
-      if (!(await isOwn(services, request.account!, name))) continue
-      items.push({
-        name,
-        exists: (await buckets.findBucket(name)) !== undefined,
-        registered: registered.includes(name),
-      })
+      const found = await buckets.findBucket(name)
+      if ((await ownerOf(store.db, name, found)) !== contractNumber) continue
+      items.push({ name, exists: found !== undefined, registered: registered.includes(name) })
     }
     return { items }
   })
@@ -272,13 +267,16 @@ function addBuckets(app: FastifyInstance, services: Services): void {
     const account = request.account!
     assertAdministrator(account)
     const { name } = request.body as { name: string }
-    const destination = parseDestination(name)
-    if ('reason' in destination) throw new InvalidInputError([`[(root).name] ${destination.reason}`])
-    if (destination.bucket !== name)
-      throw new InvalidInputError(['[(root).name] A bucket name has no prefix'])
+    assertBucketName(name)
     await makeBucket(services, account, name)
     return reply.code(201).send({ name, exists: true, registered: true })
   })
+}
+
+export function assertBucketName(name: string): void {
+  const destination = parseDestination(name)
+  if ('reason' in destination) throw new InvalidInputError([`[(root).name] ${destination.reason}`])
+  if (destination.bucket !== name) throw new InvalidInputError(['[(root).name] A bucket name has no prefix'])
 }
 
 /** Making a bucket twice is no mistake; taking somebody else's is. */
@@ -295,9 +293,9 @@ export async function makeBucket(
     )
   }
   const known = await findRegistration(store.db, name)
-  const owner =
-    (await buckets.findBucket(name)) === undefined ? undefined : await registeredOwner(store.db, name)
-  if ((known ?? owner) !== undefined && (known?.contractNumber ?? owner) !== account.contractNumber) {
+  const found = await buckets.findBucket(name)
+  const isTaken = known !== undefined || found !== undefined
+  if (isTaken && (await ownerOf(store.db, name, found)) !== account.contractNumber) {
     throw new WeirError('WEIR_RESOURCE_EXISTS', `bucket '${name}' exists already`)
   }
   if (known === undefined) {
@@ -307,24 +305,25 @@ export async function makeBucket(
   await buckets.embedded.createBucket(name)
 }
 
-async function isOwn({ store }: Services, account: Account, bucket: string): Promise<boolean> {
-  return (await registeredOwner(store.db, bucket)) === account.contractNumber
+/** For administrators of the bucket's contract; for others it does not exist. */
+async function assertOwnBucket(
+  { store, buckets }: Services,
+  account: Account,
+  bucket: string,
+): Promise<void> {
+  assertAdministrator(account)
+  const found = 'reason' in parseDestination(bucket) ? undefined : await buckets.findBucket(bucket)
+  if (found !== undefined && (await ownerOf(store.db, bucket, found)) === account.contractNumber) return
+  throw new WeirError('WEIR_NOT_FOUND', `bucket '${bucket}' does not exist`)
 }
 
 function addObjects(app: FastifyInstance, services: Services): void {
   const { buckets } = services
-  const assertOwn = async (account: Account, bucket: string) => {
-    assertAdministrator(account)
-    const found = 'reason' in parseDestination(bucket) ? undefined : await buckets.findBucket(bucket)
-    const owner = found?.contractNumber ?? (await registeredOwner(services.store.db, bucket))
-    const isForeign = found === undefined || owner !== account.contractNumber
-    if (isForeign) throw new WeirError('WEIR_NOT_FOUND', `bucket '${bucket}' does not exist`)
-  }
 
   app.get('/weir/v1/objects', { schema: { querystring: ObjectsQuery } }, async (request) => {
     const query = request.query as { bucket: string; prefix?: string; after?: string; limit?: string }
     const { bucket, prefix = '', after = '' } = query
-    await assertOwn(request.account!, bucket)
+    await assertOwnBucket(services, request.account!, bucket)
     const limit = Math.min(Number(query.limit ?? LISTING_MAX), LISTING_MAX)
     const found = await buckets.listObjects(bucket, { prefix, after, limit })
     const items = found.map(({ name, size, modifiedAtMs }) => ({
@@ -338,7 +337,7 @@ function addObjects(app: FastifyInstance, services: Services): void {
 
   app.get('/weir/v1/objects/content', { schema: { querystring: ContentQuery } }, async (request, reply) => {
     const { bucket, name } = request.query as { bucket: string; name: string }
-    await assertOwn(request.account!, bucket)
+    await assertOwnBucket(services, request.account!, bucket)
     const content = await buckets.readObject(bucket, name)
     if (content === undefined) throw new WeirError('WEIR_NOT_FOUND', `object '${name}' does not exist`)
     return reply.type('application/gzip').send(content)

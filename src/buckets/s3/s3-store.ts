@@ -44,6 +44,7 @@ const WRONG_MD5 = '1B2M2Y8AsgTpgAmY7PhCfg=='
 
 interface Found {
   contractNumber?: number
+  ownerFault?: string
   writeFault?: string
 }
 
@@ -218,22 +219,25 @@ export class S3Store {
   async #look(bucket: string, objectName: string | undefined): Promise<Found | undefined> {
     const owner = await this.#ownerOf(bucket)
     if (owner === 'missing') return undefined
-    const contract = owner === 'unknown' ? undefined : /^(\d{1,15})\|/.exec(owner.id)?.[1]
+    const contract = /^(\d{1,15})\|/.exec(owner.id ?? '')?.[1]
     const writeFault = objectName === undefined ? undefined : await this.#writeFault(bucket, objectName)
     return {
       ...(contract === undefined ? {} : { contractNumber: Number(contract) }),
+      ...(owner.fault === undefined ? {} : { ownerFault: owner.fault }),
       ...(writeFault === undefined ? {} : { writeFault }),
     }
   }
 
   /** Canonical ids are `<contract>|<user>`; an operator registers buckets of owners with others. */
-  async #ownerOf(bucket: string): Promise<{ id: string } | 'unknown' | 'missing'> {
+  async #ownerOf(bucket: string): Promise<{ id?: string | undefined; fault?: string } | 'missing'> {
+    let owner: { fault?: string } = {}
     try {
       const { Owner } = await this.#client.send(new GetBucketAclCommand({ Bucket: bucket }))
-      return Owner?.ID === undefined ? 'unknown' : { id: Owner.ID }
+      return { id: Owner?.ID }
     } catch (error) {
       if (statusOf(error) === 404) return 'missing'
-      if (!isAboutBucket(error)) throw unavailable(error, `asking for the owner of bucket '${bucket}'`)
+      if (isAboutBucket(error)) owner = { fault: (error as Error).name }
+      else if (!isUnknown(error)) throw unavailable(error, `asking for the owner of bucket '${bucket}'`)
     }
     try {
       await this.#client.send(new HeadBucketCommand({ Bucket: bucket }))
@@ -241,7 +245,7 @@ export class S3Store {
       if (statusOf(error) === 404) return 'missing'
       if (statusOf(error) !== 403) throw unavailable(error, `looking for bucket '${bucket}'`)
     }
-    return 'unknown'
+    return owner
   }
 
   async #writeFault(bucket: string, objectName: string): Promise<string | undefined> {
@@ -337,6 +341,15 @@ function isAboutBucket(error: unknown): boolean {
   const { name } = error as Error
   const ours = ['InvalidAccessKeyId', 'SignatureDoesNotMatch', 'RequestTimeTooSkewed', 'UserSuspended']
   return statusOf(error) === 403 && !ours.includes(name)
+}
+
+/** A store without ACLs. */
+function isUnknown(error: unknown): boolean {
+  const { name } = error as Error
+  return (
+    statusOf(error) === 501 ||
+    ['NotImplemented', 'MethodNotAllowed', 'AccessControlListNotSupported'].includes(name)
+  )
 }
 
 /** Names the store's code and nothing else: its messages may quote keys. */
