@@ -1,4 +1,5 @@
 import type { FastifyError, FastifyReply } from 'fastify'
+import type { SegmentRefusal } from '../model/agent-protocol.ts'
 import { ERRORS, type ErrorCode, WeirError } from '../model/errors.ts'
 import { isStoreAway } from '../store/store.ts'
 import { CONSOLE_HEADER } from './session-cookie.ts'
@@ -56,6 +57,13 @@ export function errorBody(error: unknown): ErrorBody {
   return internalError()
 }
 
+/** The same for one segment of a request that has several. */
+export function segmentRefusal(error: unknown): SegmentRefusal {
+  const { httpStatus: status, messages } = errorBody(error)
+  const message = messages.map((it) => it.message).join('; ')
+  return { error: { status, ...(error instanceof WeirError ? { code: error.code } : {}), message } }
+}
+
 /** What went wrong inside is in the log, not in the answer. */
 function internalError(): ErrorBody {
   return { httpStatus: 500, messages: [{ errorCode: '500', message: 'Internal error' }] }
@@ -74,7 +82,7 @@ export function sendError(reply: FastifyReply, error: unknown): FastifyReply {
 }
 
 /** Ajv's findings in the contract's words. */
-export function invalidInput(error: FastifyError): InvalidInputError {
+export function invalidInput(error: Pick<FastifyError, 'validation'>): InvalidInputError {
   const messages = (error.validation ?? []).map((it) => {
     const path = `(root)${attributePath(it.instancePath)}`
     const found = it as unknown as { keyword: string; params: Record<string, unknown>; data?: unknown }

@@ -1,4 +1,11 @@
-import type { AgentReport, Assignments, UploadGrant, UploadRequest } from '../model/agent-protocol.ts'
+import type {
+  Acknowledged,
+  AgentReport,
+  Assignments,
+  SegmentRefusal,
+  UploadGrant,
+  UploadRequest,
+} from '../model/agent-protocol.ts'
 import { type ErrorCode, WeirError } from '../model/errors.ts'
 import type { Clock } from '../stdx/clock.ts'
 import { systemClock } from '../stdx/clock.ts'
@@ -99,15 +106,23 @@ export class ControlPlaneClient {
     await this.#request('POST', '/report', { json: report, signal: options.signal })
   }
 
-  async requestUpload(request: UploadRequest, options: RequestOptions = {}): Promise<UploadGrant> {
-    const answer = await this.#request('POST', '/uploads', { json: request, signal: options.signal })
-    return this.#json<UploadGrant>(answer, (it) => typeof it.objectName === 'string')
+  /** An answer for each, in their order. */
+  async requestUploads(
+    segments: readonly UploadRequest[],
+    options: RequestOptions = {},
+  ): Promise<(UploadGrant | ControlPlaneError)[]> {
+    const answer = await this.#request('POST', '/uploads', { json: { segments }, signal: options.signal })
+    return this.#answers<UploadGrant>(answer, segments.length, (it) => typeof it.objectName === 'string')
   }
 
-  /** The object is in the store. 409 (WEIR_SERVER_REFUSED) says that it is not. */
-  async acknowledge(segmentId: string, options: RequestOptions = {}): Promise<void> {
-    const path = `/uploads/${encodeURIComponent(segmentId)}/acknowledge`
-    await this.#request('POST', path, { signal: options.signal })
+  /** The objects are in the store. 409 says that one is not. */
+  async acknowledge(
+    segmentIds: readonly string[],
+    options: RequestOptions = {},
+  ): Promise<(Acknowledged | ControlPlaneError)[]> {
+    const json = { segmentIds }
+    const answer = await this.#request('POST', '/uploads/acknowledge', { json, signal: options.signal })
+    return this.#answers<Acknowledged>(answer, segmentIds.length, (it) => it.acknowledged)
   }
 
   async #request(
@@ -157,6 +172,18 @@ export class ControlPlaneClient {
     return new ControlPlaneError(away ? 'WEIR_SERVER_UNREACHABLE' : 'WEIR_SERVER_REFUSED', message, details)
   }
 
+  #answers<T extends object>(
+    answer: Answer,
+    count: number,
+    isWhole: (value: T) => boolean,
+  ): (T | ControlPlaneError)[] {
+    const { answers } = this.#json<{ answers: (T | SegmentRefusal)[] }>(
+      answer,
+      (it) => it.answers?.length === count && it.answers.every((each) => 'error' in each || isWhole(each)),
+    )
+    return answers.map((it) => ('error' in it ? refused(it) : it))
+  }
+
   #json<T>(answer: Answer, isWhole: (value: T) => boolean): T {
     try {
       const value = JSON.parse(answer.body.toString()) as T
@@ -171,6 +198,12 @@ export class ControlPlaneClient {
       status: answer.status,
     })
   }
+}
+
+function refused({ error }: SegmentRefusal): ControlPlaneError {
+  const { status, code: serverCode, message } = error
+  const details = { status, serverCode }
+  return new ControlPlaneError('WEIR_SERVER_REFUSED', `control plane refused: ${message}`, details)
 }
 
 /** The messages of an error body (CONTRACT), or the beginning of whatever came. */

@@ -1,9 +1,16 @@
 import { createHash } from 'node:crypto'
-import type { PendingDelivery, UploadGrant, UploadRequest } from '../model/agent-protocol.ts'
+import {
+  type Acknowledged,
+  type PendingDelivery,
+  SEGMENTS_PER_REQUEST_MAX,
+  type UploadGrant,
+  type UploadRequest,
+} from '../model/agent-protocol.ts'
 import type { Segment } from '../spool/segment-index.ts'
 import type { LoadedSegment, SpoolStats } from '../spool/spool.ts'
 import { Backoff } from '../stdx/backoff.ts'
 import type { Clock } from '../stdx/clock.ts'
+import { Batcher } from './batcher.ts'
 import { ControlPlaneError } from './control-plane-client.ts'
 import { DeliveryFault, faultFrom, isExpired, storeFault } from './delivery-fault.ts'
 import { type Answer, HttpExchange } from './http-exchange.ts'
@@ -42,10 +49,14 @@ export interface DeliverySpool {
   stats(): SpoolStats
 }
 
-/** What it needs of the control plane. */
+interface SignalOption {
+  signal: AbortSignal
+}
+
+/** What it needs of the control plane: an answer for each segment, in their order. */
 export interface UploadGrants {
-  requestUpload(request: UploadRequest, options: { signal: AbortSignal }): Promise<UploadGrant>
-  acknowledge(segmentId: string, options: { signal: AbortSignal }): Promise<void>
+  requestUploads(segments: UploadRequest[], options: SignalOption): Promise<(UploadGrant | Error)[]>
+  acknowledge(segmentIds: string[], options: SignalOption): Promise<(Acknowledged | Error)[]>
 }
 
 export interface DeliveryLog {
@@ -125,7 +136,8 @@ const SPREAD_MS_MAX = 30_000
 const ATTEMPT_GRANTS_MAX = 4 // A taken name or an expired signature asks again; more often than this is a fault.
 const UPLOAD_BYTES_PER_MS_MIN = 16 // 16 kB/s: below that an upload is given up and begun anew.
 /** Deliveries on their way for each upload on its way: the others ask for names, or tell what has arrived. */
-const PLACES_PER_UPLOAD = 4
+const PLACES_PER_UPLOAD = 8
+const FLOW_LOGS_PER_REQUEST_MAX = 20_000 // Keeps a request below a megabyte.
 const LIMITS_INTERVAL_MS = 60_000
 const DRAIN_FAILURES_MAX = 3
 const FLOW_LOGS_REPORTED_MAX = 2_000
@@ -156,6 +168,8 @@ export class Deliverer {
   /** Deliveries on their way: all but the slow ones. */
   #places = 0
   readonly #permits: Permits
+  readonly #uploads: Batcher<UploadRequest, UploadGrant>
+  readonly #acknowledgements: Batcher<string, Acknowledged>
   #timer: NodeJS.Timeout | undefined
   #limitsTimer: NodeJS.Timeout | undefined
   #running = false
@@ -178,6 +192,19 @@ export class Deliverer {
     this.#http = dependencies.http ?? new HttpExchange()
     this.#onDelivered = dependencies.onDelivered ?? (() => {})
     this.#permits = new Permits(this.#options.concurrency)
+    const { signal } = this.#stopping
+    const batching = {
+      itemsMax: SEGMENTS_PER_REQUEST_MAX,
+      weightMax: FLOW_LOGS_PER_REQUEST_MAX,
+      patienceMs: this.#options.slowMs,
+      isRefusal: (error: unknown) => error instanceof ControlPlaneError && !error.concernsAll,
+    }
+    this.#uploads = new Batcher({ ...batching, weightOf: (it) => it.flowLogIds.length }, (segments) =>
+      this.#api.requestUploads(segments, { signal }),
+    )
+    this.#acknowledgements = new Batcher({ ...batching, weightOf: () => 1 }, (segmentIds) =>
+      this.#api.acknowledge(segmentIds, { signal }),
+    )
     this.#serverBackoff = new Backoff({
       delayMsMin: this.#options.retryDelayMsMin,
       delayMsMax: this.#options.retryDelayMsMax,
@@ -411,15 +438,13 @@ export class Deliverer {
     const { lane, segment } = turn
     this.#spool.upload(segment.segmentId)
     try {
-      const loaded = await this.#spool.load(segment.segmentId)
-      const grant = loaded === 'damaged' ? await this.#ask(turn) : await this.#store(turn, loaded)
-      if (loaded === 'damaged' && !grant.delivered) {
+      const grant = await this.#deliver(turn)
+      if (grant === 'damaged') {
         this.#spool.salvage(segment.segmentId)
         this.#forget(segment)
         this.#queue(0)
         return
       }
-      if (loaded === 'damaged') await this.#acknowledge(turn) // It had arrived before the damage.
       this.#spool.acknowledge(segment.segmentId)
       this.#forget(segment)
       this.#noteDelivery(lane, segment, grant)
@@ -429,13 +454,15 @@ export class Deliverer {
     }
   }
 
-  /** Returns when the control plane knows that the object is there. */
-  async #store(turn: Turn, { bytes }: LoadedSegment): Promise<UploadGrant> {
+  /** Returns when the control plane knows that the object is there, and be it since before a damage. */
+  async #deliver(turn: Turn): Promise<UploadGrant | 'damaged'> {
     let answer: Answer | undefined
     for (let round = 0; round < ATTEMPT_GRANTS_MAX; round++) {
       const grant = await this.#ask(turn)
       if (!grant.delivered) {
-        answer = await this.#put(turn, bytes, grant)
+        const put = await this.#put(turn, grant)
+        if (put === 'damaged') return put
+        answer = put
         if (answer.status === 412 || (round === 0 && isExpired(answer))) continue
         if (answer.status < 200 || answer.status >= 300) break
       }
@@ -445,18 +472,20 @@ export class Deliverer {
     throw storeFault(turn.lane.bucket, answer!, this.#clock.nowMs())
   }
 
-  async #put(turn: Turn, bytes: Buffer | undefined, grant: UploadGrant): Promise<Answer> {
+  async #put(turn: Turn, grant: UploadGrant): Promise<Answer | 'damaged'> {
     const { segment } = turn
     if (!turn.slow) {
       await this.#permits.acquire()
       turn.uploading = true
     }
     try {
+      const loaded = await this.#spool.load(segment.segmentId)
+      if (loaded === 'damaged') return loaded
       const answer = this.#http.exchange({
         method: 'PUT',
         url: grant.url,
         headers: grant.headers,
-        body: bytes ?? { path: segment.path, size: segment.size },
+        body: loaded.bytes ?? { path: segment.path, size: segment.size },
         idleMsMax: this.#options.idleMsMax,
         totalMsMax: this.#options.idleMsMax + segment.size / UPLOAD_BYTES_PER_MS_MIN,
         signal: this.#stopping.signal,
@@ -469,17 +498,15 @@ export class Deliverer {
   }
 
   async #ask(turn: Turn): Promise<UploadGrant> {
-    const { signal } = this.#stopping
-    const grant = await this.#watch(turn, this.#api.requestUpload(requestFor(turn.segment), { signal }))
+    const grant = await this.#watch(turn, this.#uploads.ask(requestFor(turn.segment), apart(turn)))
     turn.lane.named(turn.segment)
     this.#serverAnswered()
     return grant
   }
 
   async #acknowledge(turn: Turn): Promise<void> {
-    const { signal } = this.#stopping
     try {
-      await this.#watch(turn, this.#api.acknowledge(turn.segment.segmentId, { signal }))
+      await this.#watch(turn, this.#acknowledgements.ask(turn.segment.segmentId, apart(turn)))
     } catch (error) {
       if (!(error instanceof ControlPlaneError) || error.status !== 409) throw error
       // The store said yes and the control plane does not see the object: sent again, after a pause.
@@ -590,6 +617,11 @@ export class Deliverer {
   #monotonicMs(): number {
     return Number(this.#clock.monotonicNs() / 1000n) / 1000
   }
+}
+
+/** A bucket that fails may keep the control plane waiting: then nobody else shall wait with it. */
+function apart({ lane }: Turn): { alone: boolean } {
+  return { alone: lane.state !== 'ok' || lane.slowUploads > 0 }
 }
 
 function requestFor(segment: Segment): UploadRequest {

@@ -95,7 +95,19 @@ export interface PendingDelivery {
   lastError?: { reason: string; message: string; at: string }
 }
 
-/** POST /agent/v1/uploads: asks where to put a segment. The same segment gets the same answer until acknowledged. */
+/** The most segments that one request asks for or acknowledges. */
+export const SEGMENTS_PER_REQUEST_MAX = 100
+
+/** POST /agent/v1/uploads: asks where to put segments. The same segment gets the same answer until acknowledged. */
+export interface UploadsRequest {
+  segments: UploadRequest[]
+}
+
+/** In the order of the segments. One that is refused costs the others nothing. */
+export interface UploadsAnswer {
+  answers: (UploadGrant | SegmentRefusal)[]
+}
+
 export interface UploadRequest {
   segmentId: string
   flowLogIds: string[]
@@ -115,4 +127,23 @@ export interface UploadGrant {
   url: string
   headers: Record<string, string>
   expiresAt: string
+}
+
+/** POST /agent/v1/uploads/acknowledge: the store has taken these. */
+export interface AcknowledgeRequest {
+  segmentIds: string[]
+}
+
+/** In the order of the segments. */
+export interface AcknowledgeAnswer {
+  answers: (Acknowledged | SegmentRefusal)[]
+}
+
+export interface Acknowledged {
+  acknowledged: true
+}
+
+/** `status` and `code` as they would be of a request for this segment alone. */
+export interface SegmentRefusal {
+  error: { status: number; code?: string; message: string }
 }

@@ -1,6 +1,7 @@
 import fs from 'node:fs'
 import { open } from 'node:fs/promises'
 import path from 'node:path'
+import { isMissing } from './spool-error.ts'
 
 /**
  * What the spool does to a disk, in steps small enough that a test can stop the world between any two of them.
@@ -56,7 +57,13 @@ export const systemFiles: SpoolFiles = {
     }
   },
   rename: (from, to) => fs.renameSync(from, to),
-  remove: (file) => fs.rmSync(file, { force: true }),
+  remove: (file) => {
+    try {
+      fs.unlinkSync(file)
+    } catch (error) {
+      if (!isMissing(error)) throw error
+    }
+  },
   removeFolder: (folder) => fs.rmSync(folder, { recursive: true, force: true }),
 }
 

@@ -1,8 +1,10 @@
+import type { ExpressionBuilder } from 'kysely'
 import type { AgentReport, Assignment, Binding } from '../model/agent-protocol.ts'
 import { WeirError } from '../model/errors.ts'
 import type { Action, Direction } from '../model/flow-log.ts'
 import { touchAssignments } from './agents.ts'
-import type { FlowLogRow, PointRow } from './schema.ts'
+import { someAtATime } from './batches.ts'
+import type { FlowLogRow, PointRow, Tables } from './schema.ts'
 import { type Change, type Db, isUniqueViolation } from './store.ts'
 
 export interface NewFlowLog {
@@ -219,18 +221,13 @@ async function concerning(
   { offered }: { offered: boolean },
 ): Promise<string[]> {
   const found: string[] = []
-  for (let at = 0; at < ids.length; at += 500) {
-    const some = ids.slice(at, at + 500)
+  for (const some of someAtATime(ids)) {
     const rows = await db
       .selectFrom('flow_logs')
       .select('id')
       .where('id', 'in', some)
       .where((it) =>
-        it.or([
-          it('host', '=', host),
-          ...(offered ? [it('host', 'is', null)] : []),
-          it('id', 'in', it.selectFrom('carriers').select('flow_log_id').where('host', '=', host)),
-        ]),
+        it.or([it('host', '=', host), ...(offered ? [it('host', 'is', null)] : []), wasCarriedBy(it, host)]),
       )
       .execute()
     found.push(...rows.map((it) => it.id))
@@ -286,28 +283,45 @@ export function listFlowLogs(db: Db, contractNumber: number | undefined): Promis
 
 /** Of these flow logs, those that the host carries or carried, and may therefore deliver for. */
 export async function carriedBy(db: Db, host: string, ids: readonly string[]): Promise<FlowLogRow[]> {
-  if (ids.length === 0) return []
-  return db
-    .selectFrom('flow_logs')
-    .selectAll()
-    .where('id', 'in', ids)
-    .where((it) =>
-      it.or([
-        it('host', '=', host),
-        it('id', 'in', it.selectFrom('carriers').select('flow_log_id').where('host', '=', host)),
-      ]),
-    )
-    .execute()
+  const found: FlowLogRow[] = []
+  for (const some of someAtATime(ids)) {
+    const rows = await db
+      .selectFrom('flow_logs')
+      .selectAll()
+      .where('id', 'in', some)
+      .where((it) => it.or([it('host', '=', host), wasCarriedBy(it, host)]))
+      .execute()
+    found.push(...rows)
+  }
+  return found
 }
 
-export async function recordDeliveryError(
-  change: Change,
-  ids: readonly string[],
-  message: string,
-): Promise<void> {
-  await change.tx
-    .updateTable('flow_logs')
-    .set({ last_error: message, last_error_at: change.nowMs })
-    .where('id', 'in', ids)
-    .execute()
+/** Looked up for each row: a host may have carried thousands of flow logs. */
+function wasCarriedBy(it: ExpressionBuilder<Tables, 'flow_logs'>, host: string) {
+  return it.exists(
+    it
+      .selectFrom('carriers')
+      .select('carriers.host')
+      .whereRef('carriers.flow_log_id', '=', 'flow_logs.id')
+      .where('carriers.host', '=', host),
+  )
+}
+
+export interface DeliveryError {
+  flowLogIds: readonly string[]
+  message: string
+}
+
+export async function recordDeliveryErrors(change: Change, errors: readonly DeliveryError[]): Promise<void> {
+  const byMessage = Map.groupBy(errors, (it) => it.message)
+  for (const [message, same] of byMessage) {
+    const ids = [...new Set(same.flatMap((it) => it.flowLogIds))].sort()
+    for (const some of someAtATime(ids)) {
+      await change.tx
+        .updateTable('flow_logs')
+        .set({ last_error: message, last_error_at: change.nowMs })
+        .where('id', 'in', some)
+        .execute()
+    }
+  }
 }

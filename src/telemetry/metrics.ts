@@ -11,6 +11,11 @@ export const METRICS = {
   weir_delivery_objects_total: { help: 'Objects acknowledged', kind: 'counter', labels: [] },
   weir_delivery_bytes_total: { help: 'Bytes of objects acknowledged', kind: 'counter', labels: [] },
   weir_delivery_records_total: { help: 'Records in objects acknowledged', kind: 'counter', labels: [] },
+  weir_delivery_refusals_total: {
+    help: 'Segments of agents that were refused an upload or an acknowledgement',
+    kind: 'counter',
+    labels: ['code'],
+  },
   weir_agent_live: { help: '1 while the agent of a host reports', kind: 'gauge', labels: ['host'] },
   weir_meter_flows: { help: 'Flows of the open window', kind: 'gauge', labels: ['host'] },
   weir_meter_flows_max: { help: 'Flows that a window may have', kind: 'gauge', labels: ['host'] },

@@ -350,22 +350,11 @@ function otherRules(): Record<string, Rule> {
     'DELETE /weir/v1/session': { expect: ANY_USER, target: at('/weir/v1/session') },
     'GET /agent/v1/assignments': nobodyButAgents('/agent/v1/assignments'),
     'POST /agent/v1/report': nobodyButAgents('/agent/v1/report', REPORT),
-    'POST /agent/v1/uploads': {
-      // A host that does not carry the flow log is refused, but it got as far as to be asked for it.
-      expect: { ...AGENT, agent: 403 },
-      target: at('/agent/v1/uploads', {
-        segmentId: 's',
-        flowLogIds: [crypto.randomUUID()],
-        windowStartS: 1,
-        size: 1,
-        sha256: '0'.repeat(64),
-        records: 1,
-      }),
-    },
-    'POST /agent/v1/uploads/:segmentId/acknowledge': {
-      expect: { ...AGENT, agent: 404 },
-      target: at('/agent/v1/uploads/unknown/acknowledge'),
-    },
+    // A host that does not carry the flow log is refused in the answer for the segment: see uploads.test.ts.
+    'POST /agent/v1/uploads': nobodyButAgents('/agent/v1/uploads', { segments: [{}] }),
+    'POST /agent/v1/uploads/acknowledge': nobodyButAgents('/agent/v1/uploads/acknowledge', {
+      segmentIds: ['unknown'],
+    }),
     'POST /agent/v1/enroll': {
       expect: Object.fromEntries(CALLERS.map((caller) => [caller, 401])),
       target: at('/agent/v1/enroll', { code: 'no such code' }),

@@ -5,7 +5,7 @@ import { test } from 'node:test'
 import { gunzipSync, gzipSync } from 'node:zlib'
 import type { UploadGrant } from '../../src/model/agent-protocol.ts'
 import { issueAgentToken } from '../../src/store/agents.ts'
-import { TestAgent } from './support/agent.ts'
+import { statusOf, TestAgent } from './support/agent.ts'
 import { type ControlPlane, FLOW_LOG, startControlPlane } from './support/control-plane.ts'
 
 const CONTENT = gzipSync('2 12345678 …\n')
@@ -31,13 +31,13 @@ test('a segment becomes an object that zcat reads, and is told once', async () =
   const flowLog = await withFlowLog(weir)
 
   const grant = await agent.grant(segment('s1', [flowLog]))
-  const early = await agent.acknowledge('s1')
+  const [early] = await agent.acknowledge('s1')
   const put = await agent.put(grant, CONTENT)
-  const acknowledged = [(await agent.acknowledge('s1')).status, (await agent.acknowledge('s1')).status]
+  const acknowledged = [...(await agent.acknowledge('s1')), ...(await agent.acknowledge('s1'))]
 
-  assert.equal(early.status, 409)
+  assert.equal(statusOf(early), 409)
   assert.equal(put.status, 201)
-  assert.deepEqual(acknowledged, [204, 204])
+  assert.deepEqual(acknowledged, [{ acknowledged: true }, { acknowledged: true }])
   const file = path.join(weir.directory, 'buckets', 'flowlogs', `web-${WINDOW_START_S}.log.gz`)
   assert.equal(gunzipSync(await readFile(file)).toString(), '2 12345678 …\n')
   assert.equal(weir.delivered.length, 1)
@@ -118,17 +118,13 @@ test('a host gets no upload for what it does not carry, and no other kind of tok
 
   await stranger.poll(0)
   await stranger.report([{ flowLogId: flowLog, state: 'attached' }]) // Saying so does not make it so.
-  const answers = await Promise.all([
-    stranger.ask(segment('s1', [flowLog])),
-    stranger.ask(segment('s1', [crypto.randomUUID()])),
-    user.ask(segment('s1', [flowLog])),
-  ])
+  const answers = await stranger.ask(segment('s1', [flowLog]), segment('s1', [crypto.randomUUID()]))
 
   assert.deepEqual(stranger.assignments, [])
-  assert.deepEqual(
-    answers.map((it) => it.status),
-    [403, 403, 401],
-  )
+  assert.deepEqual(answers.map(statusOf), [403, 403])
+  await assert.rejects(user.ask(segment('s1', [flowLog])), /401/)
+  const { body } = await weir.get(`/weir/v1/flowlogs/${flowLog}`)
+  assert.equal(body.delivery.lastError, null) // A stranger has no say in that.
   const asUser = await weir.call('GET', '/datacenters', undefined, {
     authorization: `Bearer ${weir.owner.agentToken}`,
   })
@@ -145,7 +141,7 @@ test('what a deleted flow log had captured is still delivered', async () => {
   const put = await agent.put(grant, CONTENT)
 
   assert.equal(put.status, 201)
-  assert.equal((await agent.acknowledge('s1')).status, 204)
+  assert.deepEqual(await agent.acknowledge('s1'), [{ acknowledged: true }])
 })
 
 test('the flow logs of one segment have one destination', async () => {
@@ -154,11 +150,86 @@ test('the flow logs of one segment have one destination', async () => {
   const first = await withFlowLog(weir)
   const same = await withFlowLog(weir, FLOW_LOG.properties, 1)
 
-  const together = await agent.ask(segment('s1', [first, same]))
+  const [together] = await agent.ask(segment('s1', [first, same]))
   await weir.finished(await weir.call('DELETE', `${weir.owner.nics[1]!.path}/flowlogs/${same}`))
   const other = await withFlowLog(weir, { ...FLOW_LOG.properties, bucket: 'flowlogs/other' }, 1)
-  const apart = await agent.ask(segment('s2', [first, other]))
-  const changed = await agent.ask(segment('s1', [first, same], Buffer.from('other bytes')))
+  const [apart] = await agent.ask(segment('s2', [first, other]))
+  const [changed] = await agent.ask(segment('s1', [first, same], Buffer.from('other bytes')))
 
-  assert.deepEqual([together.status, apart.status, changed.status], [200, 422, 422])
+  assert.deepEqual([together, apart, changed].map(statusOf), [0, 422, 422])
+})
+
+test('each segment of a request has its own answer, whatever is wrong with the others', async () => {
+  await using weir = await startControlPlane()
+  await using agent = agentOf(weir)
+  const good = await withFlowLog(weir)
+  const bad = segment('no such name!', [good])
+
+  const answers = await agent.ask(
+    segment('s1', [good]),
+    bad,
+    segment('s2', [crypto.randomUUID()]),
+    segment('s3', [good]),
+    segment('s1', [good]),
+  )
+  const names = answers.map((it) => ('error' in it ? it.error.code : it.objectName))
+  for (const i of [0, 3]) await agent.put(answers[i] as UploadGrant, CONTENT)
+  const acknowledged = await agent.acknowledge('s1', 'unknown', 's3')
+
+  const [first, second] = [0, 1].map((it) => `web-${WINDOW_START_S + it}.log.gz`)
+  assert.deepEqual(names, [first, 'WEIR_INVALID', 'WEIR_FORBIDDEN', second, first])
+  assert.deepEqual(acknowledged.map(statusOf), [0, 404, 0])
+  assert.deepEqual(
+    weir.delivered.map((it) => it.objectName),
+    [first, second],
+  )
+})
+
+test('many acknowledgements of objects that are not there are found out, and those that are there are not doubted', async () => {
+  await using weir = await startControlPlane()
+  await using agent = agentOf(weir)
+  const flowLog = await withFlowLog(weir)
+  const segments = Array.from({ length: 20 }, (_, i) => segment(`s${i}`, [flowLog]))
+  const grants = (await agent.ask(...segments)) as UploadGrant[]
+  await agent.put(grants[7]!, CONTENT)
+
+  const answers = await agent.acknowledge(...segments.map((it) => it.segmentId))
+
+  assert.deepEqual(
+    answers.flatMap((it, i) => (statusOf(it) === 0 ? [i] : [])),
+    [7],
+  )
+  assert.equal(answers.filter((it) => statusOf(it) === 409).length, 19)
+})
+
+test('what arrives in one request is counted for each flow log', async () => {
+  await using weir = await startControlPlane()
+  await using agent = agentOf(weir)
+  const both = [await withFlowLog(weir), await withFlowLog(weir, FLOW_LOG.properties, 1)]
+  const segments = [segment('s1', [both[0]!]), segment('s2', both), segment('s3', both)]
+  for (const grant of (await agent.ask(...segments)) as UploadGrant[]) await agent.put(grant, CONTENT)
+
+  await agent.acknowledge('s1', 's2', 's3')
+  await agent.acknowledge('s1', 's2', 's3')
+
+  const told = await Promise.all(both.map((id) => weir.get(`/weir/v1/flowlogs/${id}`)))
+  assert.deepEqual(
+    told.map(({ body }) => [body.delivery.objects, body.delivery.records, body.delivery.bytes]),
+    [
+      [3, 3, 3 * CONTENT.length],
+      [2, 2, 2 * CONTENT.length],
+    ],
+  )
+})
+
+test('a request for more segments than are allowed is refused', async () => {
+  await using weir = await startControlPlane()
+  await using agent = agentOf(weir)
+  const flowLog = await withFlowLog(weir)
+
+  const many = Array.from({ length: 101 }, (_, i) => segment(`s${i}`, [flowLog]))
+
+  await assert.rejects(agent.ask(...many), /422/)
+  await assert.rejects(agent.ask(), /422/)
+  await assert.rejects(agent.acknowledge(), /422/)
 })

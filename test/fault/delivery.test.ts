@@ -116,7 +116,7 @@ test('Retry-After is honoured', async () => {
 
 test('a segment that the control plane refuses is parked, and the others go on', async () => {
   await using world = await DeliveryWorld.start([WEB], { refusedDelayMsMin: 300, refusedDelayMsMax: 600 })
-  const refusal = { status: 422, errorCode: 'WEIR_INVALID', message: 'no' }
+  const refusal = { status: 422, code: 'WEIR_INVALID', message: 'no' }
   world.server.faults = { grant: ({ windowStartS }) => (windowStartS === 60 ? refusal : undefined) }
   await world.addWindow(1)
   await world.addWindow(2)

@@ -1,13 +1,20 @@
 import { createHash } from 'node:crypto'
 import http from 'node:http'
 import type { AddressInfo } from 'node:net'
-import type { UploadGrant, UploadRequest } from '../../src/model/agent-protocol.ts'
+import type {
+  Acknowledged,
+  AcknowledgeRequest,
+  SegmentRefusal,
+  UploadGrant,
+  UploadRequest,
+  UploadsRequest,
+} from '../../src/model/agent-protocol.ts'
 import { objectName } from '../../src/model/flow-log.ts'
 
 export interface GrantServerFaults {
   /** Status and S3 code for every PUT into a bucket; undefined: none. */
   bucket?: (bucket: string) => { status: number; code: string; retryAfterS?: number } | undefined
-  grant?: (request: UploadRequest) => { status: number; errorCode: string; message: string } | undefined
+  grant?: (request: UploadRequest) => SegmentRefusal['error'] | undefined
 }
 
 interface Upload {
@@ -70,21 +77,26 @@ export class GrantServer {
       response.writeHead(status, { 'content-type': 'application/json' })
       response.end(json === undefined ? undefined : JSON.stringify(json))
     }
-    const segmentId = /^\/agent\/v1\/uploads\/([^/]+)\/acknowledge$/.exec(request.url ?? '')?.[1]
-    if (segmentId !== undefined) {
-      const upload = this.#uploads.get(segmentId)
-      if (upload === undefined || !this.#isStored(upload)) {
-        answer(409, { httpStatus: 409, messages: [{ errorCode: 'WEIR_NOT_FOUND', message: 'not there' }] })
-        return
-      }
-      upload.acknowledged = true
-      answer(204)
+    const order = JSON.parse(body.toString()) as Partial<UploadsRequest & AcknowledgeRequest>
+    if (order.segmentIds !== undefined) {
+      answer(200, { answers: order.segmentIds.map((it) => this.#acknowledge(it)) })
       return
     }
-    const order = JSON.parse(body.toString()) as UploadRequest
-    const fault = this.faults.grant?.(order)
-    if (fault === undefined) answer(200, this.#grant(order))
-    else answer(fault.status, { httpStatus: fault.status, messages: [fault] })
+    const { segments = [] } = order
+    const answers = segments.map((it) => {
+      const fault = this.faults.grant?.(it)
+      return fault === undefined ? this.#grant(it) : { error: fault }
+    })
+    answer(200, { answers })
+  }
+
+  #acknowledge(segmentId: string): Acknowledged | SegmentRefusal {
+    const upload = this.#uploads.get(segmentId)
+    if (upload === undefined || !this.#isStored(upload)) {
+      return { error: { status: 409, code: 'WEIR_OBJECT_MISSING', message: 'not there' } }
+    }
+    upload.acknowledged = true
+    return { acknowledged: true }
   }
 
   #grant(request: UploadRequest): UploadGrant {

@@ -1,10 +1,15 @@
-import type { FastifyInstance } from 'fastify'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { type TSchema, Type } from 'typebox'
 import {
+  type AcknowledgeAnswer,
+  type AcknowledgeRequest,
   AGENT_PROTOCOL_VERSION,
   type AgentHealth,
   type AgentReport,
+  SEGMENTS_PER_REQUEST_MAX,
+  type SegmentRefusal,
   type UploadRequest,
+  type UploadsAnswer,
 } from '../../model/agent-protocol.ts'
 import { WeirError } from '../../model/errors.ts'
 import { issueAgentToken, recordHeartbeat, redeemEnrolment } from '../../store/agents.ts'
@@ -13,11 +18,11 @@ import { settleRequests } from '../../store/settle.ts'
 import type { Db } from '../../store/store.ts'
 import type { Services } from '../app.ts'
 import { versionNumber } from '../assignment-feed.ts'
+import { invalidInput, segmentRefusal } from '../errors.ts'
 
 const WAIT_S_MAX = 60
 
 const Segment = Type.Unsafe<string>({ type: 'string', pattern: '^[A-Za-z0-9._-]{1,200}$' })
-const SegmentPath = Type.Object({ segmentId: Segment })
 const count = Type.Integer({ minimum: 0 })
 const text = Type.String({ maxLength: 4000 })
 
@@ -28,6 +33,14 @@ const Upload = Type.Object({
   size: Type.Integer({ minimum: 1, maximum: 2 ** 40 }),
   sha256: Type.Unsafe<string>({ type: 'string', pattern: '^[0-9a-f]{64}$' }),
   records: count,
+})
+
+// What a segment says is checked for each of them: one that is wrong must not fail the others.
+const Uploads = Type.Object({
+  segments: Type.Array(Type.Unknown(), { minItems: 1, maxItems: SEGMENTS_PER_REQUEST_MAX }),
+})
+const Acknowledgement = Type.Object({
+  segmentIds: Type.Array(Segment, { minItems: 1, maxItems: SEGMENTS_PER_REQUEST_MAX }),
 })
 
 const Point = Type.Object({
@@ -131,9 +144,38 @@ export async function agentRoutes(app: FastifyInstance, services: Services): Pro
     return reply.code(204).send()
   })
 
-  app.post('/agent/v1/uploads', { schema: { body: Upload } }, async (request) => {
-    return uploads.grant(request.agentHost!, request.body as UploadRequest, services.origin(request))
+  app.post('/agent/v1/uploads', { schema: { body: Uploads } }, async (request): Promise<UploadsAnswer> => {
+    const { segments } = request.body as { segments: unknown[] }
+    const faults = segments.map((it) => faultOf(request, it))
+    const sound = segments.filter((_, i) => faults[i] === undefined) as UploadRequest[]
+    const grants = await uploads.grant(request.agentHost!, sound, services.origin(request))
+    const answers = faults.map((fault) => {
+      const grant = fault === undefined ? grants.shift()! : { status: 'rejected' as const, reason: fault }
+      return grant.status === 'fulfilled' ? grant.value : refusal(request, grant.reason)
+    })
+    return { answers }
   })
+
+  app.post(
+    '/agent/v1/uploads/acknowledge',
+    { schema: { body: Acknowledgement } },
+    async (request): Promise<AcknowledgeAnswer> => {
+      const { segmentIds } = request.body as AcknowledgeRequest
+      const outcomes = await uploads.acknowledge(request.agentHost!, segmentIds)
+      const answers = outcomes.map((it) =>
+        it.status === 'fulfilled' ? { acknowledged: true as const } : refusal(request, it.reason),
+      )
+      return { answers }
+    },
+  )
+
+  function refusal(request: FastifyRequest, error: unknown): SegmentRefusal {
+    const refused = segmentRefusal(error)
+    const { status, code = 'none' } = refused.error
+    metrics.add('weir_delivery_refusals_total', 1, { code })
+    if (status >= 500) request.log.error({ err: error, host: request.agentHost }, 'segment refused')
+    return refused
+  }
 
   // The code is the credential; the authentication hook lets this path pass.
   app.post('/agent/v1/enroll', { schema: { body: Enrolment } }, async (request, reply) => {
@@ -148,13 +190,12 @@ export async function agentRoutes(app: FastifyInstance, services: Services): Pro
     }
     return reply.code(201).send(enrolled)
   })
+}
 
-  const acknowledgement = { schema: { params: SegmentPath } }
-  app.post('/agent/v1/uploads/:segmentId/acknowledge', acknowledgement, async (request, reply) => {
-    const { segmentId } = request.params as { segmentId: string }
-    await uploads.acknowledge(request.agentHost!, segmentId)
-    return reply.code(204).send()
-  })
+function faultOf(request: FastifyRequest, segment: unknown): WeirError | undefined {
+  const isUpload = request.compileValidationSchema(Upload)
+  if (isUpload(segment)) return undefined
+  return invalidInput({ validation: isUpload.errors ?? [] })
 }
 
 /** An agent has no say in flow logs that its host never had: one that lies must not show as another tenant's trouble. */

@@ -94,18 +94,28 @@ export class S3Store {
    * Whether the technical user can write is tried for `objectName` only, since permission may be limited to a prefix;
    * and without writing: the store is sent a body that does not match its MD5, and looks at the permission first.
    */
-  findBucket(bucket: string, objectName?: string): Promise<Found | undefined> {
-    const key = `${bucket}/${objectName ?? ''}`
+  async findBucket(bucket: string, objectName?: string): Promise<Found | undefined> {
+    const found = await this.#remembered(bucket, () => this.#look(bucket))
+    if (found === undefined || objectName === undefined) return found
+    const tried = await this.#remembered(`${bucket}/${objectName}`, async () => {
+      const writeFault = await this.#writeFault(bucket, objectName)
+      return writeFault === undefined ? {} : { writeFault }
+    })
+    return { ...found, ...tried }
+  }
+
+  #remembered(key: string, look: () => Promise<Found | undefined>): Promise<Found | undefined> {
     const nowMs = this.#clock.nowMs()
     const known = this.#found.get(key)
     if (known !== undefined && known.expiresAtMs > nowMs) return known.found
-    const found = this.#look(bucket, objectName)
+    const found = look()
     const entry = { expiresAtMs: nowMs + FAULT_MS, found }
     if (this.#found.size >= FOUND_MAX) this.#found.clear()
     this.#found.set(key, entry)
     found.then(
       (it) => {
-        if (it !== undefined && it.writeFault === undefined) entry.expiresAtMs = nowMs + FOUND_MS
+        if (it !== undefined && it.writeFault === undefined && it.ownerFault === undefined)
+          entry.expiresAtMs = nowMs + FOUND_MS
       },
       () => this.#found.delete(key),
     )
@@ -216,15 +226,13 @@ export class S3Store {
     return this.#technicalUser
   }
 
-  async #look(bucket: string, objectName: string | undefined): Promise<Found | undefined> {
+  async #look(bucket: string): Promise<Found | undefined> {
     const owner = await this.#ownerOf(bucket)
     if (owner === 'missing') return undefined
     const contract = /^(\d{1,15})\|/.exec(owner.id ?? '')?.[1]
-    const writeFault = objectName === undefined ? undefined : await this.#writeFault(bucket, objectName)
     return {
       ...(contract === undefined ? {} : { contractNumber: Number(contract) }),
       ...(owner.fault === undefined ? {} : { ownerFault: owner.fault }),
-      ...(writeFault === undefined ? {} : { writeFault }),
     }
   }
 
@@ -266,6 +274,7 @@ export class S3Store {
       const { name } = error as Error
       if (name === 'BadDigest' || name === 'InvalidDigest' || statusOf(error) === 412) return undefined
       if (statusOf(error) === 403) return `the technical user may not write (${name})`
+      if (name === 'NoSuchBucket') return 'it is gone (NoSuchBucket)'
       if (name === 'QuotaExceeded') return 'its quota is used up (QuotaExceeded)'
       throw unavailable(error, `trying bucket '${bucket}'`)
     }

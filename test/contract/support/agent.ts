@@ -1,9 +1,11 @@
 import { createHash } from 'node:crypto'
 import type {
+  Acknowledged,
   AgentReport,
   Assignment,
   Assignments,
   PointState,
+  SegmentRefusal,
   UploadGrant,
 } from '../../../src/model/agent-protocol.ts'
 
@@ -81,24 +83,33 @@ export class TestAgent implements AsyncDisposable {
     }))
   }
 
-  ask(segment: Segment): Promise<Response> {
-    const { content, ...rest } = segment
-    const sha256 = createHash('sha256').update(content).digest('hex')
-    return this.send('POST', '/agent/v1/uploads', { ...rest, size: content.length, sha256, records: 1 })
+  /** All of them in one request. */
+  async ask(...segments: Segment[]): Promise<(UploadGrant | SegmentRefusal)[]> {
+    const asked = segments.map(({ content, ...rest }) => {
+      const sha256 = createHash('sha256').update(content).digest('hex')
+      return { ...rest, size: content.length, sha256, records: 1 }
+    })
+    return this.#answers('/agent/v1/uploads', { segments: asked })
   }
 
   async grant(segment: Segment): Promise<UploadGrant> {
-    const response = await this.ask(segment)
-    if (!response.ok) throw new Error(`upload: ${response.status} ${await response.text()}`)
-    return (await response.json()) as UploadGrant
+    const [answer] = await this.ask(segment)
+    if (answer === undefined || 'error' in answer) throw new Error(`upload: ${JSON.stringify(answer)}`)
+    return answer
   }
 
   put(grant: UploadGrant, content: Buffer): Promise<Response> {
     return fetch(grant.url, { method: 'PUT', headers: grant.headers, body: new Uint8Array(content) })
   }
 
-  acknowledge(segmentId: string): Promise<Response> {
-    return this.send('POST', `/agent/v1/uploads/${segmentId}/acknowledge`)
+  acknowledge(...segmentIds: string[]): Promise<(Acknowledged | SegmentRefusal)[]> {
+    return this.#answers('/agent/v1/uploads/acknowledge', { segmentIds })
+  }
+
+  async #answers<T>(path: string, body: object): Promise<T[]> {
+    const response = await this.send('POST', path, body)
+    if (!response.ok) throw new Error(`${path}: ${response.status} ${await response.text()}`)
+    return ((await response.json()) as { answers: T[] }).answers
   }
 
   send(method: string, path: string, body?: unknown): Promise<Response> {
@@ -124,4 +135,9 @@ export interface Segment {
   flowLogIds: string[]
   windowStartS: number
   content: Buffer
+}
+
+/** 0: not refused. */
+export function statusOf(answer: object | undefined): number {
+  return answer !== undefined && 'error' in answer ? (answer as SegmentRefusal).error.status : 0
 }
