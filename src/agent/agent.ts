@@ -375,8 +375,9 @@ export class Agent {
       if (live !== undefined) this.#detach(live.point)
       return { state: 'waiting', message: `waiting for an interface: ${device.waitingFor}` }
     }
-    const isInPlace = now !== undefined && now.ifindex === device.ifindex && now.netns === device.netns
-    if (isInPlace) return { state: 'attached', device: device.name }
+    const mirrored = assignment.binding.side === 'guest'
+    const isSameDevice = now !== undefined && now.ifindex === device.ifindex && now.netns === device.netns
+    if (isSameDevice && now.mirrored === mirrored) return { state: 'attached', device: device.name }
     if (live !== undefined) this.#detach(live.point)
     const { point } = points.take(assignment)
     try {
@@ -386,7 +387,7 @@ export class Agent {
         interfaceId: assignment.interfaceId,
         device: device.name,
         ...(device.netns === undefined ? {} : { netns: device.netns }),
-        mirrored: assignment.binding.side === 'guest',
+        mirrored,
       })
       log.info(
         { flowLogId: assignment.flowLogId, device: device.name, netns: device.netns },

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
-import { readdirSync } from 'node:fs'
+import { readdirSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { test } from 'node:test'
 import { pinPath } from '../../src/agent/create-agent.ts'
@@ -99,4 +99,42 @@ test('hooks that somebody removes are put back within seconds, and what was coun
     packets: 6,
     octets: 504,
   })
+})
+
+test('a NIC whose side is changed has its directions turned, from then on', {
+  skip: withoutRoot,
+}, async () => {
+  await using network = new TestNetwork()
+  await using weir = new WeirProcess()
+  const [host, guest] = [network.namespace('h'), network.namespace('g')]
+  network.veth({ namespace: host, device: 'tap0' }, { namespace: guest, device: 'eth0' })
+  network.address(host, 'tap0', '10.6.3.1/24')
+  network.address(guest, 'eth0', '10.6.3.2/24')
+  await weir.start(['--window', '60'])
+  weir.cli('nic', 'add', '--name', 'vm', '--device', 'tap0', '--netns', host, '--side', 'guest')
+  weir.cli('flowlog', 'create', '--nic', 'vm', '--bucket', 'flowlogs/vm', '--direction', 'INGRESS')
+  const links = path.join(pinPath(weir.dataDir), 'v1/links')
+  const ping = (count: number): string =>
+    network.run(guest, 'ping', '-qc', `${count}`, '-i', '0.05', '10.6.3.1')
+
+  ping(2)
+  const inventory = path.join(weir.dataDir, 'inventory.yaml')
+  writeFileSync(inventory, weir.cli('inventory', 'export').replace('side: guest', 'side: own'))
+  weir.cli('inventory', 'apply', inventory)
+  const isTurned = (): boolean => readdirSync(links).includes('2-ingress')
+  await eventually('the device is observed by a new point', isTurned)
+  ping(3)
+  assert.equal(await weir.stop(), 0)
+
+  const totals = weir.totals('flowlogs', 'vm-')
+  assert.equal(
+    totals.get('10.6.3.1 10.6.3.2 0 0 1 ACCEPT')?.packets,
+    2,
+    'towards the guest, which is ingress',
+  )
+  assert.equal(
+    totals.get('10.6.3.2 10.6.3.1 0 0 1 ACCEPT')?.packets,
+    3,
+    'towards the host, which is ingress now',
+  )
 })
