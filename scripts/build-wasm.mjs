@@ -9,6 +9,11 @@ import { fileURLToPath } from 'node:url'
 import asc from 'assemblyscript/asc'
 
 const MODULES = [
+  {
+    source: 'wasm/pcap-index.ts',
+    target: 'src/capture/pcap/pcap-index-wasm.gen.ts',
+    name: 'PCAP_INDEX_WASM',
+  },
   { source: 'wasm/meter.ts', target: 'src/meter/meter-wasm.gen.ts', name: 'METER_WASM' },
   { source: 'wasm/record-gzip.ts', target: 'src/encode/record-gzip-wasm.gen.ts', name: 'RECORD_GZIP_WASM' },
 ]
@@ -33,12 +38,17 @@ async function compile(source) {
       writeFile: (name, contents) => {
         files[name] = contents
       },
-      readFile: (name, baseDir) => readOrNull(`${baseDir}/${name}`),
+      readFile: (name, baseDir) => decorated(readOrNull(`${baseDir}/${name}`)),
       listFiles: () => [],
     },
   )
   if (error) throw new Error(`${source}: ${stderr.toString()}`)
   return Buffer.from(files['module.wasm'])
+}
+
+/** `// @inline` before a function is AssemblyScript's decorator, which is no TypeScript where it stands. */
+function decorated(text) {
+  return text?.replace(/^\/\/ @inline$/gm, '@inline') ?? null
 }
 
 function readOrNull(path) {

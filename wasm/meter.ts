@@ -34,6 +34,8 @@ const T_BITS_MAX: usize = 36
 const T_SKIPPED: usize = 40 // Two of 24 bytes, by direction: u64 packets, u64 octets, u32 first, u32 last.
 const SKIPPED_SIZE: usize = 24
 
+const NOWHERE: usize = 16 // Nothing but zeros before it.
+
 const FRAGMENT_WAYS: usize = 8
 const FRAGMENT_SIZE: usize = 52 // 0 source, 16 destination, 32 id, 36 protocol, 40 ports, 44 final protocol, 48 used
 
@@ -42,6 +44,7 @@ let input: usize = 0
 let scratch4: usize = 0
 let scratch6: usize = 0
 let fragmentKey: usize = 0
+let portMasks: usize = 0 // u32 for each protocol: all bits where it has ports.
 let fragments: usize = 0
 let fragmentMask: u32 = 0
 let fragmentUses: u32 = 0
@@ -58,7 +61,7 @@ let k7: u32 = 0
 let k8: u32 = 0
 let k9: u32 = 0
 
-/** `scratch` has 64 * 96 + 64 bytes, `keys` ten random words. */
+/** `scratch` has 64 * 96 + 64 + 1024 bytes, `keys` ten random words. */
 export function setup(
   packetsAt: usize,
   inputAt: usize,
@@ -72,6 +75,9 @@ export function setup(
   scratch4 = scratchAt
   scratch6 = scratchAt + 32 * BATCH
   fragmentKey = scratch6 + 64 * BATCH
+  portMasks = fragmentKey + 64
+  for (let protocol: u32 = 0; protocol < 256; protocol++)
+    store<u32>(portMasks + (protocol << 2), hasPorts(protocol) ? 0xffffffff : 0)
   fragments = fragmentsAt
   fragmentMask = fragmentSets - 1
   k0 = load<u32>(keys)
@@ -101,6 +107,7 @@ function hasPorts(protocol: u32): bool {
 }
 
 /** Universal hashing (NH): without the keys nobody can craft packets that collide. */
+// @inline
 function hash4(source: u32, destination: u32, ports: u32, key: u32): u32 {
   return mix(
     ((((source + k0) as u64) * ((destination + k1) as u64) + (ports + k2)) as u64) * ((key + k3) as u64),
@@ -119,6 +126,7 @@ function hash6(s: usize): u32 {
   )
 }
 
+// @inline
 function mix(value: u64): u32 {
   return (((value ^ (value >> 29)) * (((0x9e3779b9 as u64) << 32) | 0x7f4a7c15)) >> 32) as u32
 }
@@ -153,8 +161,8 @@ export function observe(table: usize, from: u32, count: u32, link: u32, startS: 
       const begin = inputAt + load<u32>(packet)
       const end = begin + captured
       const wire = max(captured, load<u32>(packet, 8))
-      const type = findNetwork(begin, end, link)
-      const ip = networkAt
+      const ip = link === 1 ? ethernetNetwork(begin, end) : linkedNetwork(begin, end, link)
+      const type: u32 = link === 1 ? (load<u16>(ip - 2) as u32) : linkedType
       const onWire = wire - ((ip - begin) as u32)
       if (type === 0x0008) {
         if (ip + 20 > end) {
@@ -188,31 +196,38 @@ export function observe(table: usize, from: u32, count: u32, link: u32, startS: 
   return at
 }
 
-let networkAt: usize = 0
-
 /**
- * The EtherType as it lies in memory, behind at most two VLAN tags; 0 where the frame ends before. Where the packet
- * begins is left in `networkAt`.
+ * Where the packet of an Ethernet frame begins, behind at most two VLAN tags. The EtherType stands before it; NOWHERE
+ * has none.
  */
-function findNetwork(begin: usize, end: usize, link: u32): u32 {
+// @inline
+function ethernetNetwork(begin: usize, end: usize): usize {
   let ip: usize = begin + 14
-  let type: u32 = 0
-  if (link === 1) {
-    if (ip <= end) type = load<u16>(begin, 12)
-  } else {
-    ip = begin + linkHeaderSize(link)
-    if (ip <= end) type = linkedType(begin, ip, end, link)
+  const type: u32 = load<u16>(begin, 12)
+  if (isTag(type)) {
+    ip += 4
+    if (isTag(load<u16>(begin, 16))) ip += 4
   }
-  for (let tags = 0; (type === 0x0081 || type === 0xa888) && tags < 2; tags++) {
-    if (ip + 4 > end) {
-      type = 0
-      break
-    }
-    type = load<u16>(ip, 2)
+  return ip <= end ? ip : NOWHERE
+}
+
+// @inline
+function isTag(type: u32): bool {
+  return type === 0x0081 || type === 0xa888
+}
+
+let linkedType: u32 = 0
+
+/** The same for other link types; leaves the EtherType, as it lies in memory, in `linkedType`. */
+function linkedNetwork(begin: usize, end: usize, link: u32): usize {
+  let ip = begin + linkHeaderSize(link)
+  let type = ip <= end ? typeOf(begin, ip, end, link) : 0
+  for (let tags = 0; isTag(type) && tags < 2; tags++) {
+    type = ip + 4 <= end ? (load<u16>(ip, 2) as u32) : 0
     ip += 4
   }
-  networkAt = ip
-  return type
+  linkedType = type
+  return ip
 }
 
 function linkHeaderSize(link: u32): u32 {
@@ -223,7 +238,7 @@ function linkHeaderSize(link: u32): u32 {
 }
 
 /** The EtherType (as it lies in memory) of a packet that has no Ethernet header. */
-function linkedType(begin: usize, ip: usize, end: usize, link: u32): u32 {
+function typeOf(begin: usize, ip: usize, end: usize, link: u32): u32 {
   if (link === 113) return load<u16>(begin, 14)
   if (link === 276) return load<u16>(begin)
   if (link === 228) return 0x0008
@@ -267,6 +282,7 @@ function isExtension(protocol: u32): bool {
 }
 
 /** Writes the first five words and the hash of an IPv4 packet to scratch. */
+// @inline
 function parseIpv4(s: usize, ip: usize, end: usize, onWire: u32, flags: u32): void {
   const first = load<u32>(ip)
   const headerSize = (first & 15) << 2
@@ -275,25 +291,20 @@ function parseIpv4(s: usize, ip: usize, end: usize, onWire: u32, flags: u32): vo
   const limit = octets < ((end - ip) as u32) ? ip + octets : end
   const fragment: u32 = load<u16>(ip, 6)
   const protocol: u32 = load<u8>(ip, 9)
-  const source = load<u32>(ip, 12)
-  const destination = load<u32>(ip, 16)
   const key: u32 = protocol | (flags << 8)
+  const transport = ip + headerSize
   let ports: u32 = 0
   let tcpFlags: u32 = 0
-  if ((fragment & 0xff1f) === 0 && headerSize >= 20) {
-    const transport = ip + headerSize
-    if (transport + 4 <= limit && hasPorts(protocol)) {
-      ports = load<u32>(transport)
-      if (protocol === 6 && transport + 14 <= limit) tcpFlags = load<u8>(transport, 13)
-    }
+  if ((fragment & 0xff1f) === 0 && headerSize >= 20 && transport + 4 <= limit) {
+    ports = load<u32>(transport) & load<u32>(portMasks + (protocol << 2)) // No branches: protocols come in any order.
+    tcpFlags = (load<u8>(transport, 13) as u32) & (((protocol !== 6 || transport + 14 > limit) as u32) - 1)
   }
   if ((fragment & 0xff3f) !== 0) ports = creditIpv4(ip, fragment, protocol, ports)
-  store<u32>(s, source)
-  store<u32>(s, destination, 4)
+  store<u64>(s, load<u64>(ip, 12))
   store<u32>(s, ports, 8)
   store<u32>(s, key | (tcpFlags << 10), 12)
   store<u32>(s, octets, 16)
-  store<u32>(s, hash4(source, destination, ports, key), 24)
+  store<u32>(s, hash4(load<u32>(ip, 12), load<u32>(ip, 16), ports, key), 24)
 }
 
 /** Writes addresses, ports, key with TCP flags, and octets of an IPv6 packet to scratch. */
@@ -420,26 +431,48 @@ function widen(times: u32, second: u32): u32 {
   return start | (end << 16)
 }
 
-/** Brings the slots and rows of a batch near: all their cache misses at once. */
-function touch4(index: usize, rows: usize, shift: u32, scratchEnd: usize): void {
+/**
+ * Brings the slots and rows of a batch near: all their cache misses at once. Leaves in scratch where counting begins
+ * to look.
+ */
+function touch4(index: usize, rows: usize, bits: u32, scratchEnd: usize): void {
   let sum: u32 = 0
-  for (let s = scratch4; s < scratchEnd; s += 32) sum += load<u32>(index + ((load<u32>(s, 24) >> shift) << 2))
   for (let s = scratch4; s < scratchEnd; s += 32) {
-    const row = load<u32>(index + ((load<u32>(s, 24) >> shift) << 2)) & ROW_MASK
-    sum += load<u32>(rows + (row << 5))
+    const at = index + ((load<u32>(s, 24) >> (32 - bits)) << 2)
+    store<u32>(s, at as u32, 28)
+    sum += load<u32>(at)
+  }
+  for (let s = scratch4; s < scratchEnd; s += 32) {
+    const at = seek(index, load<u32>(s, 28), load<u32>(s, 24), bits)
+    store<u32>(s, at as u32, 28)
+    sum += load<u32>(rows + ((load<u32>(at) & ROW_MASK) << 5))
   }
   touchedSum = sum
+}
+
+/** The first slot from `at` on that is free or has the tag of this hash. */
+// @inline
+function seek(index: usize, at: usize, hash: u32, bits: u32): usize {
+  let value = load<u32>(at)
+  while (value !== 0 && (value ^ (hash << 22)) >> 22 !== 0) {
+    at = nextSlot(index, at, bits)
+    value = load<u32>(at)
+  }
+  return at
+}
+
+// @inline
+function nextSlot(index: usize, at: usize, bits: u32): usize {
+  return index + ((at + 4 - index) & (((4 as usize) << bits) - 1))
 }
 
 function count4(table: usize, scratchEnd: usize): void {
   const index = load<u32>(table, T_INDEX4) as usize
   const rows = load<u32>(table, T_ROWS4) as usize
   const bits = load<u32>(table, T_BITS4)
-  const shift = 32 - bits
-  const mask: u32 = (1 << bits) - 1
   const countMax = load<u32>(table, T_FLOWS_MAX) - load<u32>(table, T_COUNT6)
   let count = load<u32>(table, T_COUNT4)
-  touch4(index, rows, shift, scratchEnd)
+  touch4(index, rows, bits, scratchEnd)
   for (let s = scratch4; s < scratchEnd; s += 32) {
     const hash = load<u32>(s, 24)
     const tagBits = hash << 22
@@ -448,9 +481,8 @@ function count4(table: usize, scratchEnd: usize): void {
     const meta = load<u32>(s, 12)
     const octets = load<u32>(s, 16)
     const second = load<u32>(s, 20)
-    let slot = hash >> shift
+    let at: usize = load<u32>(s, 28)
     for (;;) {
-      const at = index + (slot << 2)
       const value = load<u32>(at)
       if (value === 0) {
         if (count >= countMax) {
@@ -497,19 +529,24 @@ function count4(table: usize, scratchEnd: usize): void {
           break
         }
       }
-      slot = (slot + 1) & mask
+      at = nextSlot(index, at, bits)
     }
   }
   store<u32>(table, count, T_COUNT4)
 }
 
-/** Brings the slots and rows of a batch near: all their cache misses at once. */
-function touch6(index: usize, rows: usize, shift: u32, scratchEnd: usize): void {
+/** As `touch4` does. */
+function touch6(index: usize, rows: usize, bits: u32, scratchEnd: usize): void {
   let sum: u32 = 0
-  for (let s = scratch6; s < scratchEnd; s += 64) sum += load<u32>(index + ((load<u32>(s, 48) >> shift) << 2))
   for (let s = scratch6; s < scratchEnd; s += 64) {
-    const row = load<u32>(index + ((load<u32>(s, 48) >> shift) << 2)) & ROW_MASK
-    sum += load<u32>(rows + (row << 6))
+    const at = index + ((load<u32>(s, 48) >> (32 - bits)) << 2)
+    store<u32>(s, at as u32, 52)
+    sum += load<u32>(at)
+  }
+  for (let s = scratch6; s < scratchEnd; s += 64) {
+    const at = seek(index, load<u32>(s, 52), load<u32>(s, 48), bits)
+    store<u32>(s, at as u32, 52)
+    sum += load<u32>(rows + ((load<u32>(at) & ROW_MASK) << 6))
   }
   touchedSum = sum
 }
@@ -518,20 +555,17 @@ function count6(table: usize, scratchEnd: usize): void {
   const index = load<u32>(table, T_INDEX6) as usize
   const rows = load<u32>(table, T_ROWS6) as usize
   const bits = load<u32>(table, T_BITS6)
-  const shift = 32 - bits
-  const mask: u32 = (1 << bits) - 1
   const countMax = load<u32>(table, T_FLOWS_MAX) - load<u32>(table, T_COUNT4)
   let count = load<u32>(table, T_COUNT6)
-  touch6(index, rows, shift, scratchEnd)
+  touch6(index, rows, bits, scratchEnd)
   for (let s = scratch6; s < scratchEnd; s += 64) {
     const hash = load<u32>(s, 48)
     const tagBits = hash << 22
     const meta = load<u32>(s, 36)
     const octets = load<u32>(s, 40)
     const second = load<u32>(s, 44)
-    let slot = hash >> shift
+    let at: usize = load<u32>(s, 52)
     for (;;) {
-      const at = index + (slot << 2)
       const value = load<u32>(at)
       if (value === 0) {
         if (count >= countMax) {
@@ -580,7 +614,7 @@ function count6(table: usize, scratchEnd: usize): void {
           break
         }
       }
-      slot = (slot + 1) & mask
+      at = nextSlot(index, at, bits)
     }
   }
   store<u32>(table, count, T_COUNT6)

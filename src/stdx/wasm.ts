@@ -10,10 +10,19 @@ declare const WebAssembly: {
 
 const PAGE_SIZE = 65_536
 
+const memories = new WeakMap<ArrayBufferLike, WasmMemory>()
+
 /** All the memory a module will ever have: pages that are never touched cost address space only. */
 export function wasmMemory(size: number): WasmMemory {
   const pages = Math.ceil(size / PAGE_SIZE)
-  return new WebAssembly.Memory({ initial: pages, maximum: pages })
+  const memory = new WebAssembly.Memory({ initial: pages, maximum: pages })
+  memories.set(memory.buffer, memory)
+  return memory
+}
+
+/** The memory that has this buffer, where one has: a second module can work on what lies in it. */
+export function wasmMemoryOf(buffer: ArrayBufferLike): WasmMemory | undefined {
+  return memories.get(buffer)
 }
 
 /** The functions of a module that imports nothing but its memory. The caller names their types. */

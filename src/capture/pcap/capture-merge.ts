@@ -67,6 +67,10 @@ export class CaptureMerge {
 
   /** Writes the packets that come next to `batch`. Returns false when there are none. */
   async next(batch: PacketBatch): Promise<boolean> {
+    const [only] = this.#active
+    if (only !== undefined && isUsedUp(only) && this.#active.length + this.#waiting.length === 1) {
+      if (await only.reader.next(batch)) return true // Nothing to merge: straight to where it is wanted.
+    }
     // Only now: reading on moves the bytes of the packets that were handed out last.
     for (const it of this.#active.filter(isUsedUp)) await this.#refill(it)
     this.#active.sort((a, b) => nextSecond(a) - nextSecond(b))

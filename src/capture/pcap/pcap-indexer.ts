@@ -1,3 +1,5 @@
+import { assert } from '../../stdx/assert.ts'
+import { wasmFunctions, wasmMemoryOf } from '../../stdx/wasm.ts'
 import {
   BATCH_WORDS,
   CAPTURED_MAX,
@@ -6,6 +8,7 @@ import {
   type PacketBatch,
   type PacketIndexer,
 } from './packet-batch.ts'
+import { PCAP_INDEX_WASM } from './pcap-index-wasm.gen.ts'
 
 /**
  * The classic capture format (draft-ietf-opsawg-pcap):
@@ -24,60 +27,80 @@ export function pcapByteOrder(magic: number): 'big' | 'little' | undefined {
   return magic === 0xd4c3b2a1 || magic === 0x4d3cb2a1 ? 'little' : undefined
 }
 
+/** The exports of wasm/pcap-index.ts. */
+interface PcapIndexFunctions {
+  index(base: number, from: number, to: number, words: number, countMax: number, isSwapped: boolean): number
+  stoppedAt(): number
+  cutPackets(): number
+}
+
 export class PcapIndexer implements PacketIndexer {
   readonly format = 'pcap'
   readonly link: number
   skipSize = 0
   fault: string | undefined
   readonly #littleEndian: boolean
-  readonly #metered: number | undefined
   readonly #counters: CaptureCounters
+  #wasm: { buffer: ArrayBufferLike; functions: PcapIndexFunctions } | undefined
 
   /** `header` has the 24 bytes of the file header. */
   constructor(header: DataView, counters: CaptureCounters) {
     this.#littleEndian = pcapByteOrder(header.getUint32(0)) === 'little'
     this.link = header.getUint32(20, this.#littleEndian)
-    this.#metered = meteredLink(this.link)
     this.#counters = counters
+    const memory = wasmMemoryOf(header.buffer)
+    if (memory === undefined) return
+    this.#wasm = {
+      buffer: memory.buffer,
+      functions: wasmFunctions<PcapIndexFunctions>(PCAP_INDEX_WASM, memory),
+    }
   }
 
   index(view: DataView, from: number, to: number, batch: PacketBatch): number {
+    const link = meteredLink(this.link)
+    assert(link !== undefined && batch.count === 0)
+    batch.link = link
+    const isFast = this.#wasm?.buffer === view.buffer && this.#wasm.buffer === batch.words.buffer
+    const at = isFast ? this.#indexFast(view, from, to, batch) : this.#indexPlain(view, from, to, batch)
+    this.#counters.packets += batch.count
+    if (batch.count < batch.countMax && at + PACKET_HEADER_SIZE <= to) {
+      const captured = view.getUint32(at + 8, this.#littleEndian)
+      if (captured > CAPTURED_MAX) this.fault = `a packet claims ${captured} captured bytes`
+    }
+    return at
+  }
+
+  /** Where capture and batch lie in the memory of the metering loop: the same, three times as fast. */
+  #indexFast(view: DataView, from: number, to: number, batch: PacketBatch): number {
+    const { functions } = this.#wasm!
+    const base = view.byteOffset
+    const { byteOffset } = batch.words
+    const isSwapped = !this.#littleEndian
+    batch.count = functions.index(base, base + from, base + to, byteOffset, batch.countMax, isSwapped)
+    this.#counters.cutPackets += functions.cutPackets()
+    return functions.stoppedAt() - base
+  }
+
+  #indexPlain(view: DataView, from: number, to: number, batch: PacketBatch): number {
     const little = this.#littleEndian
     const { words, countMax } = batch
-    const isMetered = this.#metered !== undefined
-    let count = batch.count
-    let packets = 0
-    let cut = 0
+    let count = 0
     let at = from
     while (count < countMax && at + PACKET_HEADER_SIZE <= to) {
       const captured = view.getUint32(at + 8, little)
       const next = at + PACKET_HEADER_SIZE + captured
-      if (next > to) {
-        if (captured > CAPTURED_MAX) this.fault = `a packet claims ${captured} captured bytes`
-        break
-      }
+      if (next > to) break
       const wireLength = view.getUint32(at + 12, little)
-      if (isMetered) {
-        const word = count * BATCH_WORDS
-        words[word] = at + PACKET_HEADER_SIZE
-        words[word + 1] = captured
-        words[word + 2] = wireLength
-        words[word + 3] = view.getUint32(at, little)
-        count++
-      }
-      if (captured < wireLength) cut++
-      packets++
+      const word = count * BATCH_WORDS
+      words[word] = at + PACKET_HEADER_SIZE
+      words[word + 1] = captured
+      words[word + 2] = wireLength
+      words[word + 3] = view.getUint32(at, little)
+      count++
+      if (captured < wireLength) this.#counters.cutPackets++
       at = next
     }
     batch.count = count
-    batch.link = this.#metered ?? 0
-    this.#counters.packets += packets
-    this.#counters.cutPackets += cut
-    if (!isMetered && packets > 0) countUnsupported(this.#counters, this.link, packets)
     return at
   }
-}
-
-export function countUnsupported(counters: CaptureCounters, link: number, packets: number): void {
-  counters.unsupported.set(link, (counters.unsupported.get(link) ?? 0) + packets)
 }

@@ -6,7 +6,6 @@ import {
   type PacketBatch,
   type PacketIndexer,
 } from './packet-batch.ts'
-import { countUnsupported } from './pcap-indexer.ts'
 
 /**
  * The capture format of sections and blocks (draft-ietf-opsawg-pcapng):
@@ -135,7 +134,7 @@ export class PcapngIndexer implements PacketIndexer {
       batch.words[word + 3] = second
       batch.count++
       this.#lastSecond = second
-    } else countUnsupported(this.#counters, it?.link ?? -1, 1)
+    } else countUnsupported(this.#counters, it?.link ?? -1)
     this.#counters.packets++
     if (captured < wireLength) this.#counters.cutPackets++
     return true
@@ -188,4 +187,8 @@ export function secondsOf(resolution: number, offsetS: number): (high: number, l
       : Number(((BigInt(high) << 32n) | BigInt(low)) / units)
     return Math.max(0, Math.min(UINT32_MAX, whole + offsetS))
   }
+}
+
+function countUnsupported(counters: CaptureCounters, link: number): void {
+  counters.unsupported.set(link, (counters.unsupported.get(link) ?? 0) + 1)
 }
