@@ -4,6 +4,7 @@ import type {
   AgentReport,
   Assignment,
   Assignments,
+  Binding,
   PendingDelivery,
   SpoolHealth,
 } from '../model/agent-protocol.ts'
@@ -146,6 +147,12 @@ interface PointStatus {
   message?: string
 }
 
+/** A flow log and the device at which it is to be captured from now on. */
+interface Placement {
+  assignment: Assignment
+  device: Device
+}
+
 /**
  * The data plane of one host, wired: assignments from the control plane become observation points in the kernel;
  * closed windows become segments in the spool; the spool is delivered.
@@ -223,7 +230,7 @@ export class Agent {
     this.#stopping.abort()
     await Promise.all([this.#polling, this.#reporting, this.#sealing])
     devices.stop()
-    for (const { point } of meter.points()) this.#detach(point)
+    this.#detach(meter.points().map((it) => it.point))
     meter.closeWindows()
     await this.#sealClosedWindows()
     const { left } = await delivery.drain(options)
@@ -346,65 +353,61 @@ export class Agent {
     const { meter, points } = this.#dependencies
     const before = JSON.stringify([...this.#statuses])
     const wanted = new Map(this.#assignments.assignments.map((it) => [it.flowLogId, it]))
-    for (const { point, assignment, retiredAtS } of points.all()) {
-      const isWanted = wanted.has(assignment.flowLogId)
-      if (retiredAtS === undefined && !isWanted) this.#detach(point)
-    }
+    const leaving = points
+      .all()
+      .filter((it) => it.retiredAtS === undefined && !wanted.has(it.assignment.flowLogId))
+      .map((it) => it.point)
+    const joining: Placement[] = []
     this.#statuses.clear()
     const attached = new Map(meter.points().map((it) => [it.point, it]))
     const found = this.#dependencies.devices.list()
     for (const assignment of wanted.values()) {
-      this.#statuses.set(assignment.flowLogId, this.#ensureAttached(assignment, found, attached))
+      const device = findDevice(assignment.binding, found)
+      const live = points.live(assignment.flowLogId)
+      const now = live === undefined ? undefined : attached.get(live.point)
+      const status = statusOf(assignment, device, now, found)
+      this.#statuses.set(assignment.flowLogId, status)
+      if (status.state === 'attached') continue
+      if (live !== undefined) leaving.push(live.point)
+      if (!('waitingFor' in device)) joining.push({ assignment, device })
     }
+    this.#detach(leaving)
+    this.#attach(joining)
     if (JSON.stringify([...this.#statuses]) !== before) this.#report()
   }
 
-  #ensureAttached(
-    assignment: Assignment,
-    found: Device[],
-    attached: Map<number, AttachedPoint>,
-  ): PointStatus {
+  #attach(placements: Placement[]): void {
     const { meter, points, log } = this.#dependencies
-    const device = findDevice(assignment.binding, found)
-    const live = points.live(assignment.flowLogId)
-    const now = live === undefined ? undefined : attached.get(live.point)
-    if ('waitingFor' in device) {
-      // The kernel knows better than a list that has just been lost and is being read anew.
-      const isListed = found.some((it) => it.ifindex === now?.ifindex && it.netns === now.netns)
-      if (now !== undefined && !isListed) return { state: 'attached', device: now.device }
-      if (live !== undefined) this.#detach(live.point)
-      return { state: 'waiting', message: `waiting for an interface: ${device.waitingFor}` }
+    const records = points.take(placements.map((it) => it.assignment))
+    const failed: number[] = []
+    for (const [i, { assignment, device }] of placements.entries()) {
+      const { flowLogId, interfaceId, binding } = assignment
+      const { point } = records[i]!
+      const { name, netns } = device
+      try {
+        meter.attach({
+          point,
+          flowLogId,
+          interfaceId,
+          device: name,
+          ...(netns === undefined ? {} : { netns }),
+          mirrored: isMirrored(binding),
+        })
+        log.info({ flowLogId, device: name, netns }, 'flow log attached')
+        this.#statuses.set(flowLogId, { state: 'attached', device: name })
+      } catch (error) {
+        if (!(error instanceof WeirError)) throw error
+        failed.push(point)
+        log.warn({ err: error, device: name }, 'attaching failed')
+        this.#statuses.set(flowLogId, { state: 'failed', device: name, message: error.message })
+      }
     }
-    const mirrored = assignment.binding.side === 'guest'
-    const isSameDevice = now !== undefined && now.ifindex === device.ifindex && now.netns === device.netns
-    if (isSameDevice && now.mirrored === mirrored) return { state: 'attached', device: device.name }
-    if (live !== undefined) this.#detach(live.point)
-    const { point } = points.take(assignment)
-    try {
-      meter.attach({
-        point,
-        flowLogId: assignment.flowLogId,
-        interfaceId: assignment.interfaceId,
-        device: device.name,
-        ...(device.netns === undefined ? {} : { netns: device.netns }),
-        mirrored,
-      })
-      log.info(
-        { flowLogId: assignment.flowLogId, device: device.name, netns: device.netns },
-        'flow log attached',
-      )
-      return { state: 'attached', device: device.name }
-    } catch (error) {
-      if (!(error instanceof WeirError)) throw error
-      points.retire(point, this.#nowS())
-      log.warn({ err: error, device: device.name }, 'attaching failed')
-      return { state: 'failed', device: device.name, message: error.message }
-    }
+    points.retire(failed, this.#nowS())
   }
 
-  #detach(point: number): void {
-    this.#dependencies.meter.detach(point)
-    this.#dependencies.points.retire(point, this.#nowS())
+  #detach(leaving: number[]): void {
+    for (const point of leaving) this.#dependencies.meter.detach(point)
+    this.#dependencies.points.retire(leaving, this.#nowS())
   }
 
   /** After a start: kernel points that the table does not know, and live ones that the kernel has lost. */
@@ -416,9 +419,8 @@ export class Agent {
       const record = inTable.get(point)
       if (record === undefined || record.retiredAtS !== undefined) meter.detach(point)
     }
-    for (const { point, retiredAtS } of inTable.values()) {
-      if (retiredAtS === undefined && !inKernel.has(point)) points.retire(point, this.#nowS())
-    }
+    const lost = [...inTable.keys()].filter((point) => !inKernel.has(point))
+    points.retire(lost, this.#nowS())
   }
 
   /** Sends a report now; while one is on its way, once more after it. */
@@ -482,6 +484,28 @@ export class Agent {
   #now(): string {
     return new Date(this.#dependencies.clock.nowMs()).toISOString()
   }
+}
+
+/** Of a flow log before anything is done about it: `now` is where it is captured, if it is. */
+function statusOf(
+  assignment: Assignment,
+  device: ReturnType<typeof findDevice>,
+  now: AttachedPoint | undefined,
+  found: Device[],
+): PointStatus {
+  if ('waitingFor' in device) {
+    // The kernel knows better than a list that has just been lost and is being read anew.
+    const isListed = found.some((it) => it.ifindex === now?.ifindex && it.netns === now.netns)
+    if (now !== undefined && !isListed) return { state: 'attached', device: now.device }
+    return { state: 'waiting', message: `waiting for an interface: ${device.waitingFor}` }
+  }
+  const isSameDevice = now !== undefined && now.ifindex === device.ifindex && now.netns === device.netns
+  const isInPlace = isSameDevice && now.mirrored === isMirrored(assignment.binding)
+  return { state: isInPlace ? 'attached' : 'waiting', device: device.name }
+}
+
+function isMirrored({ side }: Binding): boolean {
+  return side === 'guest'
 }
 
 function deliveryOf(

@@ -9,9 +9,8 @@ import { PointTable } from './point-table.ts'
 test('a table read from disk knows what was taken and retired', (t) => {
   const file = path.join(directory(t), 'points.json')
   const before = openTable(file)
-  const first = before.take(assignment('a'))
-  const second = before.take(assignment('b'))
-  before.retire(first.point, 1_700_000_000)
+  const [first, second] = before.take([assignment('a'), assignment('b')])
+  before.retire([first!.point], 1_700_000_000)
 
   const after = openTable(file)
 
@@ -22,14 +21,14 @@ test('a table read from disk knows what was taken and retired', (t) => {
 
 test('a number is not taken again while a window may mention it', (t) => {
   const table = openTable(path.join(directory(t), 'points.json'))
-  const first = table.take(assignment('a'))
-  table.retire(first.point, 1000)
+  const [first] = table.take([assignment('a')])
+  table.retire([first!.point], 1000)
 
   table.forgetRetiredBefore(1000) // A window that began at 1000 may have seen the point.
   assert.equal(table.all().length, 1)
   table.forgetRetiredBefore(1001)
   assert.equal(table.all().length, 0)
-  assert.notEqual(table.take(assignment('c')).point, first.point)
+  assert.notEqual(table.take([assignment('c')])[0]!.point, first!.point)
 })
 
 test('a damaged table is told apart from an empty one', (t) => {

@@ -22,6 +22,7 @@ const FORMAT_VERSION = 1
 export class PointTable {
   readonly #file: string
   readonly #records = new Map<number, PointRecord>()
+  readonly #live = new Map<string, PointRecord>()
   #last = 0
 
   constructor(options: { file: string }) {
@@ -44,7 +45,7 @@ export class PointTable {
         points: PointRecord[]
       }
       if (version !== FORMAT_VERSION) throw new Error(`format version ${version}, expected ${FORMAT_VERSION}`)
-      for (const record of points) this.#records.set(record.point, record)
+      for (const record of points) this.#add(record)
       this.#last = last
     } catch (cause) {
       throw new WeirError('WEIR_CONFIG_INVALID', `${this.#file} cannot be read: ${String(cause)}`, { cause })
@@ -57,31 +58,40 @@ export class PointTable {
 
   /** The point that captures for a flow log now. */
   live(flowLogId: string): PointRecord | undefined {
-    return this.all().find((it) => it.retiredAtS === undefined && it.assignment.flowLogId === flowLogId)
+    return this.#live.get(flowLogId)
   }
 
-  /** Takes a number that no window mentions; on disk when this returns. */
-  take(assignment: Assignment): PointRecord {
-    if (this.#records.size >= POINT_MAX) {
+  /** Takes numbers that no window mentions, in the order of the assignments; on disk when this returns. */
+  take(assignments: readonly Assignment[]): PointRecord[] {
+    if (assignments.length === 0) return []
+    if (this.#records.size + assignments.length > POINT_MAX) {
       throw new WeirError(
         'WEIR_CONFIG_INVALID',
-        `${POINT_MAX} observation points are in use, no more fit on a host`,
+        `${this.#records.size} observation points are in use, no ${assignments.length} more fit on a host`,
       )
     }
-    do this.#last = (this.#last % POINT_MAX) + 1
-    while (this.#records.has(this.#last))
-    const record = { point: this.#last, assignment }
-    this.#records.set(record.point, record)
+    const taken = assignments.map((assignment) => {
+      do this.#last = (this.#last % POINT_MAX) + 1
+      while (this.#records.has(this.#last))
+      const record = { point: this.#last, assignment }
+      this.#add(record)
+      return record
+    })
     this.#save()
-    return record
+    return taken
   }
 
-  retire(point: number, nowS: number): void {
-    const record = this.#records.get(point)
-    assert(record !== undefined, `point ${point} is not in the table`)
-    if (record.retiredAtS !== undefined) return
-    record.retiredAtS = nowS
-    this.#save()
+  retire(points: readonly number[], nowS: number): void {
+    let isChanged = false
+    for (const point of points) {
+      const record = this.#records.get(point)
+      assert(record !== undefined, `point ${point} is not in the table`)
+      if (record.retiredAtS !== undefined) continue
+      record.retiredAtS = nowS
+      isChanged = true
+      if (this.live(record.assignment.flowLogId) === record) this.#live.delete(record.assignment.flowLogId)
+    }
+    if (isChanged) this.#save()
   }
 
   /** Frees the numbers of points retired before `windowStartS`, the start of the oldest window in the kernel. */
@@ -90,6 +100,11 @@ export class PointTable {
     if (gone.length === 0) return
     for (const { point } of gone) this.#records.delete(point)
     this.#save()
+  }
+
+  #add(record: PointRecord): void {
+    this.#records.set(record.point, record)
+    if (record.retiredAtS === undefined) this.#live.set(record.assignment.flowLogId, record)
   }
 
   #save(): void {
