@@ -30,7 +30,11 @@ const COMMANDS: Record<string, () => Promise<Command>> = {
 export async function main(): Promise<void> {
   const stop = new AbortController()
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => stop.abort(signal))
-  process.stdout.on('error', ignoreClosedPipe)
+  process.stdout.on('error', (error: Error & { code?: string }) => {
+    // `weir tail | head` closes the pipe early: reason to stop, but no failure.
+    if (error.code !== 'EPIPE') throw error
+    stop.abort('EPIPE')
+  })
   process.exitCode = await runCommand(process.argv.slice(2), {
     stdin: process.stdin,
     stdout: process.stdout,
@@ -101,10 +105,4 @@ function printHelp(command: Command, context: CommandContext): ExitCode {
   context.stdout.write(`${command.summary}\n\n${command.usage}\n`)
   if (command.help !== undefined) context.stdout.write(`\n${command.help}\n`)
   return ExitCode.ok
-}
-
-/** `weir tail | head` closes the pipe early; that is no failure. */
-function ignoreClosedPipe(error: Error & { code?: string }): void {
-  if (error.code !== 'EPIPE') throw error
-  process.exitCode = ExitCode.ok
 }

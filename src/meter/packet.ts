@@ -41,8 +41,9 @@ export const PARSED = {
   fragmentId: 14,
   fragmentProtocol: 15, // The protocol that all fragments of the packet name: part of their key.
   payload: 16, // Where what the IP headers carry begins, counted from the packet's first byte.
+  network: 17, // Where the IP header begins, counted likewise.
 } as const
-export const PARSED_WORDS = 17
+export const PARSED_WORDS = 18
 
 const ETHER_IPV4 = 0x0800
 const ETHER_IPV6 = 0x86dd
@@ -88,6 +89,7 @@ export function parsePacket(
   const headerSize = isIpv6 ? IPV6_HEADER_SIZE : IPV4_HEADER_SIZE
   const outcome = ip + headerSize > end ? OUTCOME.unreadable : isIpv6 ? OUTCOME.ipv6 : OUTCOME.ipv4
   out[PARSED.outcome] = outcome
+  out[PARSED.network] = ip - at
   if (outcome === OUTCOME.unreadable) out[PARSED.octets] = Math.max(0, wireEnd - ip)
   else if (isIpv6) out[PARSED.payload] = parseIpv6(bytes, ip, end, wireEnd, out) - at
   else out[PARSED.payload] = parseIpv4(bytes, ip, end, wireEnd, out) - at

@@ -23,6 +23,7 @@ export interface MeterCounters {
 
 const ROWS_BATCH = 8192
 const LATE_S_DEFAULT = 2
+const SECONDS_END = 2 ** 32
 
 /**
  * Cuts the packets of one observation point into windows that are aligned to the wall clock. A packet
@@ -66,7 +67,8 @@ export class WindowMeter {
       const second = packets[at * PACKET_WORDS + PACKET.second]!
       const startS = second - (second % this.#sizeS)
       const table = this.#tableOf(startS)
-      const next = this.#kernel.observe(table, at, count, link, { startS, sizeS: this.#sizeS })
+      const sizeS = Math.min(this.#sizeS, SECONDS_END - startS) // The last window of 32 bits may be cut short.
+      const next = this.#kernel.observe(table, at, count, link, { startS, sizeS })
       assert(next > at)
       this.counters.packets += next - at
       this.counters.notIpPackets += this.#kernel.notIpPackets

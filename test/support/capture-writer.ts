@@ -82,10 +82,19 @@ export class Blocks {
   }
 
   /** `stamp` is in units of the interface. */
-  packet(number: number, stamp: bigint, bytes: Uint8Array, wireLength = bytes.length): Buffer {
+  packet(
+    number: number,
+    stamp: bigint,
+    bytes: Uint8Array,
+    it: { wireLength?: number; flags?: number | undefined } = {},
+  ): Buffer {
     const { u32 } = this.#words
     const times = [u32(Number(stamp >> 32n)), u32(Number(stamp & 0xffff_ffffn))]
-    return this.block(6, u32(number), ...times, u32(bytes.length), u32(wireLength), padded(bytes))
+    const comment = this.option(1, Buffer.from('comment'))
+    const options =
+      it.flags === undefined ? [] : [comment, this.option(2, u32(it.flags)), this.option(0, Buffer.of())]
+    const lengths = [u32(bytes.length), u32(it.wireLength ?? bytes.length)]
+    return this.block(6, u32(number), ...times, ...lengths, padded(bytes), ...options)
   }
 
   oldPacket(number: number, stamp: bigint, bytes: Uint8Array): Buffer {

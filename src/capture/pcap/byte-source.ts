@@ -1,6 +1,7 @@
-import { closeSync, createReadStream, fstatSync, openSync, readSync } from 'node:fs'
-import { Readable } from 'node:stream'
-import { constants, createGunzip, createZstdDecompress } from 'node:zlib'
+import { once } from 'node:events'
+import { closeSync, createReadStream, fstatSync, openSync, readSync, statSync } from 'node:fs'
+import type { Readable } from 'node:stream'
+import { constants, createGunzip, createZstdDecompress, type Gunzip, type ZstdDecompress } from 'node:zlib'
 import { WeirError } from '../../model/errors.ts'
 
 /** Where the bytes of a capture come from: a file, standard input, and what a decompressor makes of them. */
@@ -42,6 +43,11 @@ export function openFile(file: string): ByteSource {
     return new FileSource(file, descriptor, status.size)
   closeSync(descriptor)
   return new StreamSource(createReadStream(file, { highWaterMark: CHUNK_SIZE }), status.size)
+}
+
+/** Whether a file can be opened again from its start: not a pipe, which gives its bytes once. */
+export function isReopenable(file: string): boolean {
+  return statSync(file, { throwIfNoEntry: false })?.isFile() !== false
 }
 
 export function openStream(stream: Readable): ByteSource {
@@ -132,18 +138,13 @@ class StreamSource implements ByteSource {
       head.push(value)
     }
     const first = Buffer.concat(head)
-    const all = Readable.from(prepend(first, chunks), { objectMode: false, highWaterMark: CHUNK_SIZE })
+    const all = prepend(first, chunks)
     const compression = compressionOf(first)
-    // A cut file gives what it has: the capture's own format tells where it was cut.
-    if (compression === 'gzip') {
-      const options = { finishFlush: constants.Z_SYNC_FLUSH, chunkSize: CHUNK_SIZE }
-      return piped(all, createGunzip(options))
-    }
-    if (compression === 'zstd') {
-      const options = { finishFlush: constants.ZSTD_e_flush, chunkSize: CHUNK_SIZE }
-      return piped(all, createZstdDecompress(options))
-    }
-    return all[Symbol.asyncIterator]()
+    if (compression === undefined) return all
+    const options = { chunkSize: CHUNK_SIZE }
+    return compression === 'gzip'
+      ? decompressed(all, createGunzip(options), constants.Z_SYNC_FLUSH)
+      : decompressed(all, createZstdDecompress(options), constants.ZSTD_e_flush)
   }
 
   async *#counted(): AsyncGenerator<Uint8Array> {
@@ -158,9 +159,28 @@ class StreamSource implements ByteSource {
   }
 }
 
-function piped(from: Readable, to: NodeJS.ReadWriteStream & Readable): AsyncIterator<Uint8Array> {
-  from.on('error', (error) => to.destroy(error))
-  return (from.pipe(to) as unknown as Readable)[Symbol.asyncIterator]()
+/** A stream that was cut gives all that it has, and only then the error that says so. */
+async function* decompressed(
+  from: AsyncIterable<Uint8Array>,
+  engine: Gunzip | ZstdDecompress,
+  flushKind: number,
+): AsyncGenerator<Uint8Array> {
+  let isFlushed = false
+  const endWhenRead = (): void => {
+    if (isFlushed && engine.readableLength === 0) engine.end()
+  }
+  const feed = async (): Promise<void> => {
+    for await (const chunk of from) if (!engine.write(chunk)) await once(engine, 'drain')
+    engine.flush(flushKind, () => {
+      isFlushed = true
+      endWhenRead()
+    })
+  }
+  feed().catch((error: Error) => engine.destroy(error))
+  for await (const chunk of engine) {
+    yield chunk as Uint8Array
+    endWhenRead()
+  }
 }
 
 async function* prepend(first: Uint8Array, rest: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {

@@ -8,7 +8,7 @@ import { BATCH_WORDS, type PacketBatch } from './packet-batch.ts'
 export interface CaptureInput {
   name: string
   open(): ByteSource
-  /** Can be opened once only: standard input. */
+  /** Can be opened once only: standard input, a pipe. */
   once?: boolean
 }
 
@@ -32,12 +32,14 @@ export class CaptureMerge {
   readonly refused: { name: string; error: WeirError }[] = []
   readonly #memory: Uint8Array
   readonly #batchMax: number
+  readonly #isDirected: boolean
   readonly #slots: number
   #waiting: { input: CaptureInput; second: number }[] = []
   #active: Active[] = []
 
-  constructor(options: { memory: Uint8Array; batchMax: number }) {
+  constructor(options: { memory: Uint8Array; batchMax: number; directed: boolean }) {
     this.#memory = options.memory
+    this.#isDirected = options.directed
     this.#batchMax = options.batchMax
     this.#slots = Math.floor(options.memory.length / READER_SIZE_MIN)
     assert(this.#slots >= 1)
@@ -107,7 +109,8 @@ export class CaptureMerge {
 
   async #openAt(input: CaptureInput, slot: number): Promise<Active | undefined> {
     const from = slot * READER_SIZE_MIN
-    const options = { name: input.name, memory: this.#memory, from, limit: from + READER_SIZE_MIN }
+    const limit = from + READER_SIZE_MIN
+    const options = { name: input.name, memory: this.#memory, from, limit, directed: this.#isDirected }
     const reader = new CaptureReader(options, { source: input.open() })
     try {
       await reader.open()

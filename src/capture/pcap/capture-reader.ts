@@ -3,7 +3,9 @@ import { assert } from '../../stdx/assert.ts'
 import type { ByteSource } from './byte-source.ts'
 import {
   type CaptureCounters,
+  isCooked,
   linkName,
+  markOutbound,
   meteredLink,
   type PacketBatch,
   type PacketIndexer,
@@ -26,12 +28,13 @@ const KUZNETZOV = [0xa1b2cd34, 0x34cdb2a1]
  */
 export class CaptureReader {
   readonly name: string
-  readonly counters: CaptureCounters = { packets: 0, cutPackets: 0, unsupported: new Map() }
+  readonly counters: CaptureCounters = { packets: 0, cutPackets: 0, unsupported: new Map(), undirected: 0 }
   /** What was wrong with the capture; what could be read before was read. */
   fault: string | undefined
   readonly #source: ByteSource
   readonly #memory: Uint8Array
   readonly #view: DataView
+  readonly #isDirected: boolean
   readonly #from: number
   readonly #limit: number
   #indexer: PacketIndexer | undefined
@@ -39,9 +42,9 @@ export class CaptureReader {
   #end: number
   #isOver = false
 
-  /** May use `memory` from `from` to `limit`. */
+  /** May use `memory` from `from` to `limit`. Directed: marks packets that were sent as OUTBOUND. */
   constructor(
-    options: { name: string; memory: Uint8Array; from: number; limit: number },
+    options: { name: string; memory: Uint8Array; from: number; limit: number; directed?: boolean },
     dependencies: { source: ByteSource },
   ) {
     assert(options.limit - options.from >= READER_SIZE_MIN && options.limit <= options.memory.length)
@@ -49,6 +52,7 @@ export class CaptureReader {
     this.#source = dependencies.source
     this.#memory = options.memory
     this.#view = new DataView(options.memory.buffer, options.memory.byteOffset, options.memory.length)
+    this.#isDirected = options.directed === true
     this.#from = options.from
     this.#limit = options.limit
     this.#begin = options.from
@@ -66,7 +70,7 @@ export class CaptureReader {
     const size = this.#end - this.#begin
     const magic = size >= 4 ? this.#view.getUint32(this.#begin, false) : 0
     if (magic === SECTION_HEADER && size >= 12) {
-      this.#indexer = new PcapngIndexer(this.counters)
+      this.#indexer = new PcapngIndexer(this.counters, { directed: this.#isDirected })
     } else if (pcapByteOrder(magic) !== undefined && size >= PCAP_HEADER_SIZE) {
       const header = new DataView(
         this.#memory.buffer,
@@ -76,6 +80,9 @@ export class CaptureReader {
       const indexer = new PcapIndexer(header, this.counters)
       if (meteredLink(indexer.link) === undefined) {
         throw this.#unreadable(`its packets are ${linkName(indexer.link)}, which cannot be metered`)
+      }
+      if (this.#isDirected && !isCooked(indexer.link)) {
+        throw this.#unreadable('it does not tell which way its packets went; say what is local')
       }
       this.#indexer = indexer
       this.#begin += PCAP_HEADER_SIZE
@@ -89,6 +96,7 @@ export class CaptureReader {
     while (this.fault === undefined) {
       this.#begin = this.#indexer.index(this.#view, this.#begin, this.#end, batch)
       if (this.#indexer.fault !== undefined) this.fault = this.#indexer.fault
+      if (this.#isDirected && isCooked(batch.link)) markOutbound(this.#view, batch)
       if (batch.count > 0) return true
       if (this.fault !== undefined || this.#isOver) break
       if (!(await this.#readMore())) this.#finish()

@@ -11,6 +11,8 @@ export interface PacketBatch {
 }
 
 export const BATCH_WORDS = 4
+/** In the word of the captured length: sent by the machine that captured it (where directions are asked for). */
+export const OUTBOUND = 0x4000_0000
 
 export interface CaptureCounters {
   packets: number
@@ -18,6 +20,8 @@ export interface CaptureCounters {
   cutPackets: number
   /** Packets that cannot be metered, by their link type. */
   unsupported: Map<number, number>
+  /** Packets of which the capture does not tell which way they went, where that was asked for. */
+  undirected: number
 }
 
 /** Finds packets in the bytes of one capture format. */
@@ -72,6 +76,27 @@ const LINK_NAMES: Record<number, string> = {
   195: 'IEEE 802.15.4',
   230: 'IEEE 802.15.4',
   239: 'NFLOG',
+}
+
+/** Linux cooked captures say of each packet whether it came or went. */
+export function isCooked(link: number): boolean {
+  return link === 113 || link === 276
+}
+
+const COOKED_OUTGOING = 4
+
+/** Marks what a Linux cooked capture says was sent. */
+export function markOutbound(view: DataView, batch: PacketBatch): void {
+  const { words, link } = batch
+  for (let word = 0; word < batch.count * BATCH_WORDS; word += BATCH_WORDS) {
+    const [at, captured] = [words[word]!, words[word + 1]!]
+    const size = captured & (OUTBOUND - 1)
+    const isOutbound =
+      link === 113
+        ? size >= 2 && view.getUint16(at) === COOKED_OUTGOING
+        : size >= 11 && view.getUint8(at + 10) === COOKED_OUTGOING
+    if (isOutbound) words[word + 1] = captured | OUTBOUND
+  }
 }
 
 /** The link type as the metering loop knows it, or undefined. */

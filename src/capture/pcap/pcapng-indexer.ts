@@ -2,7 +2,9 @@ import {
   BATCH_WORDS,
   CAPTURED_MAX,
   type CaptureCounters,
+  isCooked,
   meteredLink,
+  OUTBOUND,
   type PacketBatch,
   type PacketIndexer,
 } from './packet-batch.ts'
@@ -13,7 +15,7 @@ import {
  *   block: u32 type, u32 size of all, body, u32 size again
  *   section header: u32 byte order magic, ...       all that follows is in this byte order, interfaces count anew
  *   interface: u16 link type, u16, u32 snapshot length, options (time resolution, time offset)
- *   enhanced packet: u32 interface, u32 time high, u32 time low, u32 captured, u32 on the wire, bytes
+ *   enhanced packet: u32 interface, u32 time high, u32 time low, u32 captured, u32 on the wire, bytes, options (direction)
  *   simple packet: u32 on the wire, bytes           of interface 0, without a time
  */
 export const SECTION_HEADER = 0x0a0d0d0a
@@ -21,7 +23,9 @@ const BYTE_ORDER_MAGIC = 0x1a2b3c4d
 const BLOCK = { interface: 1, oldPacket: 2, simplePacket: 3, enhancedPacket: 6 } as const
 const BLOCK_SIZE_MIN = 12
 const INTERFACES_MAX = 4096
-const OPTION = { end: 0, timeResolution: 9, timeOffset: 14 } as const
+const OPTION = { end: 0, packetFlags: 2, timeResolution: 9, timeOffset: 14 } as const
+/** The two low bits of a packet's flags. */
+const DIRECTION = { unknown: 0, inbound: 1, outbound: 2, notAsked: 4 } as const
 const UINT32_MAX = 0xffff_ffff
 
 interface Interface {
@@ -39,9 +43,11 @@ export class PcapngIndexer implements PacketIndexer {
   #interfaces: Interface[] = []
   #lastSecond = 0
   readonly #counters: CaptureCounters
+  readonly #isDirected: boolean
 
-  constructor(counters: CaptureCounters) {
+  constructor(counters: CaptureCounters, options: { directed: boolean }) {
     this.#counters = counters
+    this.#isDirected = options.directed
   }
 
   index(view: DataView, from: number, to: number, batch: PacketBatch): number {
@@ -101,14 +107,19 @@ export class PcapngIndexer implements PacketIndexer {
         const it = this.#interfaces[number]
         const second = it?.second(view.getUint32(at + 12, little), view.getUint32(at + 16, little)) ?? 0
         const captured = Math.min(view.getUint32(at + 20, little), size - 32)
-        return this.#addPacket(it, second, at + 28, captured, view.getUint32(at + 24, little), batch)
+        const direction = this.#isDirected
+          ? directionOf(view, at, size, captured, little)
+          : DIRECTION.notAsked
+        const wireLength = view.getUint32(at + 24, little)
+        return this.#addPacket(it, second, at + 28, captured, wireLength, direction, batch)
       }
       case BLOCK.simplePacket: {
         if (size < 16) return true
         const it = this.#interfaces[0]
         const wireLength = view.getUint32(at + 8, little)
         const captured = Math.min(wireLength, size - 16, it?.snapLength || UINT32_MAX)
-        return this.#addPacket(it, this.#lastSecond, at + 12, captured, wireLength, batch)
+        const direction = this.#isDirected ? DIRECTION.unknown : DIRECTION.notAsked
+        return this.#addPacket(it, this.#lastSecond, at + 12, captured, wireLength, direction, batch)
       }
       default:
         return true
@@ -121,6 +132,7 @@ export class PcapngIndexer implements PacketIndexer {
     at: number,
     captured: number,
     wireLength: number,
+    direction: number,
     batch: PacketBatch,
   ): boolean {
     const link = it === undefined ? undefined : meteredLink(it.link)
@@ -129,11 +141,12 @@ export class PcapngIndexer implements PacketIndexer {
       batch.link = link
       const word = batch.count * BATCH_WORDS
       batch.words[word] = at
-      batch.words[word + 1] = captured
+      batch.words[word + 1] = direction === DIRECTION.outbound ? captured | OUTBOUND : captured
       batch.words[word + 2] = wireLength
       batch.words[word + 3] = second
       batch.count++
       this.#lastSecond = second
+      if (direction === DIRECTION.unknown && !isCooked(link)) this.#counters.undirected++
     } else countUnsupported(this.#counters, it?.link ?? -1)
     this.#counters.packets++
     if (captured < wireLength) this.#counters.cutPackets++
@@ -160,6 +173,19 @@ export class PcapngIndexer implements PacketIndexer {
     const snapLength = view.getUint32(at + 12, little)
     this.#interfaces.push({ link, snapLength, second: secondsOf(resolution, offsetS) })
   }
+}
+
+/** What the options behind a packet's bytes say of its direction. */
+function directionOf(view: DataView, at: number, size: number, captured: number, little: boolean): number {
+  const end = at + size - 4
+  for (let option = at + 28 + ((captured + 3) & ~3); option + 4 <= end; ) {
+    const code = view.getUint16(option, little)
+    const length = view.getUint16(option + 2, little)
+    if (code === OPTION.end || option + 4 + length > end) break
+    if (code === OPTION.packetFlags && length >= 4) return view.getUint32(option + 4, little) & 3
+    option += 4 + ((length + 3) & ~3)
+  }
+  return DIRECTION.unknown
 }
 
 /**

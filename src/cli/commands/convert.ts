@@ -1,3 +1,6 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
 import { WeirError } from '../../model/errors.ts'
 import { parseDestination } from '../../model/flow-log.ts'
 import { assert } from '../../stdx/assert.ts'
@@ -6,6 +9,7 @@ import { type Command, type CommandContext, ExitCode } from '../command.ts'
 import { Converter, isUnreadable, type Summary } from '../convert/converter.ts'
 import { createSink } from '../convert/create-sink.ts'
 import { CONVERT_HELP, type ConvertOptions, readOptions } from '../convert/options.ts'
+import type { RecordSink } from '../convert/record-sinks.ts'
 import { ThreadedSink } from '../convert/threaded-sink.ts'
 import { formatBytes } from '../table.ts'
 
@@ -27,43 +31,46 @@ weir convert [options] --before FILE --after FILE`,
       context.stderr.write(`weir convert: ${error.message}\n`)
       return ExitCode.usage
     }
+    const isNothingRead = summary.packets === 0 && summary.refused.length + summary.faults.length > 0
     if (hasProgress(options, context)) context.stderr.write('\r\u001b[K')
     if (options.json) context.stderr.write(`${JSON.stringify(summary, bigintAsText)}\n`)
+    else if (isNothingRead) context.stderr.write(damageLines(summary))
     else if (!options.quiet) context.stderr.write(summaryText(summary))
-    return ExitCode.ok
+    return isNothingRead ? ExitCode.usage : ExitCode.ok
   },
 }
 
-async function convertTo(options: ConvertOptions, context: CommandContext): Promise<Summary> {
-  const isFiles = options.out !== '-' && (options.out ?? options.bucket) !== undefined
-  const isThreaded = options.threads > 1 && isFiles
-  const sink = isThreaded ? new ThreadedSink(options, context) : createSink(options, context)
-  const converter = new Converter(options, { context, sink })
-  try {
-    return await converter.run(progressBar(options, context))
-  } finally {
-    if (sink instanceof ThreadedSink) await sink.finish()
-  }
+function convertTo(options: ConvertOptions, context: CommandContext): Promise<Summary> {
+  const converter = new Converter(options, { context, sink: openSink(options, context) })
+  return converter.run(progressBar(options, context))
 }
 
-/** By way of a directory of its own: an object is sent when it is whole. */
+function openSink(options: ConvertOptions, context: CommandContext): RecordSink {
+  const isFiles = options.out !== '-' && (options.out ?? options.bucket) !== undefined
+  return options.threads > 1 && isFiles ? new ThreadedSink(options, context) : createSink(options, context)
+}
+
+/** By way of a directory of its own: an object is sent when it is whole, and its file removed. */
 async function convertToS3(options: ConvertOptions, context: CommandContext): Promise<Summary> {
   const destination = parseDestination(options.bucket ?? '')
   if ('reason' in destination) throw new WeirError('WEIR_USAGE', destination.reason)
   assert(options.s3 !== undefined)
-  const { S3Upload } = await import('../convert/s3-upload.ts') // The SDK takes a while to load.
-  const upload = new S3Upload(options.s3, destination)
+  const { S3Sink } = await import('../convert/s3-sink.ts') // The SDK takes a while to load.
+  const directory = mkdtempSync(path.join(tmpdir(), 'weir-convert-'))
+  const prefix = destination.prefix || options.interfaceId
+  const inner = openSink({ ...options, bucket: undefined, out: directory, prefix }, context)
+  const sink = new S3Sink({ ...options.s3, destination, directory }, { inner })
   try {
-    const prefix = destination.prefix || options.interfaceId
-    const summary = await convertTo({ ...options, bucket: undefined, out: upload.directory, prefix }, context)
-    return { ...summary, outputs: await upload.upload(summary.outputs) }
+    return await new Converter(options, { context, sink }).run(progressBar(options, context))
   } finally {
-    upload.remove()
+    sink.stop()
+    rmSync(directory, { recursive: true, force: true })
   }
 }
 
 function hasProgress(options: ConvertOptions, context: CommandContext): boolean {
-  return !options.quiet && !options.json && context.stderrIsTerminal
+  const isRecordsThere = context.stdoutIsTerminal && (options.out ?? options.bucket) === undefined
+  return !options.quiet && !options.json && context.stderrIsTerminal && !isRecordsThere
 }
 
 function progressBar(options: ConvertOptions, context: CommandContext): (converter: Converter) => void {
@@ -94,11 +101,20 @@ function summaryText(it: Summary): string {
   count(it.skippedPackets, `of ${it.skippedOctets} octets skipped: in SKIPDATA records`)
   count(it.cutPackets, 'cut short by the capture: counted with their length on the wire')
   count(it.unsupportedPackets, 'of a link type that cannot be metered: in no record')
+  count(it.undirectedPackets, 'whose capture does not tell which way they went: taken as INGRESS')
   count(it.unmatchedAfter, 'came out that had not gone in')
-  for (const { name, reason } of it.refused)
-    lines.push(reason.startsWith(name) ? reason : `${name}: ${reason}`)
-  for (const { name, fault } of it.faults) lines.push(`${name}: ${fault}; what came before it was read`)
-  return lines.map((line) => `${line}\n`).join('')
+  return lines.map((line) => `${line}\n`).join('') + damageLines(it)
+}
+
+/** What could not be read, a line each. */
+function damageLines(it: Summary): string {
+  const [head, tail] = it.packets === 0 ? ['weir convert: ', ''] : ['', '; what came before it was read']
+  return [
+    ...it.refused.map(({ name, reason }) => (reason.startsWith(name) ? reason : `${name}: ${reason}`)),
+    ...it.faults.map(({ name, fault }) => `${name}: ${fault}${tail}`),
+  ]
+    .map((line) => `${head}${line}\n`)
+    .join('')
 }
 
 function bigintAsText(_key: string, value: unknown): unknown {

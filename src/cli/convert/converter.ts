@@ -1,5 +1,5 @@
 import { randomFillSync } from 'node:crypto'
-import { openFile, openStream } from '../../capture/pcap/byte-source.ts'
+import { isReopenable, openFile, openStream } from '../../capture/pcap/byte-source.ts'
 import { type CaptureInput, CaptureMerge } from '../../capture/pcap/capture-merge.ts'
 import { CaptureReader, READER_SIZE_MIN } from '../../capture/pcap/capture-reader.ts'
 import type { PacketBatch } from '../../capture/pcap/packet-batch.ts'
@@ -43,6 +43,8 @@ export interface Summary {
   notIpPackets: number
   cutPackets: number
   unsupportedPackets: number
+  /** Packets whose capture does not tell which way they went, where only that could tell. */
+  undirectedPackets: number
   unmatchedAfter: number
   faults: { name: string; fault: string }[]
   refused: { name: string; reason: string }[]
@@ -74,7 +76,8 @@ export class Converter {
     const kernelOptions = { flowsMax, inputSize, seeds }
     this.#kernel = options.kernel === 'plain' ? new PlainKernel(kernelOptions) : new WasmKernel(kernelOptions)
     this.#meter = new WindowMeter(options, { kernel: this.#kernel, onSeal: (window) => this.#write(window) })
-    this.#merge = new CaptureMerge({ memory: this.#kernel.input, batchMax: PACKETS_MAX })
+    const directed = options.direction !== 'BIDIRECTIONAL' && options.local.isEmpty
+    this.#merge = new CaptureMerge({ memory: this.#kernel.input, batchMax: PACKETS_MAX, directed })
   }
 
   /** Returns when all captures are read, or at the next opportunity after the signal. */
@@ -91,10 +94,11 @@ export class Converter {
         if (hasMacs && batch.link === LINK.ethernet) this.#direct(batch)
         await this.#verdicts?.judge(this.#kernel.input, batch)
         this.#meter.observe(batch.count, batch.link)
+        await this.#sink.settle?.(false)
+        onProgress(this)
         turn -= batch.count
         if (turn > 0) continue
         turn = TURN_PACKETS
-        onProgress(this)
         await new Promise(setImmediate)
         if (signal.aborted) break
       }
@@ -105,6 +109,7 @@ export class Converter {
       this.#after?.close()
       this.#sink.end()
     }
+    await this.#sink.settle?.(true)
     return this.#summary()
   }
 
@@ -132,21 +137,13 @@ export class Converter {
       await this.#after.open()
       this.#verdicts = new Verdicts({ memory, delayS: VERDICT_DELAY_S }, { after: this.#after })
     } else await this.#merge.open(files.map((file) => this.#input(file)))
-    const [refused] = this.#merge.refused
-    if (
-      refused !== undefined &&
-      this.#merge.readers.length === 0 &&
-      this.#merge.refused.length === Math.max(1, files.length)
-    ) {
-      throw refused.error
-    }
   }
 
   #input(file: string): CaptureInput {
     if (file === '-') {
       return { name: 'standard input', open: () => openStream(this.#context.stdin), once: true }
     }
-    return { name: file, open: () => openFile(file) }
+    return { name: file, open: () => openFile(file), once: !isReopenable(file) }
   }
 
   /** Marks the frames that come from a local MAC address. */
@@ -210,13 +207,14 @@ export class Converter {
       notIpPackets,
       cutPackets: this.#merge.readers.reduce((sum, it) => sum + it.counters.cutPackets, 0),
       unsupportedPackets: unsupported.reduce((sum, it) => sum + it, 0),
+      undirectedPackets: this.#merge.readers.reduce((sum, it) => sum + it.counters.undirected, 0),
       unmatchedAfter: this.#verdicts?.unmatched ?? 0,
       faults: readers.flatMap(({ name, fault }) => {
         // Where it was asked to stop, a capture's end is no fault of its own.
         return fault === undefined || this.#context.signal.aborted ? [] : [{ name, fault }]
       }),
       refused: this.#merge.refused.map(({ name, error }) => ({ name, reason: error.message })),
-      outputs: this.#sink.outputs, // Filled when the sink is finished.
+      outputs: this.#sink.outputs,
     }
   }
 }

@@ -1,3 +1,4 @@
+import { statSync } from 'node:fs'
 import path from 'node:path'
 import type { Writable } from 'node:stream'
 import { gzipSync } from 'node:zlib'
@@ -47,6 +48,10 @@ export function createSink(
   }
   const header = format === 'csv' ? CSV_HEADER : ''
   if (out !== undefined && out !== '-') {
+    const inputs = [...options.files, options.before, options.after].filter((it) => it !== undefined)
+    if (inputs.some((file) => isSameFile(file, out))) {
+      throw new WeirError('WEIR_USAGE', `${out} is a capture to read: it would be overwritten`)
+    }
     const isGzip = out.endsWith('.gz')
     const plain = plainEncode(options, records)
     const encode = !isGzip ? plain : format === 'text' ? gzip() : gzipped(plain, options.level)
@@ -55,6 +60,11 @@ export function createSink(
   }
   assert(context.stdout !== undefined, 'standard output is not for a thread')
   return new StreamSink(context.stdout, plainEncode(options, records), header)
+}
+
+function isSameFile(a: string, b: string): boolean {
+  const [first, second] = [a, b].map((file) => statSync(file, { throwIfNoEntry: false }))
+  return first?.isFile() === true && first.dev === second?.dev && first.ino === second.ino
 }
 
 function plainEncode(

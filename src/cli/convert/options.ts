@@ -46,7 +46,8 @@ export const CONVERT_HELP = `options:
       --window SECONDS    window size, a divisor of 3600 (default 600)
       --late SECONDS      how long a window waits for packets out of order (default 2)
       --local ADDRESS     what is local: an IP address, a CIDR block or a MAC address; may be repeated
-      --direction D       INGRESS or EGRESS (needs --local), BIDIRECTIONAL (default)
+      --direction D       INGRESS, EGRESS or BIDIRECTIONAL (default); relative to --local, or as the capture says
+                          (pcapng flags, Linux cooked)
       --action A          ACCEPTED, REJECTED or ALL (default)
       --before FILE --after FILE
                           captures on both sides of a firewall: what goes in and does not come out is REJECT
@@ -127,8 +128,6 @@ function checkTogether(it: ConvertOptions): void {
   if (it.before === undefined && it.files.length === 0) throw usage("no capture given; '-' is standard input")
   if (it.files.filter((file) => file === '-').length > 1) throw usage('standard input can be read once')
   if (3600 % it.windowSizeS !== 0) throw usage(`--window ${it.windowSizeS} is not a divisor of 3600`)
-  if (it.direction !== 'BIDIRECTIONAL' && it.local.isEmpty)
-    throw usage(`--direction ${it.direction} needs --local`)
   if (it.bucket !== undefined && (it.out !== undefined || it.prefix !== undefined)) {
     throw usage('--bucket says where the objects go: no --out, no --prefix with it')
   }

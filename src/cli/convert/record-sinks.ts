@@ -24,6 +24,8 @@ export interface RecordSink {
   /** All rows of the window are there. */
   endWindow(): void
   end(): void
+  /** For what takes time beside writing: called between batches, and when all is over. */
+  settle?(isOver: boolean): Promise<void>
   /** What was written where, for the summary. */
   readonly outputs: string[]
 }

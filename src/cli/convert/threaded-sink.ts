@@ -71,8 +71,9 @@ export class ThreadedSink implements RecordSink {
     this.#put(STEP.end, 0)
   }
 
-  /** Waits until all is written. Throws what the thread has failed with. */
-  async finish(): Promise<void> {
+  /** At the end, waits until all is written. Throws what the thread has failed with. */
+  async settle(isOver: boolean): Promise<void> {
+    if (!isOver) return
     const answer = await this.#answer
     await this.#worker.terminate()
     if (answer.kind === 'failed') {
@@ -85,7 +86,7 @@ export class ThreadedSink implements RecordSink {
   #put(step: number, value: number, rows?: Uint8Array): void {
     const control = this.#control
     for (;;) {
-      if (Atomics.load(control, CONTROL.failed) !== 0) return // `finish` tells; what is metered now has no place to go.
+      if (Atomics.load(control, CONTROL.failed) !== 0) return // `settle` tells; what is metered now has no place to go.
       const consumed = Atomics.load(control, CONTROL.consumed)
       if (this.#produced - consumed < SLOTS) break
       Atomics.wait(control, CONTROL.consumed, consumed, 1000)

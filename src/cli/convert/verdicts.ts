@@ -121,7 +121,8 @@ function fingerprint(
   mix(packet[PARSED.fragment]!)
   const skip = packet[PARSED.fragment] === FRAGMENT.later ? -2 : checksumOffset(packet[PARSED.protocol]!)
   const payload = at + packet[PARSED.payload]!
-  const end = Math.min(at + captured, payload + PAYLOAD_SIZE)
+  const packetEnd = at + packet[PARSED.network]! + packet[PARSED.octets]! // Behind it is Ethernet's padding.
+  const end = Math.min(at + captured, packetEnd, payload + PAYLOAD_SIZE)
   for (let k = payload; k < end; k++) if (k - payload !== skip && k - payload !== skip + 1) mix(bytes[k]!)
   return (low >>> 0) * 0x10_0000 + (high >>> 12)
 }
