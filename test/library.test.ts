@@ -1,6 +1,19 @@
 import assert from 'node:assert/strict'
-import { existsSync, readFileSync } from 'node:fs'
+import { execFileSync, spawnSync } from 'node:child_process'
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
 import { test } from 'node:test'
+import { gzipSync } from 'node:zlib'
 import * as record from '../src/encode/library.ts'
 import * as meter from '../src/meter/library.ts'
 import { packetCorpus } from './support/packet-corpus.ts'
@@ -15,6 +28,50 @@ test('the entries of the package are compiled from files that are there', () => 
     const source = exports[entry]!.default.replace(/^\.\/dist\/(.*)\.js$/, 'src/$1.ts')
     assert.ok(existsSync(source), source)
   }
+})
+
+test('an outside package compiles the examples of docs/library.md strictly and runs them as they stand', async (t) => {
+  const home = mkdtempSync(path.join(tmpdir(), 'weir-library-'))
+  t.after(() => rmSync(home, { recursive: true, force: true }))
+  const weir = path.join(home, 'node_modules', 'weir')
+  const bin = path.resolve('node_modules/.bin')
+  const tsc = (...args: string[]): string => execFileSync(path.join(bin, 'tsc'), args, { encoding: 'utf8' })
+  mkdirSync(path.join(home, 'node_modules', '@types'), { recursive: true })
+  tsc('-p', 'tsconfig.build.json', '--outDir', path.join(weir, 'dist'))
+  copyFileSync('package.json', path.join(weir, 'package.json'))
+  for (const name of ['@types/node', 'undici-types']) {
+    symlinkSync(path.resolve('node_modules', name), path.join(home, 'node_modules', name))
+  }
+  writeFileSync(path.join(home, 'package.json'), '{ "type": "module" }')
+  const compilerOptions = {
+    ...{
+      module: 'nodenext',
+      target: 'esnext',
+      types: ['node'],
+      noEmit: true,
+      strict: true,
+      skipLibCheck: false,
+    },
+    ...{ noUncheckedIndexedAccess: true, exactOptionalPropertyTypes: true, noUnusedLocals: true },
+  }
+  writeFileSync(path.join(home, 'tsconfig.json'), JSON.stringify({ compilerOptions }))
+  const refused = LINE.replace('ACCEPT', 'REJECT')
+  writeFileSync(path.join(home, 'web1-1700000400.log.gz'), gzipSync(`${LINE}\n${refused}\nnonsense\n`))
+  const examples = [...readFileSync('docs/library.md', 'utf8').matchAll(/```ts\n([\s\S]*?)```/g)].map(
+    (it) => it[1]!,
+  )
+  for (const [i, example] of examples.entries()) writeFileSync(path.join(home, `example-${i}.ts`), example)
+
+  tsc('-p', home)
+  const said = examples.map((_, i) => {
+    const run = spawnSync(path.join(bin, 'node'), [`example-${i}.ts`], { cwd: home, encoding: 'utf8' })
+    assert.equal(run.status, 0, run.stderr)
+    return run.stdout + run.stderr
+  })
+
+  assert.equal(said.length, 2)
+  assert.match(said[0]!, /^114 octets refused\nline 3: /)
+  assert.match(said[1]!, /^1700000400 \{[\s\S]*srcaddr: '192.0.2.1'[\s\S]*packets: 2n[\s\S]*1700000460 \{/)
 })
 
 test('packets become windows, rows, records, an object, and records again', async () => {
