@@ -546,6 +546,10 @@ test('what convert writes, validate accepts; what is damaged it names by line an
       faults.every((it) => ['protocol', 'action', 'dstport', 'srcport'].includes(it.field)),
   )
   assert.match(bad.stderr, /faults/)
+  const cut = await runCommand(validate, ['-'], { stdin: [readFileSync(out).subarray(0, -20)] })
+  assert.equal(cut.status, 1)
+  assert.match(cut.stdout, /^-:\d+: .*unexpected end of file$/m)
+  assert.equal((await runCommand(validate, ['--max', 'many', log])).status, 2)
 })
 
 function save(bytes: Uint8Array): string {

@@ -31,6 +31,10 @@ Reads text, plain or compressed with gzip or Zstandard; - is standard input.
       stderr.write("weir validate: no flow log given; '-' is standard input\n")
       return ExitCode.usage
     }
+    if (!/^\d+$/.test(values.max)) {
+      stderr.write(`weir validate: --max is a whole number, not '${values.max}'\n`)
+      return ExitCode.usage
+    }
     let faults = 0
     for (const name of positionals) {
       const source = name === '-' ? openStream(stdin) : openFile(name)
