@@ -50,6 +50,7 @@ const NEEDS = {
     { package: 'ceph-mon', what: 'a Ceph monitor, for a real S3 server', found: () => onPath('ceph-mon') },
     { package: 'ceph-osd', what: 'a Ceph OSD, for a real S3 server', found: () => onPath('ceph-osd') },
     { package: 'radosgw', what: 'radosgw, a real S3 server', found: () => onPath('radosgw') },
+    { package: 'awscli', what: 'aws, which the owners of buckets use', found: () => onPath('aws') },
     { package: 'chromium', what: 'a browser for the console', found: () => onPath('chromium') },
   ],
 }

@@ -30,6 +30,7 @@ const CONTRACT_CODES: Partial<Record<ErrorCode, { errorCode: string; prefix?: st
   WEIR_BUCKET_FOREIGN: { errorCode: '200', prefix: '[VDC-5-1804] ' },
   WEIR_BUCKET_NOT_WRITABLE: { errorCode: '200', prefix: '[VDC-5-1805] ' },
   WEIR_BUCKET_UNREGISTERED: { errorCode: '200', prefix: '[VDC-5-1808] ' },
+  WEIR_STORE_REFUSED: { errorCode: '200', prefix: '[VDC-5-1809] ' },
   WEIR_RESOURCE_DELETING: { errorCode: '200', prefix: '[VDC-5-1806] ' },
   WEIR_RESOURCE_EXISTS: { errorCode: '200', prefix: '[VDC-5-1807] ' },
 }

@@ -45,7 +45,10 @@ const PASSING_STATUSES = new Set([408, 409, 412, 425, 429])
 export function storeFault(bucket: string, answer: Answer, nowMs: number): DeliveryFault {
   const { status } = answer
   const reason = reasonOf(answer)
-  const message = `bucket '${bucket}' answered ${status} ${reason}`
+  // Asked again, the control plane did not see what has the name.
+  const hint =
+    status === 412 ? ': an object is there that the technical user may not read (s3:GetObject)' : ''
+  const message = `bucket '${bucket}' answered ${status} ${reason}${hint}`
   const details = { reason, message, retryAfterMs: retryAfterMs(answer.headers, nowMs) }
   if (status === 413 || reason === 'EntityTooLarge') return new DeliveryFault('segment', 'refused', details)
   const passing = status >= 500 || PASSING_STATUSES.has(status) || PASSING.has(reason)

@@ -22,6 +22,7 @@ export const ERRORS = {
   WEIR_BUCKET_FOREIGN: { status: 422, retryable: false },
   WEIR_BUCKET_UNREGISTERED: { status: 422, retryable: false },
   WEIR_BUCKET_NOT_WRITABLE: { status: 422, retryable: false },
+  WEIR_STORE_REFUSED: { status: 422, retryable: false },
   WEIR_CAPTURE_UNREADABLE: { status: 400, retryable: false },
   WEIR_OBJECT_EXISTS: { status: 412, retryable: false },
   WEIR_RESOURCE_DELETING: { status: 422, retryable: false },

@@ -6,13 +6,11 @@ import { setTimeout as pause } from 'node:timers/promises'
 import {
   GetBucketLifecycleConfigurationCommand,
   ListObjectsV2Command,
-  PutBucketPolicyCommand,
   PutObjectCommand,
 } from '@aws-sdk/client-s3'
 import { S3Lifecycle } from '../../src/buckets/s3/s3-lifecycle.ts'
-import { grantText } from '../../src/cli/commands/bucket-grant-help.ts'
 import { missingForRadosgw } from '../support/radosgw.ts'
-import { S3World, TECHNICAL_USER } from '../support/s3-world.ts'
+import { S3World } from '../support/s3-world.ts'
 import { digestOf, put } from './bucket-store.ts'
 import { startControlPlane } from './support/control-plane.ts'
 
@@ -102,25 +100,4 @@ test('rules of a bucket on radosgw are set with the tenant’s keys, work, and l
   })
   lifecycle.stop()
   stranger.stop()
-})
-
-test('the policy that grant-help prints is enough to deliver', { skip }, async () => {
-  await using world = await S3World.start()
-  using tenant = world.tenant(12_345_678)
-  const bucket = await tenant.createBucket([])
-  const store = world.store()
-  const text = grantText(bucket, TECHNICAL_USER, world.ceph.endpoint)
-  const Policy = /--policy '(.*)'/.exec(text)![1]
-
-  await tenant.client.send(new PutBucketPolicyCommand({ Bucket: bucket, Policy }))
-  const found = await store.findBucket(bucket, 'web-1.log.gz')
-  const order = { bucket, objectName: 'web-1.log.gz', size: CONTENT.length, sha256: digestOf(CONTENT) }
-  const { url, headers } = await store.signUpload({ ...order, expiresAtMs: Date.now() + 600_000 })
-  const status = await put(url, headers, CONTENT)
-  const stored = await store.statObject(bucket, 'web-1.log.gz')
-  store.stop()
-
-  assert.deepEqual(found, { contractNumber: 12_345_678 })
-  assert.equal(status, 200)
-  assert.deepEqual(stored, { size: CONTENT.length, sha256: digestOf(CONTENT) })
 })

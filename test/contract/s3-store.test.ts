@@ -38,6 +38,8 @@ function testS3Store(): void {
     const size = CONTENT.length
     const order = { bucket, objectName, size, sha256: digestOf(CONTENT), expiresAtMs: Date.now() + 600_000 }
     const { url, headers } = await world.store().signUpload(order)
+    const dnsName = process.env['WEIR_TEST_S3_DNS_NAME']
+    assert.equal(new URL(url).hostname, dnsName === undefined ? '127.0.0.1' : `${bucket}.${dnsName}`)
     return put(url, headers, CONTENT)
   }
 
@@ -134,8 +136,8 @@ function testS3Store(): void {
       ),
     )
 
-    assert.match(messages[0]!, /WEIR_STORE_UNAVAILABLE .*SignatureDoesNotMatch/)
-    assert.match(messages[1]!, /WEIR_STORE_UNAVAILABLE .*InvalidAccessKeyId/)
+    assert.match(messages[0]!, /WEIR_STORE_REFUSED .*SignatureDoesNotMatch/)
+    assert.match(messages[1]!, /WEIR_STORE_REFUSED .*InvalidAccessKeyId/)
     assert.match(messages[2]!, /WEIR_STORE_UNAVAILABLE .*ECONNREFUSED/)
     for (const message of messages) {
       for (const secret of [

@@ -1,10 +1,13 @@
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
 import { CreateBucketCommand, DeleteBucketCommand } from '@aws-sdk/client-s3'
+import { flowlog } from '../../src/cli/commands/flowlog.ts'
+import { ControlPlaneClient } from '../../src/deliver/control-plane-client.ts'
 import { random } from '../../src/stdx/prng.ts'
 import { missingForRadosgw } from '../support/radosgw.ts'
+import { runCommand } from '../support/run-command.ts'
 import { S3Delivery } from '../support/s3-delivery.ts'
-import { GRANT, S3World } from '../support/s3-world.ts'
+import { GRANT, S3World, TECHNICAL_USER } from '../support/s3-world.ts'
 import { seededFaults } from '../support/tcp-proxy.ts'
 
 const missing = missingForRadosgw()
@@ -82,6 +85,107 @@ function testDelivery(): void {
       [...(await delivery.stored(bucket)).keys()],
       ['web-120.log.gz', 'web-180.log.gz', 'web-60.log.gz'],
     )
+  })
+
+  /** Faults that somebody must cure: the store's word for it, what makes it so, and what cures it. */
+  const technicalUser = `--uid=${TECHNICAL_USER}`
+  const quota = (bucket: string) => ['--quota-scope=bucket', `--bucket=${bucket}`]
+  const key = () => [technicalUser, `--access-key=${world.technicalUser.accessKeyId}`]
+  const faults = [
+    {
+      reason: 'QuotaExceeded',
+      cause(_: S3Delivery, bucket: string) {
+        world.ceph.admin('quota', 'set', '--max-objects=1', quota(bucket))
+        world.ceph.admin('quota', 'enable', quota(bucket))
+      },
+      cure: (_: S3Delivery, bucket: string) => world.ceph.admin('quota', 'disable', quota(bucket)),
+    },
+    {
+      reason: 'UserSuspended',
+      cause: () => world.ceph.admin('user', 'suspend', technicalUser),
+      cure: () => world.ceph.admin('user', 'enable', technicalUser),
+    },
+    {
+      reason: 'InvalidAccessKeyId',
+      cause: () => world.ceph.admin('key', 'rm', key()),
+      cure() {
+        world.ceph.admin('key', 'create', key(), `--secret-key=${world.technicalUser.secretAccessKey}`)
+      },
+    },
+    {
+      reason: 'RequestTimeTooSkewed',
+      cause(delivery: S3Delivery) {
+        delivery.skewMs = 3_600_000
+      },
+      cure(delivery: S3Delivery) {
+        delivery.skewMs = 0
+      },
+    },
+  ]
+  for (const { reason, cause, cure } of faults) {
+    test(`${reason}: known by its code, shown to the tenant, and what was spooled arrives after the cure`, async () => {
+      await using delivery = await S3Delivery.start(world, { nics: 1 })
+      const bucket = await delivery.tenant.createBucket()
+      const { id } = await delivery.createFlowLog(0, `${bucket}/web`)
+      delivery.startAgent()
+      await delivery.addWindow(1)
+      await delivery.untilEmpty()
+
+      cause(delivery, bucket)
+      try {
+        await delivery.addWindow(2)
+        await delivery.addWindow(3)
+        await delivery.until(() => delivery.deliverer.status().buckets[0]?.state === 'refused')
+        await delivery.report()
+      } finally {
+        cure(delivery, bucket)
+      }
+      const env = { WEIR_SERVER: delivery.origin, WEIR_TOKEN: delivery.owner.token }
+      const shown = await runCommand(flowlog, ['get', id], { env })
+      await delivery.untilEmpty()
+      await delivery.report()
+      const after = await runCommand(flowlog, ['get', id], { env })
+
+      assert.match(shown.stdout, /status +delivery fails\n/)
+      assert.match(shown.stdout, /waiting +2 segments, .*oldest window 1970-01-01T00:02:00.000Z\n/)
+      assert.match(shown.stdout, new RegExp(`error +.*${reason}`))
+      assert.doesNotMatch(after.stdout, /error|delivery fails/)
+      assert.match(after.stdout, /delivered +3 objects/)
+      await assertEachLineOnce(delivery, bucket)
+    })
+  }
+
+  test('a host gets no upload for what it does not carry', async () => {
+    await using delivery = await S3Delivery.start(world, { nics: 1 })
+    const bucket = await delivery.tenant.createBucket()
+    const { id } = await delivery.createFlowLog(0, `${bucket}/web`)
+    const serverUrl = delivery.origin
+    const stranger = new ControlPlaneClient({ serverUrl, agentToken: await delivery.enrol('host-2') })
+    const host = new ControlPlaneClient({ serverUrl, agentToken: delivery.owner.agentToken })
+    const request = { windowStartS: 60, size: 3, sha256: '0'.repeat(64), records: 1 }
+
+    const granted = await host.requestUpload({ ...request, segmentId: 'own', flowLogIds: [id] })
+    const refused = { code: 'WEIR_SERVER_REFUSED', status: 403 }
+    await assert.rejects(stranger.requestUpload({ ...request, segmentId: 's', flowLogIds: [id] }), refused)
+    await assert.rejects(stranger.acknowledge('own'), { status: 404 }) // Another host's segment is none of its own.
+    const unknown = { ...request, segmentId: 't', flowLogIds: [crypto.randomUUID()] }
+    await assert.rejects(host.requestUpload(unknown), refused)
+    for (const client of [stranger, host]) client.stop()
+
+    assert.equal(granted.objectName, 'web-60.log.gz')
+  })
+
+  test('a technical user that is shut out is told from a bucket that refuses it, when a flow log is made', async () => {
+    await using delivery = await S3Delivery.start(world, { nics: 1 })
+    const bucket = await delivery.tenant.createBucket()
+
+    world.ceph.admin('user', 'suspend', `--uid=${TECHNICAL_USER}`)
+    const answer = await delivery.createFlowLog(0, `${bucket}/web`).finally(() => {
+      world.ceph.admin('user', 'enable', `--uid=${TECHNICAL_USER}`)
+    })
+
+    assert.equal(answer.status, 422)
+    assert.match(answer.message, /does not let the technical user in \(UserSuspended\)/)
   })
 
   test('a bucket that is deleted and made again gets what was spooled meanwhile', async () => {

@@ -30,14 +30,20 @@ const START_MS_MAX = 30_000
 export class Radosgw implements AsyncDisposable {
   readonly #folder = fs.mkdtempSync(path.join(os.tmpdir(), 'weir-radosgw-'))
   readonly #processes = new Map<string, ChildProcess>()
+  readonly #dnsName: string | undefined
   #port = 0
   #users = 0
 
-  private constructor() {}
+  private constructor(dnsName: string | undefined) {
+    this.#dnsName = dnsName
+  }
 
-  /** `lifecycleDayS`: how many seconds pass for a day in lifecycle rules. */
-  static async start(options: { lifecycleDayS?: number } = {}): Promise<Radosgw> {
-    const ceph = new Radosgw()
+  /**
+   * `lifecycleDayS`: how many seconds pass for a day in lifecycle rules. `dnsName`: the store's own, before which
+   * buckets' names may stand; whoever gives it sees to it that it leads to loopback.
+   */
+  static async start(options: { lifecycleDayS?: number; dnsName?: string } = {}): Promise<Radosgw> {
+    const ceph = new Radosgw(options.dnsName)
     try {
       await ceph.#up(options.lifecycleDayS ?? 10)
       return ceph
@@ -52,7 +58,7 @@ export class Radosgw implements AsyncDisposable {
   }
 
   get endpoint(): string {
-    return `http://127.0.0.1:${this.#port}`
+    return `http://${this.#dnsName ?? '127.0.0.1'}:${this.#port}`
   }
 
   /** `uid` is the canonical id; any characters. */
@@ -95,9 +101,11 @@ export class Radosgw implements AsyncDisposable {
     this.#port = gatewayPort
     for (const name of ['mon', 'osd', 'rgw', 'log', 'run']) fs.mkdirSync(path.join(this.#folder, name))
     const fsid = randomUUID()
+    const ports = { gatewayPort, monitorPort, osdPortMin }
+    const dnsName = this.#dnsName === undefined ? '' : `rgw_dns_name = ${this.#dnsName}\n`
     fs.writeFileSync(
       this.#conf,
-      configuration({ folder: this.#folder, fsid, gatewayPort, monitorPort, osdPortMin, lifecycleDayS }),
+      configuration({ folder: this.#folder, fsid, ...ports, lifecycleDayS }) + dnsName,
     )
     const monmap = path.join(this.#folder, 'monmap')
     const address = `[v2:127.0.0.1:${monitorPort}]`

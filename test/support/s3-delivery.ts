@@ -9,6 +9,7 @@ import { type Bootstrapped, bootstrap } from '../../src/api/bootstrap.ts'
 import type { S3Store } from '../../src/buckets/s3/s3-store.ts'
 import { ControlPlaneClient } from '../../src/deliver/control-plane-client.ts'
 import { Deliverer, type DelivererOptions, type Delivery } from '../../src/deliver/deliverer.ts'
+import { AGENT_PROTOCOL_VERSION } from '../../src/model/agent-protocol.ts'
 import { Spool } from '../../src/spool/spool.ts'
 import { WindowWriter } from '../../src/spool/window-writer.ts'
 import { systemClock } from '../../src/stdx/clock.ts'
@@ -52,6 +53,8 @@ export class S3Delivery implements AsyncDisposable {
   spool!: Spool
   deliverer!: Deliverer
   linesMade = 0
+  /** How far the control plane's clock is wrong. */
+  skewMs = 0
   readonly #directory: string
   readonly #world: S3World
   #client: ControlPlaneClient | undefined
@@ -90,9 +93,25 @@ export class S3Delivery implements AsyncDisposable {
     return `http://127.0.0.1:${this.#controlPort}`
   }
 
+  /** Lets another host in; returns its agent's token. */
+  async enrol(host: string): Promise<string> {
+    const post = async (target: string, body: object): Promise<Record<string, string>> => {
+      const headers = { authorization: `Bearer ${this.owner.token}`, 'content-type': 'application/json' }
+      const answer = await fetch(this.origin + target, {
+        method: 'POST',
+        headers,
+        body: JSON.stringify(body),
+      })
+      return (await answer.json()) as Record<string, string>
+    }
+    const { code } = await post('/weir/v1/enrolments', { host })
+    return (await post('/agent/v1/enroll', { code }))['token']!
+  }
+
   async startControlPlane(): Promise<void> {
-    this.#store = await openStore({ sqlitePath: path.join(this.#directory, 'weir.db') })
-    this.#buckets = this.#world.store(`http://127.0.0.1:${this.storeProxy.port}`)
+    const clock = { ...systemClock, nowMs: () => systemClock.nowMs() + this.skewMs }
+    this.#store = await openStore({ sqlitePath: path.join(this.#directory, 'weir.db') }, { clock })
+    this.#buckets = this.#world.store(`http://127.0.0.1:${this.storeProxy.port}`, undefined, clock)
     this.#app = await createApp(
       { windowSizeS: 60, attachGraceMs: 10 },
       { store: this.#store, buckets: this.#buckets },
@@ -169,6 +188,24 @@ export class S3Delivery implements AsyncDisposable {
     await writer.commit()
     this.spool.addWindow(`boot-${index}`)
     this.deliverer.wake()
+  }
+
+  /** What an agent tells of its spool with each heartbeat. */
+  async report(): Promise<void> {
+    const { flowLogs } = this.deliverer.status()
+    const health = { windowStartS: 0, windowSizeS: 60, flows: 0, flowsMax: 1, skippedPackets: 0, hookRuns: 0 }
+    await this.#client!.report({
+      protocol: AGENT_PROTOCOL_VERSION,
+      agentVersion: '0',
+      startedAt: '',
+      assignmentsVersion: '0',
+      points: [],
+      health: {
+        ...{ ...health, hookNs: 0, lateVerdicts: 0, lostPackets: 0 },
+        spool: this.spool.stats(),
+        deliveries: flowLogs,
+      },
+    })
   }
 
   async until(isTrue: () => boolean, deadlineMs = 60_000): Promise<void> {

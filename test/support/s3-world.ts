@@ -1,11 +1,15 @@
 import { CreateBucketCommand, type Permission, PutBucketAclCommand, S3Client } from '@aws-sdk/client-s3'
 import { S3Store } from '../../src/buckets/s3/s3-store.ts'
+import { systemClock } from '../../src/stdx/clock.ts'
 import { Radosgw, type S3User } from './radosgw.ts'
 
 export const TECHNICAL_USER = '31721881|65b95d54-8b1b-459c-9d46-364296d9beaf'
 
 /** What a tenant gives the technical user: to write, and to let it see whose bucket it is. */
 export const GRANT: Permission[] = ['WRITE', 'READ_ACP']
+
+/** Where buckets' names stand in this process: `test/contract/virtual-host.test.ts` runs suites with the other way. */
+const ADDRESSING = process.env['WEIR_TEST_S3_DNS_NAME'] === undefined ? 'path' : 'virtual-host'
 
 /** A radosgw with the technical user and tenants. */
 export class S3World implements AsyncDisposable {
@@ -19,13 +23,26 @@ export class S3World implements AsyncDisposable {
   }
 
   static async start(options: { lifecycleDayS?: number } = {}): Promise<S3World> {
-    return new S3World(await Radosgw.start(options))
+    const dnsName = process.env['WEIR_TEST_S3_DNS_NAME']
+    return new S3World(await Radosgw.start({ ...options, ...(dnsName === undefined ? {} : { dnsName }) }))
   }
 
   /** Through `endpoint`, where a proxy may stand. */
-  store(endpoint = this.ceph.endpoint, credentials = this.technicalUser): S3Store {
+  store(endpoint = this.ceph.endpoint, credentials = this.technicalUser, clock = systemClock): S3Store {
     const requestTimeoutMs = 700 // Black holes are frequent here.
-    return new S3Store({ endpoint, region: 'us-east-1', addressing: 'path', credentials, requestTimeoutMs })
+    const options = {
+      endpoint,
+      region: 'us-east-1',
+      addressing: ADDRESSING,
+      credentials,
+      requestTimeoutMs,
+    } as const
+    return new S3Store(options, { clock })
+  }
+
+  /** The options of commands that speak to this store. */
+  get options(): string[] {
+    return ['--s3-endpoint', this.ceph.endpoint, '--s3-addressing', ADDRESSING]
   }
 
   tenant(contractNumber: number): Tenant {
@@ -52,7 +69,7 @@ export class Tenant implements Disposable {
     this.client = new S3Client({
       endpoint: world.ceph.endpoint,
       region: 'us-east-1',
-      forcePathStyle: true,
+      forcePathStyle: ADDRESSING === 'path',
       credentials: user,
       requestChecksumCalculation: 'WHEN_REQUIRED',
       responseChecksumValidation: 'WHEN_REQUIRED',

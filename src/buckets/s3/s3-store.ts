@@ -273,9 +273,9 @@ export class S3Store {
     } catch (error) {
       const { name } = error as Error
       if (name === 'BadDigest' || name === 'InvalidDigest' || statusOf(error) === 412) return undefined
-      if (statusOf(error) === 403) return `the technical user may not write (${name})`
       if (name === 'NoSuchBucket') return 'it is gone (NoSuchBucket)'
       if (name === 'QuotaExceeded') return 'its quota is used up (QuotaExceeded)'
+      if (isAboutBucket(error)) return `the technical user may not write (${name})`
       throw unavailable(error, `trying bucket '${bucket}'`)
     }
   }
@@ -347,9 +347,12 @@ function statusOf(error: unknown): number | undefined {
 
 /** A refusal that another bucket might not meet; keys and clocks are wrong for all. */
 function isAboutBucket(error: unknown): boolean {
-  const { name } = error as Error
-  const ours = ['InvalidAccessKeyId', 'SignatureDoesNotMatch', 'RequestTimeTooSkewed', 'UserSuspended']
-  return statusOf(error) === 403 && !ours.includes(name)
+  return statusOf(error) === 403 && !isAboutUs(error)
+}
+
+function isAboutUs(error: unknown): boolean {
+  const codes = ['InvalidAccessKeyId', 'SignatureDoesNotMatch', 'RequestTimeTooSkewed', 'UserSuspended']
+  return codes.includes((error as Error).name)
 }
 
 /** A store without ACLs. */
@@ -364,6 +367,10 @@ function isUnknown(error: unknown): boolean {
 /** Names the store's code and nothing else: its messages may quote keys. */
 function unavailable(error: unknown, doing: string): WeirError {
   const { name } = error as Error
+  if (isAboutUs(error)) {
+    const message = `the object store does not let the technical user in (${name}): the operator has to cure that`
+    return new WeirError('WEIR_STORE_REFUSED', message)
+  }
   const { code } = error as NodeJS.ErrnoException
   const status = statusOf(error)
   const reason = status === undefined ? (code ?? name) : `${status} ${name}`

@@ -37,8 +37,11 @@ async function askedFor(s3: ReturnType<typeof parseS3>): Promise<string> {
   )
 }
 
-/** By ACL or by policy: either is enough. An ACL replaces the one before, so the owner's own grant stands in it. */
-export function grantText(bucket: string, technicalUser: string, endpoint: string): string {
+/**
+ * By ACL or by policy: either is enough. An ACL without the owner's own grant would lock the owner out, so it stands in
+ * it, by an id that the owner need not know.
+ */
+function grantText(bucket: string, technicalUser: string, endpoint: string): string {
   const principal = { AWS: [`arn:aws:iam:::user/${technicalUser}`] }
   const policy = {
     Version: '2012-10-17',
@@ -57,13 +60,15 @@ export function grantText(bucket: string, technicalUser: string, endpoint: strin
       },
     ],
   }
-  return `# Either by ACL (OWNER is your own canonical id; without it you lose access to your bucket):
-aws --endpoint-url '${endpoint}' s3api put-bucket-acl --bucket '${bucket}' \\
-  --grant-full-control 'id="OWNER"' \\
+  const aws = `aws --endpoint-url '${endpoint}' s3api`
+  return `# One of the two, with the keys of the bucket's owner. By ACL; it replaces the one before:
+OWNER=$(${aws} list-buckets --query Owner.ID --output text) &&
+${aws} put-bucket-acl --bucket '${bucket}' \\
+  --grant-full-control "id=\\"$OWNER\\"" \\
   --grant-write 'id="${technicalUser}"' \\
   --grant-read-acp 'id="${technicalUser}"'
 
-# or by policy (narrow the second Resource to a prefix if you like):
-aws --endpoint-url '${endpoint}' s3api put-bucket-policy --bucket '${bucket}' --policy '${JSON.stringify(policy)}'
+# Or by policy (narrow the second Resource to a prefix if you like); it replaces the one before, too:
+${aws} put-bucket-policy --bucket '${bucket}' --policy '${JSON.stringify(policy)}'
 `
 }
