@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
 import { CreateBucketCommand, DeleteBucketCommand } from '@aws-sdk/client-s3'
 import { flowlog } from '../../src/cli/commands/flowlog.ts'
-import { ControlPlaneClient } from '../../src/deliver/control-plane-client.ts'
+import { ControlPlaneClient, type ControlPlaneError } from '../../src/deliver/control-plane-client.ts'
 import { random } from '../../src/stdx/prng.ts'
 import { missingForRadosgw } from '../support/radosgw.ts'
 import { runCommand } from '../support/run-command.ts'
@@ -164,15 +164,18 @@ function testDelivery(): void {
     const host = new ControlPlaneClient({ serverUrl, agentToken: delivery.owner.agentToken })
     const request = { windowStartS: 60, size: 3, sha256: '0'.repeat(64), records: 1 }
 
-    const granted = await host.requestUpload({ ...request, segmentId: 'own', flowLogIds: [id] })
-    const refused = { code: 'WEIR_SERVER_REFUSED', status: 403 }
-    await assert.rejects(stranger.requestUpload({ ...request, segmentId: 's', flowLogIds: [id] }), refused)
-    await assert.rejects(stranger.acknowledge('own'), { status: 404 }) // Another host's segment is none of its own.
-    const unknown = { ...request, segmentId: 't', flowLogIds: [crypto.randomUUID()] }
-    await assert.rejects(host.requestUpload(unknown), refused)
+    const own = { ...request, segmentId: 'own', flowLogIds: [id] }
+    const unknown = { ...request, segmentId: 'unknown', flowLogIds: [crypto.randomUUID()] }
+    const granted = await host.requestUploads([own, unknown])
+    const stolen = await stranger.requestUploads([{ ...own, segmentId: 'stolen' }])
+    const told = await stranger.acknowledge(['own']) // Another host's segment is none of its own.
     for (const client of [stranger, host]) client.stop()
 
-    assert.equal(granted.objectName, 'web-60.log.gz')
+    const seen = (it: object) => ('objectName' in it ? it.objectName : (it as ControlPlaneError).status)
+    assert.deepEqual(
+      [granted, stolen, told].map((answers) => answers.map(seen)),
+      [['web-60.log.gz', 403], [403], [404]],
+    )
   })
 
   test('a technical user that is shut out is told from a bucket that refuses it, when a flow log is made', async () => {
