@@ -5,6 +5,9 @@ import type {
   Assignment,
   Assignments,
   Binding,
+  LiveReport,
+  LiveWanted,
+  LiveWindow,
   PendingDelivery,
   SpoolHealth,
 } from '../model/agent-protocol.ts'
@@ -15,6 +18,7 @@ import { Backoff } from '../stdx/backoff.ts'
 import type { Clock } from '../stdx/clock.ts'
 import { pause } from '../stdx/wait.ts'
 import { type Device, findDevice } from './find-device.ts'
+import { LiveFlows, type LookResult, type LookTask } from './live-flows.ts'
 import type { PointTable } from './point-table.ts'
 
 /** The kernel's side, as the agent needs it (`capture/ebpf` has it). */
@@ -51,13 +55,21 @@ export interface Devices {
 
 /** The control plane's side of the agent protocol. */
 export interface ControlPlane {
-  assignments(options: { version?: string; waitS: number; signal: AbortSignal }): Promise<Assignments>
+  assignments(options: {
+    version?: string
+    live: string
+    waitS: number
+    signal: AbortSignal
+  }): Promise<Assignments>
   report(report: AgentReport, options: { signal: AbortSignal }): Promise<void>
+  live(report: LiveReport, options: { signal: AbortSignal }): Promise<LiveWanted>
 }
 
 /** Writes a closed window into the spool, committed when the promise resolves (a worker thread does it). */
 export interface Sealer {
   seal(task: SealTask): Promise<SealResult>
+  /** Reads windows without changing them. */
+  look(task: LookTask): Promise<LookResult>
   stop(): Promise<void>
 }
 
@@ -66,6 +78,8 @@ export interface SealResult {
   rowsUnassigned: number
   /** Packets in SKIPDATA rows. */
   packetsSkipped: number
+  /** Of the flow logs that the task wanted to see live. */
+  live: ReadonlyMap<string, LiveWindow>
 }
 
 export interface SealTask {
@@ -75,6 +89,8 @@ export interface SealTask {
   points: ReadonlyMap<number, Assignment>
   /** What the spool had to give up earlier and this window's objects will tell. */
   givenUp: GivenUp[]
+  /** Whose flows somebody looks at: points, and rows of each flow log. */
+  live?: { points: ReadonlyMap<number, Assignment>; rowsMax: number }
 }
 
 export interface SpoolSide {
@@ -165,6 +181,7 @@ export class Agent {
   readonly #dependencies: AgentDependencies
   readonly #stopping = new AbortController()
   readonly #statuses = new Map<string, PointStatus>()
+  readonly #live: LiveFlows
   #assignments: Assignments
   #windowSizeS: number
   #timer: NodeJS.Timeout | undefined
@@ -184,6 +201,7 @@ export class Agent {
     this.#dependencies = dependencies
     this.#windowSizeS = options.windowSizeS
     this.#assignments = { version: '', windowSizeS: options.windowSizeS, assignments: [] }
+    this.#live = new LiveFlows({ signal: this.#stopping.signal }, dependencies)
   }
 
   start(): void {
@@ -211,7 +229,7 @@ export class Agent {
     if (this.#stopping.signal.aborted) return
     this.#stopping.abort()
     clearInterval(this.#timer)
-    await Promise.all([this.#polling, this.#reporting, this.#sealing])
+    await Promise.all([this.#polling, this.#reporting, this.#sealing, this.#live.ended])
     const { devices, delivery, sealer, spool, meter } = this.#dependencies
     devices.stop()
     await delivery.stop()
@@ -228,7 +246,7 @@ export class Agent {
     const { meter, devices, points, spool, delivery, sealer } = this.#dependencies
     clearInterval(this.#timer)
     this.#stopping.abort()
-    await Promise.all([this.#polling, this.#reporting, this.#sealing])
+    await Promise.all([this.#polling, this.#reporting, this.#sealing, this.#live.ended])
     devices.stop()
     this.#detach(meter.points().map((it) => it.point))
     meter.closeWindows()
@@ -294,11 +312,19 @@ export class Agent {
     const windowKey = this.#windowKey(window)
     const assignments = new Map(points.all().map((it) => [it.point, it.assignment]))
     const givenUp = spool.flowLogsGivenUp().flatMap((flowLogId) => spool.takeGivenUp(flowLogId))
-    const result = await sealer.seal({ window, windowKey, points: assignments, givenUp })
+    const live = this.#live.selection()
+    const result = await sealer.seal({
+      window,
+      windowKey,
+      points: assignments,
+      givenUp,
+      ...(live === undefined ? {} : { live }),
+    })
     const { rowsUnassigned, packetsSkipped } = result
     this.#packetsSkipped += packetsSkipped
     if (rowsUnassigned > 0) log.error({ windowKey, rowsUnassigned }, 'rows without a flow log were left out')
     spool.addWindow(windowKey)
+    this.#live.keep(window.startS, result.live)
   }
 
   /** What an agent committed and could not clear any more before it was killed. */
@@ -322,8 +348,14 @@ export class Agent {
       try {
         const { version } = this.#assignments
         const known = version === '' ? {} : { version }
-        const answer = await controlPlane.assignments({ ...known, waitS: POLL_WAIT_S, signal })
+        const { live: wanted, ...answer } = await controlPlane.assignments({
+          ...known,
+          live: this.#live.key,
+          waitS: POLL_WAIT_S,
+          signal,
+        })
         backoff.reset()
+        if (wanted !== undefined) this.#live.want(wanted)
         if (answer.version === version) continue
         this.#dependencies.saveAssignments(answer)
         this.#accept(answer)

@@ -1,9 +1,10 @@
 import { type GzipCodec, MEMBER_ROWS_MAX } from '../encode/gzip-codec.ts'
 import { RecordContext } from '../encode/record-text.ts'
 import type { Assignment } from '../model/agent-protocol.ts'
-import { ROW, ROW_EGRESS, ROW_REJECT, ROW_SIZE, ROW_SKIPPED } from '../model/flow-rows.ts'
+import { ROW, ROW_SIZE, ROW_SKIPPED } from '../model/flow-rows.ts'
 import type { GivenUp } from '../spool/loss-ledger.ts'
 import { assert } from '../stdx/assert.ts'
+import { isSelected, type RecordSelection, selectionOf } from './record-selection.ts'
 
 /** Where sealed records go: a window's segments in the spool. */
 export interface SegmentWriter {
@@ -22,10 +23,7 @@ const OCTETS_WORD = ROW.octets / 4
 interface Outlet {
   assignment: Assignment
   context: RecordContext
-  /** Attribute bits that a row must not have. */
-  refused: number
-  /** Attribute bits that a row must have, unless it is a SKIPDATA row. */
-  required: number
+  selection: RecordSelection
 }
 
 /**
@@ -105,7 +103,7 @@ export class WindowSealer {
 
   /** `rows` and `words` are the same memory: attributes are bytes, and words copy a row ten times as fast. */
   #appendRun(outlet: Outlet, rows: Buffer, words: Uint32Array, from: number, end: number): void {
-    const { refused, required } = outlet
+    const { selection } = outlet
     const run = this.#runWords
     let count = 0
     let packets = 0
@@ -114,10 +112,8 @@ export class WindowSealer {
       const row = this.#order[i]!
       const at = row * ROW_WORDS
       const attributes = rows[row * ROW_SIZE + ROW.attributes]!
-      const isSkipped = (attributes & ROW_SKIPPED) !== 0
-      if (isSkipped) this.packetsSkipped += counterAt(words, at + PACKETS_WORD)
-      const wanted = isSkipped ? required & ROW_EGRESS : required
-      if ((attributes & refused) !== 0 || (attributes & wanted) !== wanted) continue
+      if ((attributes & ROW_SKIPPED) !== 0) this.packetsSkipped += counterAt(words, at + PACKETS_WORD)
+      if (!isSelected(attributes, selection)) continue
       const to = count * ROW_WORDS
       for (let word = 0; word < ROW_WORDS; word++) run[to + word] = words[at + word]!
       packets += counterAt(words, at + PACKETS_WORD)
@@ -143,16 +139,15 @@ export class WindowSealer {
 }
 
 /** Exact below 2^53, which is beyond what one window can hold. */
-function counterAt(words: Uint32Array, at: number): number {
+export function counterAt(words: Uint32Array, at: number): number {
   return words[at]! + words[at + 1]! * 2 ** 32
 }
 
 function outletOf(assignment: Assignment): Outlet {
-  const { action, direction, contractNumber, interfaceId } = assignment
+  const { contractNumber, interfaceId } = assignment
   return {
     assignment,
     context: new RecordContext({ accountId: contractNumber, interfaceId }),
-    refused: (action === 'ACCEPTED' ? ROW_REJECT : 0) | (direction === 'INGRESS' ? ROW_EGRESS : 0),
-    required: (action === 'REJECTED' ? ROW_REJECT : 0) | (direction === 'EGRESS' ? ROW_EGRESS : 0),
+    selection: selectionOf(assignment),
   }
 }

@@ -3,9 +3,11 @@ import type { CodecName } from '../encode/codecs.ts'
 import { type ErrorCode, WeirError } from '../model/errors.ts'
 import { assert } from '../stdx/assert.ts'
 import type { Sealer, SealResult, SealTask } from './agent.ts'
+import type { LookResult, LookTask } from './live-flows.ts'
 
 /** What goes to the thread: plain values only. */
-export interface SealRequest extends SealTask, SealWorkerOptions {}
+export type SealRequest = { id: number } & SealWorkerOptions &
+  (({ kind: 'seal' } & SealTask) | ({ kind: 'look' } & LookTask))
 
 export interface SealWorkerOptions {
   pinPath: string
@@ -15,12 +17,13 @@ export interface SealWorkerOptions {
 }
 
 /** Errors lose their code on the way between threads, so it travels beside the message. */
-export type SealAnswer =
-  | ({ kind: 'sealed' } & SealResult)
+export type SealAnswer = { id: number } & (
+  | { kind: 'done'; result: SealResult | LookResult }
   | { kind: 'failed'; message: string; code: ErrorCode | undefined }
+)
 
 interface Waiting {
-  resolve(result: SealResult): void
+  resolve(result: SealResult | LookResult): void
   reject(error: Error): void
 }
 
@@ -29,24 +32,42 @@ const THREAD = import.meta.url.replace(/seal-worker(?=\.[jt]s$)/, 'seal-thread')
 
 /**
  * Seals windows in a thread of its own: reading, encoding and compressing a million flows takes a second of one core,
- * and the agent's event loop must not wait for it. One window at a time.
+ * and the agent's event loop must not wait for it. One window at a time; a look at windows takes its turn with that.
  */
 export class SealWorker implements Sealer {
   readonly #options: SealWorkerOptions
+  readonly #waiting = new Map<number, Waiting>()
   #worker: Worker | undefined
-  #waiting: Waiting | undefined
+  #isSealing = false
+  #lastId = 0
 
   constructor(options: SealWorkerOptions) {
     this.#options = options
   }
 
-  seal(task: SealTask): Promise<SealResult> {
-    assert(this.#waiting === undefined, 'one window is sealed at a time')
+  async seal(task: SealTask): Promise<SealResult> {
+    assert(!this.#isSealing, 'one window is sealed at a time')
+    this.#isSealing = true
+    try {
+      return (await this.#ask({ kind: 'seal', ...task })) as SealResult
+    } finally {
+      this.#isSealing = false
+    }
+  }
+
+  async look(task: LookTask): Promise<LookResult> {
+    return (await this.#ask({ kind: 'look', ...task })) as LookResult
+  }
+
+  #ask(
+    task: ({ kind: 'seal' } & SealTask) | ({ kind: 'look' } & LookTask),
+  ): Promise<SealResult | LookResult> {
     this.#worker ??= this.#start()
     const worker = this.#worker
+    const id = ++this.#lastId
     return new Promise((resolve, reject) => {
-      this.#waiting = { resolve, reject }
-      worker.postMessage({ ...task, ...this.#options } satisfies SealRequest)
+      this.#waiting.set(id, { resolve, reject })
+      worker.postMessage({ id, ...task, ...this.#options } satisfies SealRequest)
     })
   }
 
@@ -59,8 +80,10 @@ export class SealWorker implements Sealer {
     const worker = new Worker(new URL(THREAD), { name: 'seal', trackUnmanagedFds: false })
     worker.unref()
     worker.on('message', (answer: SealAnswer) => {
-      if (answer.kind === 'sealed') this.#settle((it) => it.resolve(answer))
-      else this.#settle((it) => it.reject(errorFrom(answer)))
+      const waiting = this.#waiting.get(answer.id)
+      this.#waiting.delete(answer.id)
+      if (answer.kind === 'done') waiting?.resolve(answer.result)
+      else waiting?.reject(errorFrom(answer))
     })
     // A bug in the thread, or no memory for it: the rows are still in the kernel, the next try has a new thread.
     worker.on('error', (error: Error) => this.#end(worker, error))
@@ -69,14 +92,11 @@ export class SealWorker implements Sealer {
   }
 
   #end(worker: Worker, error: Error): void {
-    if (this.#worker === worker) this.#worker = undefined
-    this.#settle((it) => it.reject(error))
-  }
-
-  #settle(how: (waiting: Waiting) => void): void {
-    const waiting = this.#waiting
-    this.#waiting = undefined
-    if (waiting !== undefined) how(waiting)
+    if (this.#worker !== worker) return
+    this.#worker = undefined
+    const waiting = [...this.#waiting.values()]
+    this.#waiting.clear()
+    for (const it of waiting) it.reject(error)
   }
 }
 

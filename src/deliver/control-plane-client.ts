@@ -2,6 +2,8 @@ import type {
   Acknowledged,
   AgentReport,
   Assignments,
+  LiveReport,
+  LiveWanted,
   SegmentRefusal,
   UploadGrant,
   UploadRequest,
@@ -93,11 +95,14 @@ export class ControlPlaneClient {
   /** Answers at once when `version` is not the current one, else after `waitS` at the latest. */
   async assignments(request: {
     version?: string
+    /** The `key` of what is seen live from here; '' for nothing. */
+    live?: string
     waitS: number
     signal?: AbortSignal
   }): Promise<Assignments> {
     const query = new URLSearchParams({ waitS: `${request.waitS}` })
     if (request.version !== undefined) query.set('version', request.version)
+    if (request.live !== undefined) query.set('live', request.live)
     const timeoutMs = this.#timeoutMs + request.waitS * 1000
     const answer = await this.#request('GET', `/assignments?${query}`, { timeoutMs, signal: request.signal })
     return this.#json<Assignments>(answer, (it) => Array.isArray(it.assignments) && it.windowSizeS > 0)
@@ -105,6 +110,12 @@ export class ControlPlaneClient {
 
   async report(report: AgentReport, options: RequestOptions = {}): Promise<void> {
     await this.#request('POST', '/report', { json: report, signal: options.signal })
+  }
+
+  /** Returns what is wanted from now on. */
+  async live(report: LiveReport, options: RequestOptions = {}): Promise<LiveWanted> {
+    const answer = await this.#request('POST', '/live', { json: report, signal: options.signal })
+    return this.#json<LiveWanted>(answer, (it) => Array.isArray(it.flowLogIds))
   }
 
   /** An answer for each, in their order. */

@@ -26,12 +26,68 @@ export interface Assignment {
   binding: Binding
 }
 
-/** GET /agent/v1/assignments?version=N&waitS=S: answers at once when N is not the current version. */
+/**
+ * GET /agent/v1/assignments?version=N&live=K&waitS=S: answers at once when N is not the current version, or somebody
+ * wants to see flow logs live and K is not the `key` of what is wanted.
+ */
 export interface Assignments {
   version: string
   windowSizeS: number
   assignments: Assignment[]
+  live?: LiveWanted
 }
+
+/** Flow logs that somebody looks at right now. */
+export interface LiveWanted {
+  /** Names this set of flow logs; '' for none. */
+  key: string
+  flowLogIds: string[]
+  /** For so long, unless it is said again. */
+  forS: number
+}
+
+/** POST /agent/v1/live: replaces what was said of these flow logs before. Answer: LiveWanted. */
+export interface LiveReport {
+  /** The next report comes after so long. */
+  everyS: number
+  flowLogs: LiveFlowLog[]
+}
+
+export interface LiveFlowLog {
+  flowLogId: string
+  /** Windows that are not delivered: the open one, and closed ones as far as this agent still has their rows at hand. */
+  windows: LiveWindow[]
+  /** Closed windows on their way to the bucket whose flows are not in `windows`. */
+  underway: { windows: number; oldestWindowStartS?: number }
+}
+
+export interface LiveWindow {
+  startS: number
+  /** Those with the most octets, accepted and refused ones each; and what was skipped. */
+  rows: LiveRow[]
+  /** Flows that are not in `rows`. */
+  left: { flows: number; packets: number; octets: number }
+}
+
+/** A record that is not one yet. Fields without a value are null, as in a SKIPDATA record. */
+export type LiveRow = [
+  kind: (typeof LIVE_ROW_KINDS)[number],
+  protocol: number | null,
+  source: string | null,
+  sourcePort: number | null,
+  destination: string | null,
+  destinationPort: number | null,
+  packets: number,
+  octets: number,
+  startS: number,
+  endS: number,
+]
+export const LIVE_ROW_KINDS = ['ACCEPT', 'REJECT', 'SKIPDATA'] as const
+
+/** Rows in one report; in one window of it, of one flow log; and how many windows of a flow log it tells of. */
+export const LIVE_REPORT_ROWS_MAX = 16_000
+export const LIVE_WINDOW_ROWS_MAX = 1_000
+export const LIVE_WINDOWS_MAX = 8
 
 export type PointState = 'attached' | 'waiting' | 'failed'
 
