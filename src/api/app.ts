@@ -19,6 +19,7 @@ import type { BucketStore } from './bucket-store.ts'
 import './caller.ts'
 import { errorBody, invalidInput, sendError } from './errors.ts'
 import { Inventory } from './inventory.ts'
+import { createLiveBoard, type LiveBoard } from './live-board.ts'
 import { isPretty } from './query.ts'
 import { RateLimit } from './rate-limit.ts'
 import { collectRoutes, methodsOf } from './route-table.ts'
@@ -78,6 +79,7 @@ export interface Services {
   metrics: Metrics
   inventory: Inventory
   feed: AssignmentFeed
+  live: LiveBoard
   uploads: Uploads
   /** Where this server is for whoever sent the request; without a slash at its end. */
   origin(request: FastifyRequest): string
@@ -109,13 +111,15 @@ export async function createApp(
   const log = dependencies.log ?? silentLogger
   const metrics = dependencies.metrics ?? new Metrics()
   const { store, buckets } = dependencies
+  const live = createLiveBoard(store)
   const services: Services = {
     options: { windowSizeS: options.windowSizeS },
     store,
     buckets,
     metrics,
     inventory: new Inventory({ attachGraceMs: options.attachGraceMs ?? ATTACH_GRACE_MS }, { store, buckets }),
-    feed: new AssignmentFeed({ windowSizeS: options.windowSizeS }, { store }),
+    feed: new AssignmentFeed({ windowSizeS: options.windowSizeS }, { store, live }),
+    live,
     uploads: new Uploads({ store, buckets, metrics, onDelivered: dependencies.onDelivered }),
     origin: (request) => originOf(options.publicUrl, request),
     base: (request) => `${originOf(options.publicUrl, request)}${API_BASE}`,

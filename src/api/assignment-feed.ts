@@ -1,24 +1,34 @@
-import type { Assignments } from '../model/agent-protocol.ts'
+import type { Assignments, LiveWanted } from '../model/agent-protocol.ts'
 import { assignmentsVersion, assignmentsVersions } from '../store/agents.ts'
 import { assignmentsOf } from '../store/flow-logs.ts'
 import { type Store, settingOnce } from '../store/store.ts'
+import type { LiveBoard } from './live-board.ts'
 
 const REPLICA_POLL_MS = 250
 
+/** What an agent has been told. */
+export interface Known {
+  version: string | undefined
+  /** Key of the flow logs that it tells of live; undefined for agents that cannot. */
+  live: string | undefined
+}
+
 /**
- * Answers agents that wait for a change of their assignments. A change made by this process is known at
+ * Answers agents that wait for a change of their assignments, or for somebody who wants to see flows live. A change made by this process is known at
  * once; with a database that other replicas write too, one small query asks for all waiting hosts together.
  */
 export class AssignmentFeed {
   readonly #store: Store
+  readonly #live: LiveBoard
   readonly #windowSizeS: number
   readonly #waiting = new Map<string, Set<() => void>>()
   #epoch: Promise<string> | undefined
   #timer: NodeJS.Timeout | undefined
   #stopped = false
 
-  constructor(options: { windowSizeS: number }, dependencies: { store: Store }) {
+  constructor(options: { windowSizeS: number }, dependencies: { store: Store; live: LiveBoard }) {
     this.#windowSizeS = options.windowSizeS
+    this.#live = dependencies.live
     this.#store = dependencies.store
     this.#store.signals.on('assignments', this.#wake)
   }
@@ -34,19 +44,24 @@ export class AssignmentFeed {
     for (const host of [...this.#waiting.keys()]) this.#wake(host)
   }
 
-  /** The assignments of a host: at once when they are not at `known`, else after a change or `waitMs`. */
-  async next(
-    host: string,
-    known: string | undefined,
-    waitMs: number,
-    signal: AbortSignal,
-  ): Promise<Assignments> {
-    const current = await this.#version(host)
-    if (known === current && waitMs > 0 && !this.#stopped) await this.#change(host, known, waitMs, signal)
+  /** The assignments of a host: at once when they are not as the agent knows them, else after a change or `waitMs`. */
+  async next(host: string, known: Known, waitMs: number, signal: AbortSignal): Promise<Assignments> {
+    if (waitMs > 0 && !this.#stopped && (await this.#isKnown(host, known))) {
+      await this.#change(host, known, waitMs, signal)
+    }
     // The version is read before the assignments: what changes in between is only sent twice.
     const version = await this.#version(host)
     const assignments = await assignmentsOf(this.#store.db, host)
-    return { version, windowSizeS: this.#windowSizeS, assignments }
+    const live = (await this.#live.wanted([host])).get(host)!
+    const isWanted = live.key !== '' && known.live !== undefined
+    return { version, windowSizeS: this.#windowSizeS, assignments, ...(isWanted ? { live } : {}) }
+  }
+
+  async #isKnown(host: string, known: Known): Promise<boolean> {
+    if ((await this.#version(host)) !== known.version) return false
+    if (known.live === undefined) return true
+    const { key } = (await this.#live.wanted([host])).get(host)!
+    return key === '' || key === known.live // That nobody looks any more is the answer to its next report.
   }
 
   /** `<number>-<database>`: the number orders versions, the rest tells one database from another. */
@@ -62,7 +77,7 @@ export class AssignmentFeed {
     return this.#epoch
   }
 
-  #change(host: string, known: string, waitMs: number, signal: AbortSignal): Promise<void> {
+  #change(host: string, known: Known, waitMs: number, signal: AbortSignal): Promise<void> {
     return new Promise((resolve) => {
       const wakers = this.#waiting.get(host) ?? new Set()
       this.#waiting.set(host, wakers)
@@ -77,7 +92,7 @@ export class AssignmentFeed {
       signal.addEventListener('abort', done, { once: true })
       wakers.add(done)
       // A change may have come between reading the version and waiting for the next.
-      void this.#version(host).then((now) => (now === known ? undefined : done()), done)
+      void this.#isKnown(host, known).then((isKnown) => (isKnown ? undefined : done()), done)
       this.#pollReplicas()
     })
   }
@@ -88,16 +103,18 @@ export class AssignmentFeed {
 
   #pollReplicas(): void {
     if (this.#store.dialect === 'sqlite' || this.#timer !== undefined || this.#stopped) return
-    const seen = new Map<string, number>()
+    const seen = new Map<string, string>()
     const poll = async () => {
       const hosts = [...this.#waiting.keys()]
       if (hosts.length > 0) {
-        const versions = await assignmentsVersions(this.#store.db, hosts).catch(
-          () => new Map<string, number>(),
-        )
+        const [versions, wanted] = await Promise.all([
+          assignmentsVersions(this.#store.db, hosts),
+          this.#live.wanted(hosts),
+        ]).catch(() => [new Map<string, number>(), new Map<string, LiveWanted>()] as const)
         for (const [host, version] of versions) {
-          if (seen.has(host) && seen.get(host) !== version) this.#wake(host)
-          seen.set(host, version)
+          const now = `${version} ${wanted.get(host)?.key}`
+          if (seen.has(host) && seen.get(host) !== now) this.#wake(host)
+          seen.set(host, now)
         }
       }
       this.#timer = this.#stopped ? undefined : setTimeout(poll, REPLICA_POLL_MS)

@@ -3,10 +3,15 @@ import type { Account } from '../store/accounts.ts'
 import { listRegistrations } from '../store/buckets.ts'
 import { listFlowLogs } from '../store/flow-logs.ts'
 import { childrenOf, listResources } from '../store/resources.ts'
-import type { ResourceRow } from '../store/schema.ts'
+import type { FlowLogRow, ResourceRow } from '../store/schema.ts'
 import type { Services } from './app.ts'
 import { visibleDatacenters } from './caller.ts'
 import { ownerOf } from './destinations.ts'
+
+/** With the flow logs that the caller may see. */
+export interface CallerAccess extends Access {
+  flowLogs: FlowLogRow[]
+}
 
 type Interface = Access['interfaces'][number]
 
@@ -14,7 +19,7 @@ type Interface = Access['interfaces'][number]
  * What a caller may explore: buckets of its own contract and no others, whatever a flow log names. Who may
  * see only some data centers gets the records of their interfaces only.
  */
-export async function accessOf(services: Services, account: Account): Promise<Access> {
+export async function accessOf(services: Services, account: Account): Promise<CallerAccess> {
   const { db } = services.store
   const { contractNumber } = account
   const visible = await visibleDatacenters(db, account)
@@ -31,11 +36,13 @@ export async function accessOf(services: Services, account: Account): Promise<Ac
   for (const bucket of new Set(candidates)) {
     if (await isOwn(services, contractNumber, bucket)) own.push(bucket)
   }
-  if (visible === undefined) return { places: own.map((bucket) => ({ bucket, prefix: '' })), interfaces }
+  if (visible === undefined) {
+    return { places: own.map((bucket) => ({ bucket, prefix: '' })), interfaces, flowLogs }
+  }
   const places = flowLogs
     .filter(({ bucket }) => own.includes(bucket))
     .map((it) => ({ bucket: it.bucket, prefix: it.prefix === '' ? it.interface_id : it.prefix }))
-  return { places, interfaces, onlyThese: true }
+  return { places, interfaces, flowLogs, onlyThese: true }
 }
 
 async function ownNames({ store, buckets }: Services): Promise<string[]> {

@@ -1,3 +1,4 @@
+import { forgetLive } from '../store/live.ts'
 import { hasUnfinished } from '../store/requests.ts'
 import { deleteOutdated } from '../store/retention.ts'
 import { settleRequests } from '../store/settle.ts'
@@ -53,5 +54,6 @@ export class Settler {
     if (nowMs - this.#tidiedAtMs < TIDY_INTERVAL_MS) return
     this.#tidiedAtMs = nowMs
     await store.change((change) => deleteOutdated(change))
+    if (store.dialect === 'postgres') await store.change((change) => forgetLive(change))
   }
 }

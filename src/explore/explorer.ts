@@ -7,6 +7,7 @@ import { type ExportFormat, settle } from './ask.ts'
 import type { PackSelection } from './flows-view.ts'
 import type { Inquest } from './inquiry.ts'
 import type { Executor } from './jobs.ts'
+import type { LiveBatch, LiveSource } from './live-rows.ts'
 import { mayHold, type TimeRange } from './object-name.ts'
 import type { ObjectStore, Place } from './object-store.ts'
 import { type BuildFault, eachAtOnce, type ListedObject, listed, PackBuilder } from './pack-builder.ts'
@@ -24,6 +25,8 @@ export interface Access {
 export interface AskOptions {
   signal?: AbortSignal | undefined
   onProgress?(progress: Progress): void
+  /** For live questions. */
+  live?: LiveSource | undefined
 }
 
 /** Objects read so far, of those that had to be read. */
@@ -37,6 +40,8 @@ export interface Progress {
 export interface Prepared {
   selection: PackSelection
   coverage: Coverage
+  /** What was found, as `bucket/name`. */
+  objects: ReadonlySet<string>
   release(): void
 }
 
@@ -86,16 +91,18 @@ export class Explorer {
       placesOf(question, access),
       settled.readRange,
       options,
-      async ({ selection, coverage }) => {
+      async ({ selection, coverage, objects }) => {
         options.onProgress?.({ stage: 'ask', done: coverage.objects, total: coverage.objects })
-        const inquest = inquestOf(settled, selection, access)
+        const live = await options.live?.beside(objects)
+        const inquest = inquestOf(settled, { selection, live: live?.batches }, access)
         const finding = await this.#executor.run<'ask'>({ kind: 'ask', inquest }, options.signal)
         return {
           ...(finding as Finding<Q['kind']>),
           kind: question.kind as Q['kind'],
           range: settled.range,
           coverage,
-          names: namesIn(finding.result, access),
+          ...(live === undefined ? {} : { live: live.coverage }),
+          names: namesIn([finding.result, live?.coverage.silent], access),
           tookMs: Number(this.#clock.monotonicNs() / 1_000_000n) - beginMs,
         }
       },
@@ -110,8 +117,10 @@ export class Explorer {
   ): Promise<{ content: Readable; rows: number }> {
     const settled = settle(question, this.#clock.nowMs())
     const file = path.join(this.#cache.directory, `${this.#cache.newId()}.export`)
-    return this.#overPacks(placesOf(question, access), settled.readRange, options, async ({ selection }) => {
-      const inquest = inquestOf(settled, selection, access)
+    const places = placesOf(question, access)
+    return this.#overPacks(places, settled.readRange, options, async ({ selection, objects }) => {
+      const live = await options.live?.beside(objects)
+      const inquest = inquestOf(settled, { selection, live: live?.batches }, access)
       const job = { kind: 'export', inquest, format: options.format, path: file } as const
       try {
         const rows = await this.#executor.run<'export'>(job, options.signal)
@@ -204,7 +213,7 @@ export class Explorer {
     const unpin = this.#cache.pin(packs)
     void this.#cache.touch(packs)
     const paths = [...packs].filter(({ size }) => size > 0).map(({ id }) => this.#cache.path(id))
-    return { selection: { paths: paths.sort(), objectsGone }, coverage, release: unpin }
+    return { selection: { paths: paths.sort(), objectsGone }, coverage, objects: wanted, release: unpin }
   }
 
   async #list(place: Place, range: TimeRange | undefined, signal: AbortSignal | undefined): Promise<Listing> {
@@ -241,14 +250,19 @@ interface Listing {
   fault?: BuildFault
 }
 
-function inquestOf(settled: SettledQuestion, selection: PackSelection, access: Access): Inquest {
+function inquestOf(
+  settled: SettledQuestion,
+  { selection, live }: { selection: PackSelection; live: LiveBatch[] | undefined },
+  access: Access,
+): Inquest {
   const { interfaces } = access
   const interfaceIds = access.onlyThese ? interfaces.map(({ id }) => id) : undefined
-  return { settled, selection: { ...selection, interfaceIds }, interfaces }
+  const flows = { selection: { ...selection, interfaceIds }, ...(live === undefined ? {} : { live }) }
+  return { settled, ...flows, interfaces }
 }
 
 /** A prefix names one flow log's objects, or a folder of them; `web` is not `web2`. */
-function isBelow(stem: string, prefix: string): boolean {
+export function isBelow(stem: string, prefix: string): boolean {
   if (prefix === '' || stem === prefix) return true
   return stem.startsWith(prefix.endsWith('/') ? prefix : `${prefix}/`)
 }

@@ -65,6 +65,14 @@ export function usesDirection(filter: Filter | undefined): boolean {
   return filter.kind === 'not' ? usesDirection(filter.term) : filter.terms.some(usesDirection)
 }
 
+/** Interfaces that a flow must be of to pass, by id or name; undefined when the filter does not narrow them down. */
+export function interfacesIn(filter: Filter | undefined): string[] | undefined {
+  if (filter?.kind === 'all') return filter.terms.map(interfacesIn).find((it) => it !== undefined)
+  if (filter?.kind !== 'compare' || filter.field.name !== 'interface') return undefined
+  if (filter.operator !== '=' && filter.operator !== 'in') return undefined
+  return filter.values.flatMap((value) => (value.kind === 'word' ? [value.word] : []))
+}
+
 function orderSql(column: string, operator: string, value: FilterValue, parameters: Parameters): string {
   if (value.kind !== 'range')
     throw new FilterError(`'${value.text}' has no order`, value.at, value.text.length)

@@ -43,10 +43,11 @@ export interface PackSelection {
   interfaceIds?: string[] | undefined
 }
 
-/** `SELECT` over packs with the columns of `flows`, bounded by time. */
+/** `SELECT` over packs, and perhaps a query of the same columns, with the columns of `flows`, bounded by time. */
 export function flowsSelect(
   selection: PackSelection,
   range: { sinceS: number; untilS: number } | undefined,
+  beside?: string,
 ): string {
   const stored = PACK_COLUMNS.map(([name]) => name)
   const derived = DERIVED_COLUMNS.map(([name, sql]) => `${sql} AS ${name}`)
@@ -60,7 +61,10 @@ export function flowsSelect(
     conditions.push(`interface_id IN (${['', ...selection.interfaceIds].map(literal).join(', ')})`)
   }
   const where = conditions.length === 0 ? '' : ` WHERE ${conditions.join(' AND ')}`
-  return `SELECT ${[...stored, ...derived].join(', ')} FROM ${packRelation(selection.paths)}${where}`
+  const packs = packRelation(selection.paths)
+  const from =
+    beside === undefined ? packs : `(SELECT ${stored.join(', ')} FROM ${packs} UNION ALL ${beside})`
+  return `SELECT ${[...stored, ...derived].join(', ')} FROM ${from}${where}`
 }
 
 function packRelation(paths: string[]): string {

@@ -2,6 +2,7 @@ import { Parameters, type Session } from './duckdb.ts'
 import { type Filter, parseFilter } from './filter.ts'
 import { filterSql, usesDirection } from './filter-sql.ts'
 import { flowsSelect, literal, type PackSelection } from './flows-view.ts'
+import { LIVE_RELATION, type LiveBatch, loadLive } from './live-rows.ts'
 import type { TimeRange } from './object-name.ts'
 import type { Dimension, Key, SettledQuestion } from './question.ts'
 import { portLabel, protocolName } from './well-known.ts'
@@ -10,6 +11,7 @@ import { portLabel, protocolName } from './well-known.ts'
 export interface Inquest {
   settled: SettledQuestion
   selection: PackSelection
+  live?: LiveBatch[]
   /** From the inventory. */
   interfaces: { id: string; name: string; addresses: string[] }[]
 }
@@ -55,9 +57,10 @@ export class Inquiry {
 
   static async begin(session: Session, inquest: Inquest, dimensions: readonly Dimension[]): Promise<Inquiry> {
     const inquiry = new Inquiry(session, inquest)
-    await session.run(
-      `CREATE OR REPLACE TEMP VIEW flows AS ${flowsSelect(inquest.selection, inquest.settled.readRange)}`,
-    )
+    const { selection, live, settled } = inquest
+    if (live !== undefined) await loadLive(session, live)
+    const select = flowsSelect(selection, settled.readRange, live === undefined ? undefined : LIVE_RELATION)
+    await session.run(`CREATE OR REPLACE TEMP VIEW flows AS ${select}`)
     if (dimensions.includes('direction')) inquiry.#withDirection = true
     if (inquiry.#withDirection) await makeOwnAddresses(session, inquest.interfaces)
     return inquiry

@@ -48,6 +48,8 @@ export interface Scope {
   filter?: string
   /** `bucket` or `bucket/prefix`; all that the asker may read without it. */
   buckets?: string[]
+  /** With the flows that are not delivered yet, as the agents tell them now. */
+  live?: boolean
 }
 
 export type SummaryQuestion = { kind: 'summary' }
@@ -252,6 +254,28 @@ export interface Coverage {
   faults: { object: string; reason: string }[]
 }
 
+/** What of an answer came straight from agents. */
+export interface LiveCoverage {
+  /** Flow logs that the question is about, and those of them that an agent tells of. */
+  flowLogs: number
+  answering: number
+  /** Why there is nothing live of the others; the first of them. */
+  silent: { interface: string; reason: LiveSilence; host?: string }[]
+  /** How old the oldest of what the agents told is. */
+  ageS: number | null
+  /** Flows that agents leave out, the small ones, when there are very many: not in the totals, no filter applies. */
+  left: Counters
+  /** Windows that are closed and on their way to the bucket, and that are neither here nor there at the moment. */
+  underway: { windows: number; oldestWindowS: number | null }
+}
+
+/**
+ * `no agent`: no host has the interface. `not connected`: its agent has not been heard of for a while. `waiting`: the
+ * device is not there. `not yet`: the agent was asked and has not answered so far. `too many`: more flow logs than one
+ * question can follow.
+ */
+export type LiveSilence = 'no agent' | 'not connected' | 'waiting' | 'not yet' | 'too many'
+
 export interface Names {
   interfaces: Record<string, { name: string; server?: string; datacenter?: string }>
   addresses: Record<string, string>
@@ -261,6 +285,8 @@ export interface Answer<Kind extends keyof Results = keyof Results> extends Find
   kind: Kind
   range: TimeRange
   coverage: Coverage
+  /** For live questions. */
+  live?: LiveCoverage
   names: Names
   tookMs: number
 }

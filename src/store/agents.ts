@@ -111,6 +111,17 @@ export async function recordHeartbeat(change: Change, heartbeat: Heartbeat): Pro
     .execute()
 }
 
+/** When these hosts' agents were heard of last, in milliseconds; those that never were are missing. */
+export async function agentsSeen(db: Db, hosts: string[]): Promise<Map<string, number>> {
+  if (hosts.length === 0) return new Map()
+  const rows = await db
+    .selectFrom('agents')
+    .select(['host', 'last_seen_at'])
+    .where('host', 'in', hosts)
+    .execute()
+  return new Map(rows.flatMap((it) => (it.last_seen_at === null ? [] : [[it.host, it.last_seen_at]])))
+}
+
 /** The hosts that are let in; one that was shut out is none of ours any more. */
 export function listAgents(db: Db): Promise<AgentRow[]> {
   const admitted = db.selectFrom('agent_tokens').select('host').where('revoked_at', 'is', null)

@@ -6,7 +6,7 @@ export type DialectName = 'sqlite' | 'postgres'
  * Each is run once, in this order, all of one start in one transaction. Never change one that was released:
  * add.
  */
-const MIGRATIONS: { name: string; statements: readonly string[] }[] = [
+const MIGRATIONS: { name: string; only?: DialectName; statements: readonly string[] }[] = [
   {
     name: '0001-first',
     statements: [
@@ -75,6 +75,18 @@ const MIGRATIONS: { name: string; statements: readonly string[] }[] = [
       `create index audit_contract on audit (contract_number, ordinal)`,
     ],
   },
+  {
+    // What replicas tell each other of flows that somebody looks at: seconds old at most, and not in the log that
+    // makes data outlive a crash. One process alone keeps it in memory.
+    name: '0002-live',
+    only: 'postgres',
+    statements: [
+      `create unlogged table live_wanted (host text not null, flow_log_id text not null, until_ms bigint not null,
+        primary key (host, flow_log_id))`,
+      `create unlogged table live_told (host text not null, flow_log_id text not null, told text not null,
+        told_ms bigint not null, until_ms bigint not null, primary key (host, flow_log_id))`,
+    ],
+  },
 ]
 
 const ORDINAL: Record<DialectName, string> = {
@@ -92,8 +104,8 @@ export async function migrate<Db>(db: Kysely<Db>, dialect: DialectName): Promise
     await sql`create table if not exists migrations (name text primary key)`.execute(tx)
     const done = await sql<{ name: string }>`select name from migrations`.execute(tx)
     const names = new Set(done.rows.map(({ name }) => name))
-    for (const { name, statements } of MIGRATIONS) {
-      if (names.has(name)) continue
+    for (const { name, only, statements } of MIGRATIONS) {
+      if (names.has(name) || (only !== undefined && only !== dialect)) continue
       for (const it of statements) await sql.raw(it.replace('$ORDINAL', ORDINAL[dialect])).execute(tx)
       await sql`insert into migrations (name) values (${name})`.execute(tx)
     }

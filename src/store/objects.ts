@@ -29,6 +29,26 @@ export function findObjects(db: Db, host: string, segmentIds: readonly string[])
     .execute()
 }
 
+/** What is known of objects by their names. */
+export async function findObjectsNamed(
+  db: Db,
+  bucket: string,
+  names: string[],
+): Promise<{ host: string; windowStartS: number; flowLogIds: string[] }[]> {
+  if (names.length === 0) return []
+  const rows = await db
+    .selectFrom('objects')
+    .select(['host', 'window_start_s', 'flow_log_ids'])
+    .where('bucket', '=', bucket)
+    .where('object_name', 'in', names)
+    .execute()
+  return rows.map((it) => ({
+    host: it.host,
+    windowStartS: it.window_start_s,
+    flowLogIds: JSON.parse(it.flow_log_ids) as string[],
+  }))
+}
+
 /** Gives each segment a name that no other segment ever had, and the one it had before if it had one. */
 export async function reserveObjects(
   change: Change,

@@ -34,6 +34,9 @@ export interface Tables {
   objects: ObjectRow
   buckets: { name: string; contract_number: number; created_at: number; created_by: string }
   audit: AuditTable
+  /** Only in PostgreSQL; `_ms` by the database's clock, which all replicas share. */
+  live_wanted: { host: string; flow_log_id: string; until_ms: number }
+  live_told: { host: string; flow_log_id: string; told: string; told_ms: number; until_ms: number }
 }
 
 export type Role = 'owner' | 'admin' | 'member'

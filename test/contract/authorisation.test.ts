@@ -350,6 +350,7 @@ function otherRules(): Record<string, Rule> {
     'DELETE /weir/v1/session': { expect: ANY_USER, target: at('/weir/v1/session') },
     'GET /agent/v1/assignments': nobodyButAgents('/agent/v1/assignments'),
     'POST /agent/v1/report': nobodyButAgents('/agent/v1/report', REPORT),
+    'POST /agent/v1/live': nobodyButAgents('/agent/v1/live', { everyS: 2, flowLogs: [] }),
     // A host that does not carry the flow log is refused in the answer for the segment: see uploads.test.ts.
     'POST /agent/v1/uploads': nobodyButAgents('/agent/v1/uploads', { segments: [{}] }),
     'POST /agent/v1/uploads/acknowledge': nobodyButAgents('/agent/v1/uploads/acknowledge', {

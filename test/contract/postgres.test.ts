@@ -15,7 +15,7 @@ const programs = postgresPrograms()
 const skip = programs === undefined ? 'PostgreSQL is not installed' : false
 
 // What says everything about a control plane over SQLite says it about one over PostgreSQL too.
-const SUITES = ['life-cycle', 'uploads', 'inventory', 'authorisation', 'fuzz', 'tree']
+const SUITES = ['life-cycle', 'uploads', 'inventory', 'authorisation', 'fuzz', 'tree', 'live']
 
 test('the same suites pass over PostgreSQL', { skip }, async () => {
   await using server = await startPostgres(programs!)
@@ -65,6 +65,28 @@ test('a change made at one replica reaches an agent that waits at another', { sk
 
   assert.ok(tookMs < 1_000, `took ${tookMs} ms`)
   assert.equal(finished.metadata.status, 'DONE')
+})
+
+test('flows are seen live at one replica while their agent talks to another', { skip }, async () => {
+  await using server = await startPostgres(programs!)
+  process.env['WEIR_TEST_POSTGRES'] = server.url
+  await using weir = await startControlPlane()
+  delete process.env['WEIR_TEST_POSTGRES']
+  await using replica = await startReplica(await urlOf(weir, server.url), weir)
+  const created = await weir.post(`${weir.nicPath}/flowlogs`, FLOW_LOG)
+  await using agent = new TestAgent({ origin: replica.origin, token: weir.owner.agentToken })
+  await agent.poll(0)
+  await agent.report()
+  await weir.finished(created)
+
+  const waiting = agent.waitForLive({ waitS: 30 })
+  const asking = weir.post('/weir/v1/explore', { kind: 'summary', since: '1h', live: true })
+  const wanted = await waiting
+  await agent.tellLive([{ flowLogId: created.body.id, rows: 3 }])
+  const { status, body } = await asking
+
+  assert.deepEqual(wanted.flowLogIds, [created.body.id])
+  assert.deepEqual([status, body.totals?.flows, body.live?.answering], [200, 3, 1])
 })
 
 test('three replicas share the work, and none is missed when it goes away', { skip }, async () => {

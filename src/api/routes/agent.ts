@@ -6,6 +6,10 @@ import {
   AGENT_PROTOCOL_VERSION,
   type AgentHealth,
   type AgentReport,
+  LIVE_ROW_KINDS,
+  LIVE_WINDOW_ROWS_MAX,
+  LIVE_WINDOWS_MAX,
+  type LiveReport,
   SEGMENTS_PER_REQUEST_MAX,
   type SegmentRefusal,
   type UploadRequest,
@@ -98,25 +102,67 @@ const Report: TSchema = Type.Object({
   health: Health,
 })
 
+// Rows go into a database as they are, so the types are exact here.
+const second = Type.Integer({ minimum: 0, maximum: 2 ** 32 - 1 })
+const counter = Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER })
+const orNull = (type: TSchema) => Type.Union([type, Type.Null()])
+const port = orNull(Type.Integer({ minimum: 0, maximum: 65_535 }))
+const address = orNull(Type.String({ maxLength: 45 }))
+const LiveWindow = Type.Object({
+  startS: second,
+  rows: Type.Array(
+    Type.Tuple([
+      Type.Unsafe<string>({ type: 'string', enum: [...LIVE_ROW_KINDS] }),
+      orNull(Type.Integer({ minimum: 0, maximum: 255 })),
+      address,
+      port,
+      address,
+      port,
+      counter,
+      counter,
+      second,
+      second,
+    ]),
+    { maxItems: 2 * LIVE_WINDOW_ROWS_MAX },
+  ),
+  left: Type.Object({ flows: counter, packets: counter, octets: counter }),
+})
+const Live = Type.Object({
+  everyS: Type.Integer({ minimum: 1, maximum: 60 }),
+  flowLogs: Type.Array(
+    Type.Object({
+      flowLogId: Type.String({ maxLength: 64 }),
+      windows: Type.Array(LiveWindow, { maxItems: LIVE_WINDOWS_MAX }),
+      underway: Type.Object({ windows: counter, oldestWindowStartS: Type.Optional(second) }),
+    }),
+    { maxItems: 10_000 },
+  ),
+})
+
 const Enrolment = Type.Object({ code: Type.String({ minLength: 1, maxLength: 200 }) })
 
 const WaitQuery = Type.Object({
   version: Type.Optional(text),
+  live: Type.Optional(Type.String({ maxLength: 64 })),
   waitS: Type.Optional(Type.Unsafe<string>({ type: 'string', pattern: '^\\d{1,4}$' })),
 })
 
 /** The agent protocol: docs/reference/agent-protocol.md. Every route is for one host, the token's. */
 export async function agentRoutes(app: FastifyInstance, services: Services): Promise<void> {
-  const { store, feed, uploads, metrics } = services
+  const { store, feed, live, uploads, metrics } = services
 
   app.get('/agent/v1/assignments', { schema: { querystring: WaitQuery } }, async (request, reply) => {
-    const { version, waitS = '0' } = request.query as { version?: string; waitS?: string }
+    const {
+      version,
+      live,
+      waitS = '0',
+    } = request.query as { version?: string; live?: string; waitS?: string }
     const gone = new AbortController()
     reply.raw.once('close', () => gone.abort())
     metrics.add('weir_api_long_polls', 1)
     try {
       const waitMs = Math.min(Number(waitS), WAIT_S_MAX) * 1000
-      return await feed.next(request.agentHost!, version, waitMs, gone.signal)
+      return await feed.next(request.agentHost!, { version, live }, waitMs, gone.signal)
     } finally {
       metrics.add('weir_api_long_polls', -1)
     }
@@ -142,6 +188,12 @@ export async function agentRoutes(app: FastifyInstance, services: Services): Pro
       await store.change((change) => settleRequests(change, { resourceIds: changed }))
     }
     return reply.code(204).send()
+  })
+
+  app.post('/agent/v1/live', { schema: { body: Live } }, async (request) => {
+    const host = request.agentHost!
+    await live.tell(host, request.body as LiveReport)
+    return (await live.wanted([host])).get(host)
   })
 
   app.post('/agent/v1/uploads', { schema: { body: Uploads } }, async (request): Promise<UploadsAnswer> => {

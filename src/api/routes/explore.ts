@@ -9,6 +9,7 @@ import { WeirError } from '../../model/errors.ts'
 import type { Services } from '../app.ts'
 import { InvalidInputError } from '../errors.ts'
 import { accessOf } from '../explore-access.ts'
+import { liveSourceOf } from '../live-source.ts'
 
 /** Questions of one contract that are worked on or wait at a time: others want answers too. */
 const QUESTIONS_AT_ONCE = 8
@@ -44,6 +45,7 @@ const attributes = {
   until: Type.Optional(text),
   filter: Type.Optional(Type.String({ maxLength: 4_096 })),
   buckets: Type.Optional(Type.Array(Type.String({ minLength: 1, maxLength: 600 }), { maxItems: 100 })),
+  live: Type.Optional(Type.Boolean()),
   metric: Type.Optional(oneOf(METRICS)),
   splitBy: Type.Optional(dimension),
   top: Type.Optional(whole(1, 50)),
@@ -67,7 +69,7 @@ const attributes = {
 }
 const QuestionBody = Type.Object(attributes, { additionalProperties: false })
 
-const SCOPE = ['kind', 'since', 'until', 'filter', 'buckets']
+const SCOPE = ['kind', 'since', 'until', 'filter', 'buckets', 'live']
 
 /** Beyond the scope; those with an exclamation mark must be given. */
 const ATTRIBUTES: Record<Question['kind'], string[]> = {
@@ -99,7 +101,7 @@ const MEDIA_TYPES: Record<ExportFormat, string> = {
   parquet: 'application/vnd.apache.parquet',
 }
 
-/** Structured questions about delivered flows (docs/reference/explore.md). No SQL comes in here. */
+/** Structured questions about flows (docs/reference/explore.md). No SQL comes in here. */
 export async function exploreRoutes(
   app: FastifyInstance,
   { services, explorer }: { services: Services; explorer: Explorer },
@@ -109,7 +111,10 @@ export async function exploreRoutes(
   app.post('/weir/v1/explore', { schema: { body: QuestionBody } }, async (request, reply) => {
     const question = checked(request.body as Record<string, unknown>)
     const access = await accessOf(services, request.account!)
-    return asking.ask(request, reply, (signal) => explorer.ask(question, access, { signal }))
+    return asking.ask(request, reply, async (signal) => {
+      const live = await liveSourceOf(services, access, { question, signal })
+      return explorer.ask(question, access, { signal, live })
+    })
   })
 
   app.get('/weir/v1/explore/export', { schema: { querystring: ExportQuery } }, async (request, reply) => {
@@ -117,7 +122,8 @@ export async function exploreRoutes(
     const question = checked(parsed(app, json))
     const access = await accessOf(services, request.account!)
     return asking.ask(request, reply, async (signal) => {
-      const { content } = await explorer.export(question, access, { format, signal })
+      const live = await liveSourceOf(services, access, { question, signal })
+      const { content } = await explorer.export(question, access, { format, signal, live })
       reply.header('content-disposition', `attachment; filename="flows.${format}"`)
       return reply.type(MEDIA_TYPES[format]).send(content)
     })

@@ -4,6 +4,8 @@ import type {
   AgentReport,
   Assignment,
   Assignments,
+  LiveRow,
+  LiveWanted,
   PointState,
   SegmentRefusal,
   UploadGrant,
@@ -49,6 +51,35 @@ export class TestAgent implements AsyncDisposable {
     const answer = (await (await this.send('GET', `/agent/v1/assignments?${query}`)).json()) as Assignments
     this.version = answer.version
     this.assignments = answer.assignments
+  }
+
+  /** Waits for somebody who wants to see flows live; says what that is. */
+  async waitForLive({ waitS }: { waitS: number }): Promise<LiveWanted> {
+    const query = new URLSearchParams({ waitS: String(waitS), version: this.version ?? '', live: '' })
+    const answer = (await (await this.send('GET', `/agent/v1/assignments?${query}`)).json()) as Assignments
+    return answer.live ?? { key: '', flowLogIds: [], forS: 0 }
+  }
+
+  /** Tells so many flows of each flow log, all of one window that has just begun; returns what is wanted then. */
+  async tellLive(told: ToldLive[]): Promise<LiveWanted> {
+    const nowS = Math.floor(Date.now() / 1000)
+    const flowLogs = told.map(({ flowLogId, rows, windowStartS = nowS, left = 0, underway = 0 }) => ({
+      flowLogId,
+      windows: [
+        {
+          startS: windowStartS,
+          rows: Array.from(
+            { length: rows },
+            (_, i): LiveRow => ['ACCEPT', 6, '192.0.2.1', i, '10.0.0.7', 443, 1, 60, nowS - 1, nowS],
+          ),
+          left: { flows: left, packets: left, octets: left * 60 },
+        },
+      ],
+      underway: { windows: underway },
+    }))
+    const response = await this.send('POST', '/agent/v1/live', { everyS: 2, flowLogs })
+    if (!response.ok) throw new Error(`live: ${response.status} ${await response.text()}`)
+    return (await response.json()) as LiveWanted
   }
 
   async report(points = this.#points()): Promise<void> {
@@ -128,6 +159,14 @@ export class TestAgent implements AsyncDisposable {
     this.#stop.abort()
     await this.#running
   }
+}
+
+export interface ToldLive {
+  flowLogId: string
+  rows: number
+  windowStartS?: number
+  left?: number
+  underway?: number
 }
 
 export interface Segment {

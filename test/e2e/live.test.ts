@@ -1,0 +1,84 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Answer } from '../../src/explore/question.ts'
+import { addressOf, GatewayWorld } from '../console/support/gateway.ts'
+import { withoutRoot } from '../support/network.ts'
+
+const WINDOW_S = 8
+
+test('flows are seen while they happen, and from then on until they are delivered, once at any moment', {
+  skip: withoutRoot,
+}, async () => {
+  await using world = await new GatewayWorld().start(WINDOW_S)
+  for (const [guest, ...what] of [
+    ['web', '--action', 'ALL'],
+    ['db', '--action', 'REJECTED', '--direction', 'INGRESS'],
+  ] as const) {
+    world.weir.cli('flowlog', 'create', '--nic', guest, '--bucket', `flowlogs/${guest}`, ...what)
+  }
+  const nowS = () => Date.now() / 1000
+  await sleep((WINDOW_S - (nowS() % WINDOW_S)) * 1000) // The window must not end before the traffic does.
+  const since = String(Math.floor(nowS()))
+
+  await world.send('office', 'web', { tcp: [80, 23], udp: [53] }, { rounds: 3 })
+  await world.send('office', 'db', { tcp: [5432] }, { rounds: 2 })
+  const first = await asked(world, since)
+  assert.ok(first.live !== undefined && first.coverage.objects === 0, 'nothing is delivered yet')
+  assert.deepEqual([first.live.flowLogs, first.live.answering, first.live.silent], [2, 2, []])
+  assert.deepEqual(first.live.left, { flows: 0, packets: 0, bytes: 0 })
+  assert.ok(first.totals.accepted.flows > 0 && first.totals.rejected.flows > 0)
+  await sleep(2_500) // The agent has told of all that was sent.
+
+  // From the open window through sealing and delivery to the bucket: always the same sum.
+  const settled = (await asked(world, since)).totals
+  const states = new Set<string>()
+  let deliveredAtS: number | undefined
+  for (const endMs = Date.now() + 3 * WINDOW_S * 1000; Date.now() < endMs; await sleep(100)) {
+    const { totals, live, coverage } = await asked(world, since)
+    states.add(coverage.objects > 0 ? 'delivered' : 'live')
+    assert.deepEqual([totals, live?.underway.windows], [settled, 0])
+    if (coverage.objects === 2) deliveredAtS ??= nowS()
+    if (deliveredAtS !== undefined && nowS() - deliveredAtS > 2) break
+  }
+  assert.deepEqual([...states], ['live', 'delivered'])
+  const { live, ...delivered } = await asked(world, since, { live: false })
+  assert.deepEqual([delivered.totals, live], [settled, undefined])
+
+  // Filters, and the rows themselves.
+  await world.send('office', 'web', { tcp: [23] })
+  const [row, ...more] = (await refused(world)).result.rows
+  assert.deepEqual(
+    [row?.srcaddr, row?.dstaddr, row?.dstport, row?.action, more],
+    [addressOf('office'), addressOf('web'), 23, 'REJECT', []],
+  )
+})
+
+async function refused(world: GatewayWorld): Promise<Answer<'flows'>> {
+  const filter = `interface = web and action = reject and dstport = 23 and start >= ${Math.floor(Date.now() / 1000) - 1}`
+  for (;;) {
+    const answer = (await ask(world, { kind: 'flows', live: true, since: '1m', filter })) as Answer<'flows'>
+    assert.equal(answer.live?.flowLogs, 1, 'the filter names the interface')
+    if (answer.result.rows.length > 0) return answer
+    await sleep(100)
+  }
+}
+
+function asked(world: GatewayWorld, since: string, { live = true } = {}): Promise<Answer> {
+  return ask(world, { kind: 'summary', since, live })
+}
+
+async function ask(world: GatewayWorld, question: object): Promise<Answer> {
+  const { username, password } = world.credentials
+  const response = await fetch(`${world.origin}/weir/v1/explore`, {
+    method: 'POST',
+    headers: {
+      authorization: `Basic ${btoa(`${username}:${password}`)}`,
+      'content-type': 'application/json',
+    },
+    body: JSON.stringify(question),
+  })
+  const answer = (await response.json()) as Answer
+  assert.equal(response.status, 200, JSON.stringify(answer))
+  return answer
+}
