@@ -1,5 +1,6 @@
 import { WeirError } from '../model/errors.ts'
 import type { FlowLogProperties } from '../model/flow-log.ts'
+import { CA_OPTION, trustAuthorities } from './authorities.ts'
 import { dataDirectory, readCredentials } from './data-dir.ts'
 
 /** The options that every command which talks to a server takes. */
@@ -7,11 +8,13 @@ export const SERVER_OPTIONS = {
   server: { type: 'string' },
   contract: { type: 'string' },
   'data-dir': { type: 'string' },
+  ...CA_OPTION,
   json: { type: 'boolean' },
 } as const
 
 export const SERVER_HELP = `  --server URL      control plane, such as http://127.0.0.1:8080 (WEIR_SERVER; else the local one)
   --data-dir DIR    where the local server keeps its credentials.json (WEIR_DATA_DIR)
+  --ca-file FILE    authorities to trust for the server beside the usual ones, PEM (WEIR_CA_FILE)
   --contract N      act in this contract instead of the token's own, where the user may (WEIR_CONTRACT)
   --json            print JSON instead of a table
 The token comes from WEIR_TOKEN, else from the local server's credentials.json, for that server only. WEIR_USERNAME
@@ -183,9 +186,10 @@ export class ApiClient {
 
 /** The server: `--server`, the one of `--data-dir`, `WEIR_SERVER`, the local one. The token: `WEIR_TOKEN`, the local one. */
 export function connect(
-  values: { server?: string | undefined; contract?: string | undefined; 'data-dir'?: string | undefined },
+  values: Partial<Record<'server' | 'contract' | 'data-dir' | 'ca-file', string | undefined>>,
   context: { env: Record<string, string | undefined>; signal: AbortSignal },
 ): ApiClient {
+  trustAuthorities(values, context.env)
   const directory = dataDirectory(values['data-dir'], context.env)
   const named = values['data-dir'] === undefined ? context.env['WEIR_SERVER'] : undefined
   const url = values.server ?? (named || undefined) // An empty variable is an unset one.
@@ -233,7 +237,7 @@ export function unreachable(origin: string, cause: unknown): WeirError {
 const UNREACHABLE_HINTS: Record<string, string> = {
   ECONNREFUSED: "; is 'weir up' or 'weir server' running?",
 }
-const CERTIFICATE_HINT = '; NODE_EXTRA_CA_CERTS names a file of further authorities to trust, PEM'
+const CERTIFICATE_HINT = '; --ca-file (WEIR_CA_FILE) names further authorities to trust'
 
 /** What to put before a path, whichever address of the server was given. */
 export function originOf(url: string): string {

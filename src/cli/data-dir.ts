@@ -59,6 +59,8 @@ export interface Enrolment {
   /** As the control plane calls this machine. */
   host: string
   token: string
+  /** Authorities to trust for the control plane and the object store. */
+  caFile?: string
 }
 
 export function enrolmentPath(directory: string): string {

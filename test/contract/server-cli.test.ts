@@ -1,15 +1,13 @@
 import assert from 'node:assert/strict'
-import { execFileSync, spawn } from 'node:child_process'
 import { existsSync, mkdtempSync, readFileSync, renameSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { test } from 'node:test'
+import { makeCertificate } from '../support/certificate.ts'
 import { eventually, withoutRoot } from '../support/network.ts'
-import { runWeir, ServerProcess } from '../support/server-process.ts'
+import { runWeir, ServerProcess, startAgent } from '../support/server-process.ts'
 import { postgresPrograms, startPostgres } from './support/postgres.ts'
 
-const NODE = path.resolve('node_modules/.bin/node')
-const WEIR = path.resolve('bin/weir.js')
 const programs = postgresPrograms()
 
 function temporaryDirectory(): { directory: string } & Disposable {
@@ -17,61 +15,40 @@ function temporaryDirectory(): { directory: string } & Disposable {
   return { directory, [Symbol.dispose]: () => rmSync(directory, { recursive: true, force: true }) }
 }
 
-/** A certificate for 127.0.0.1 that nobody trusts by himself. Returns the options to serve with it. */
-function makeCertificate(directory: string): { certFile: string; options: string[] } {
-  const [certFile, keyFile] = [path.join(directory, 'cert.pem'), path.join(directory, 'key.pem')]
-  const key = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-keyout', keyFile]
-  const subject = ['-subj', '/CN=localhost', '-addext', 'subjectAltName=IP:127.0.0.1', '-days', '2']
-  execFileSync('openssl', ['req', '-x509', ...key, ...subject, '-out', certFile], { stdio: 'ignore' })
-  return { certFile, options: ['--tls-cert', certFile, '--tls-key', keyFile] }
-}
-
 test('over TLS an enrolled agent needs no options, and a restart of the control plane does not shut it out', {
   skip: withoutRoot,
 }, async () => {
   using host = temporaryDirectory()
-  const tls = makeCertificate(host.directory)
-  const env = { NODE_EXTRA_CA_CERTS: tls.certFile }
-  await using server = new ServerProcess({ env })
-  await server.start(...tls.options)
+  const { certFile, keyFile } = makeCertificate(host.directory)
+  const tls = ['--tls-cert', certFile, '--tls-key', keyFile]
+  await using server = new ServerProcess({ env: { WEIR_CA_FILE: certFile } })
+  await server.start(...tls)
   const hostName = `hv-${process.pid}`
 
   const code = server.cli('agent', 'invite', hostName)
+  const unusable = runWeir(['nic', 'list', '--server', server.origin, '--ca-file', keyFile], {
+    env: { WEIR_TOKEN: 'x' },
+  })
   const enrol = ['agent', 'enroll', '--server', server.origin, code, '--data-dir', host.directory]
   const distrusted = runWeir(enrol)
-  const enrolled = runWeir(enrol, { env })
-  await using _agent = startAgent(host.directory, env)
+  const enrolled = runWeir([...enrol, '--ca-file', certFile])
+  await using _agent = startAgent(host.directory)
   const isRunning = (): boolean => agentsOf(server).some((it) => it.host === hostName && it.live)
   await eventually('the agent reports', isRunning, 60_000)
   const stopped = await server.stop()
-  await server.start(...tls.options)
+  await server.start(...tls)
   const seenBefore = lastSeen(server, hostName)
   await eventually('the agent reports again', () => lastSeen(server, hostName) > seenBefore, 60_000)
   server.cli('agent', 'expel', hostName)
 
-  assert.match(distrusted.stderr, /does not answer .*NODE_EXTRA_CA_CERTS/)
+  assert.match(distrusted.stderr, /does not answer .*--ca-file \(WEIR_CA_FILE\)/)
+  assert.match(unusable.stderr, /--ca-file \S+ cannot be used/)
   assert.equal(enrolled.status, 0, enrolled.stderr)
   assert.match(server.origin, /^https:/)
   assert.equal(statSync(path.join(host.directory, 'agent.json')).mode & 0o777, 0o600)
   assert.equal(stopped, 0)
   assert.deepEqual(agentsOf(server), [])
 })
-
-/** `weir agent` without an option; nothing of it is left in the kernel at the end. */
-function startAgent(dataDir: string, env: Record<string, string>): AsyncDisposable {
-  const agent = spawn(NODE, [WEIR, 'agent'], {
-    env: { ...process.env, WEIR_DATA_DIR: dataDir, WEIR_SERVER: '', WEIR_AGENT_TOKEN: '', ...env },
-    stdio: 'ignore',
-  })
-  const exit = new Promise((resolve) => agent.once('exit', resolve))
-  return {
-    async [Symbol.asyncDispose]() {
-      agent.kill('SIGTERM')
-      await exit
-      runWeir(['agent', '--detach-all', '--data-dir', dataDir])
-    },
-  }
-}
 
 interface AgentLine {
   host: string

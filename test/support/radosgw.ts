@@ -5,6 +5,7 @@ import net from 'node:net'
 import os from 'node:os'
 import path from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
+import type { Certificate } from './certificate.ts'
 
 /** What is missing for a real S3 server on this machine; undefined when nothing is. */
 export function missingForRadosgw(): string | undefined {
@@ -31,19 +32,23 @@ export class Radosgw implements AsyncDisposable {
   readonly #folder = fs.mkdtempSync(path.join(os.tmpdir(), 'weir-radosgw-'))
   readonly #processes = new Map<string, ChildProcess>()
   readonly #dnsName: string | undefined
+  readonly #tls: Certificate | undefined
   #port = 0
   #users = 0
 
-  private constructor(dnsName: string | undefined) {
-    this.#dnsName = dnsName
+  private constructor(options: { dnsName?: string; tls?: Certificate }) {
+    this.#dnsName = options.dnsName
+    this.#tls = options.tls
   }
 
   /**
    * `lifecycleDayS`: how many seconds pass for a day in lifecycle rules. `dnsName`: the store's own, before which
    * buckets' names may stand; whoever gives it sees to it that it leads to loopback.
    */
-  static async start(options: { lifecycleDayS?: number; dnsName?: string } = {}): Promise<Radosgw> {
-    const ceph = new Radosgw(options.dnsName)
+  static async start(
+    options: { lifecycleDayS?: number; dnsName?: string; tls?: Certificate } = {},
+  ): Promise<Radosgw> {
+    const ceph = new Radosgw(options)
     try {
       await ceph.#up(options.lifecycleDayS ?? 10)
       return ceph
@@ -58,7 +63,7 @@ export class Radosgw implements AsyncDisposable {
   }
 
   get endpoint(): string {
-    return `http://${this.#dnsName ?? '127.0.0.1'}:${this.#port}`
+    return `${this.#tls === undefined ? 'http' : 'https'}://${this.#dnsName ?? '127.0.0.1'}:${this.#port}`
   }
 
   /** `uid` is the canonical id; any characters. */
@@ -101,11 +106,13 @@ export class Radosgw implements AsyncDisposable {
     this.#port = gatewayPort
     for (const name of ['mon', 'osd', 'rgw', 'log', 'run']) fs.mkdirSync(path.join(this.#folder, name))
     const fsid = randomUUID()
-    const ports = { gatewayPort, monitorPort, osdPortMin }
+    const ports = { monitorPort, osdPortMin }
     const dnsName = this.#dnsName === undefined ? '' : `rgw_dns_name = ${this.#dnsName}\n`
+    const tls = this.#tls && `ssl_certificate=${this.#tls.certFile} ssl_private_key=${this.#tls.keyFile}`
+    const frontend = `${tls === undefined ? '' : 'ssl_'}endpoint=127.0.0.1:${gatewayPort} ${tls ?? ''}`
     fs.writeFileSync(
       this.#conf,
-      configuration({ folder: this.#folder, fsid, ...ports, lifecycleDayS }) + dnsName,
+      configuration({ folder: this.#folder, fsid, frontend, ...ports, lifecycleDayS }) + dnsName,
     )
     const monmap = path.join(this.#folder, 'monmap')
     const address = `[v2:127.0.0.1:${monitorPort}]`
@@ -177,7 +184,7 @@ export class Radosgw implements AsyncDisposable {
 interface Cluster {
   folder: string
   fsid: string
-  gatewayPort: number
+  frontend: string
   monitorPort: number
   osdPortMin: number
   lifecycleDayS: number
@@ -226,7 +233,7 @@ osd_objectstore = memstore
 memstore_device_bytes = 2147483648
 osd_memory_target = 939524096
 [client]
-rgw_frontends = beast endpoint=127.0.0.1:${it.gatewayPort} tcp_nodelay=1
+rgw_frontends = beast ${it.frontend} tcp_nodelay=1
 rgw_data = ${it.folder}/rgw
 rgw_thread_pool_size = 32
 rgw_override_bucket_index_max_shards = 1
@@ -240,8 +247,8 @@ async function answers(url: string): Promise<boolean> {
   try {
     await (await fetch(url)).arrayBuffer()
     return true
-  } catch {
-    return false
+  } catch (error) {
+    return /CERT/.test((error as { cause?: { code?: string } }).cause?.code ?? '') // One that nobody trusts yet.
   }
 }
 

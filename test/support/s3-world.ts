@@ -1,6 +1,8 @@
+import { readFileSync } from 'node:fs'
 import { CreateBucketCommand, type Permission, PutBucketAclCommand, S3Client } from '@aws-sdk/client-s3'
 import { S3Store } from '../../src/buckets/s3/s3-store.ts'
 import { systemClock } from '../../src/stdx/clock.ts'
+import type { Certificate } from './certificate.ts'
 import { Radosgw, type S3User } from './radosgw.ts'
 
 export const TECHNICAL_USER = '31721881|65b95d54-8b1b-459c-9d46-364296d9beaf'
@@ -17,14 +19,19 @@ export class S3World implements AsyncDisposable {
   readonly technicalUser: S3User
   #buckets = 0
 
-  private constructor(ceph: Radosgw) {
+  /** What its clients have to trust, when it speaks TLS. */
+  readonly ca: Buffer | undefined
+
+  private constructor(ceph: Radosgw, ca: Buffer | undefined) {
     this.ceph = ceph
+    this.ca = ca
     this.technicalUser = ceph.createUser(TECHNICAL_USER)
   }
 
-  static async start(options: { lifecycleDayS?: number } = {}): Promise<S3World> {
+  static async start(options: { lifecycleDayS?: number; tls?: Certificate } = {}): Promise<S3World> {
     const dnsName = process.env['WEIR_TEST_S3_DNS_NAME']
-    return new S3World(await Radosgw.start({ ...options, ...(dnsName === undefined ? {} : { dnsName }) }))
+    const ceph = await Radosgw.start({ ...options, ...(dnsName === undefined ? {} : { dnsName }) })
+    return new S3World(ceph, options.tls && readFileSync(options.tls.certFile))
   }
 
   /** Through `endpoint`, where a proxy may stand. */
@@ -73,6 +80,7 @@ export class Tenant implements Disposable {
       credentials: user,
       requestChecksumCalculation: 'WHEN_REQUIRED',
       responseChecksumValidation: 'WHEN_REQUIRED',
+      ...(world.ca === undefined ? {} : { requestHandler: { httpsAgent: { ca: world.ca } } }),
     })
   }
 

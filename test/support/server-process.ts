@@ -97,3 +97,19 @@ export function runWeir(
     env: { ...env, ...options.env },
   })
 }
+
+/** `weir agent` without an option; nothing of it is left in the kernel at the end. */
+export function startAgent(dataDir: string): AsyncDisposable {
+  const agent = spawn(NODE, [WEIR, 'agent'], {
+    env: { ...process.env, WEIR_DATA_DIR: dataDir, WEIR_SERVER: '', WEIR_AGENT_TOKEN: '' },
+    stdio: 'ignore',
+  })
+  const exit = new Promise((resolve) => agent.once('exit', resolve))
+  return {
+    async [Symbol.asyncDispose]() {
+      agent.kill('SIGTERM')
+      await exit
+      runWeir(['agent', '--detach-all', '--data-dir', dataDir])
+    },
+  }
+}

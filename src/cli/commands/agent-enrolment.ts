@@ -3,6 +3,7 @@ import { text } from 'node:stream/consumers'
 import { parseArgs } from 'node:util'
 import { WeirError } from '../../model/errors.ts'
 import { connect, originOf, refusal, SERVER_OPTIONS, unreachable } from '../api-client.ts'
+import { CA_OPTION, trustAuthorities } from '../authorities.ts'
 import { type CommandContext, ExitCode } from '../command.ts'
 import {
   dataDirectory,
@@ -15,13 +16,13 @@ import { parseCount } from '../options.ts'
 import { type Column, printTable } from '../table.ts'
 
 export const ENROLMENT_USAGE = [
-  'weir agent enroll --server URL [CODE] [--data-dir DIR]',
+  'weir agent enroll --server URL [CODE] [--ca-file FILE] [--data-dir DIR]',
   'weir agent invite HOST [--minutes N]',
   'weir agent expel HOST',
   'weir agent list',
 ]
 
-export const ENROLMENT_HELP = `  enroll CODE        on a host: turn the code into the agent's token, and keep both server and token in
+export const ENROLMENT_HELP = `  enroll CODE        on a host: turn the code into the agent's token, and keep server, token and --ca-file in
                      <data-dir>/agent.json (mode 0600); 'weir agent' needs no options then. The code may also come
                      from WEIR_ENROL_CODE, or with '-' from standard input
   --token-file FILE  keep the token here instead; the file must not exist
@@ -56,6 +57,7 @@ async function enroll(args: string[], context: CommandContext): Promise<ExitCode
       server: { type: 'string' },
       'data-dir': { type: 'string' },
       'token-file': { type: 'string' },
+      ...CA_OPTION,
       json: { type: 'boolean' },
     },
     allowPositionals: true,
@@ -64,10 +66,11 @@ async function enroll(args: string[], context: CommandContext): Promise<ExitCode
   const server = values.server ?? (context.env['WEIR_SERVER'] || undefined)
   if (server === undefined) throw new WeirError('WEIR_USAGE', '--server is missing')
   const origin = originOf(server)
+  const caFile = trustAuthorities(values, context.env)
   const code = await codeFrom(positionals[0], context)
   const store = prepareStore(values, context) // Before the code is used up: it is good for one token.
   const { host, token } = await redeem(origin, code, context)
-  const file = store({ server: origin, host, token })
+  const file = store({ server: origin, host, token, ...(caFile === undefined ? {} : { caFile }) })
   if (values.json) context.stdout.write(`${JSON.stringify({ host, server: origin, file })}\n`)
   else context.stderr.write(`this machine is host ${host}; its token is in ${file}\n`)
   return ExitCode.ok

@@ -5,6 +5,7 @@ import { WeirError } from '../../model/errors.ts'
 import { aborted } from '../../stdx/wait.ts'
 import { AGENT_HELP, AGENT_OPTIONS, parseLimits, parseLogLevel } from '../agent-options.ts'
 import { originOf } from '../api-client.ts'
+import { CA_OPTION, trustAuthorities } from '../authorities.ts'
 import { type Command, type CommandContext, ExitCode } from '../command.ts'
 import { dataDirectory, makeDataDirectory, readEnrolment } from '../data-dir.ts'
 import { DataDirLock } from '../data-dir-lock.ts'
@@ -16,13 +17,15 @@ const WINDOW_UNTIL_TOLD_S = 600
 
 export const agent: Command = {
   usage: [
-    'weir agent [--server URL] [--token-file FILE] [--data-dir DIR] [--finish]',
+    'weir agent [--server URL] [--token-file FILE] [--ca-file FILE] [--data-dir DIR] [--finish]',
     'weir agent --detach-all [--data-dir DIR]',
     ...ENROLMENT_USAGE,
   ].join('\n'),
   summary: 'Run the agent of a host alone, remove its traces from the kernel, let it in or shut it out',
   help: `  --server URL       the control plane (WEIR_SERVER; else the one that this host was enrolled with)
   --token-file FILE  holds the agent's token (else WEIR_AGENT_TOKEN, else what enroll has kept)
+  --ca-file FILE     authorities to trust for control plane and object store beside the usual ones, PEM (WEIR_CA_FILE,
+                     else what enroll has kept)
   --data-dir DIR     spool and state (WEIR_DATA_DIR; default /var/lib/weir as root)
   --finish           at the end, stop capturing and deliver what is left; without it the kernel goes on counting for
                      the next agent
@@ -38,6 +41,7 @@ ${ENROLMENT_HELP}`,
         server: { type: 'string' },
         'token-file': { type: 'string' },
         'data-dir': { type: 'string' },
+        ...CA_OPTION,
         finish: { type: 'boolean', default: false },
         'detach-all': { type: 'boolean', default: false },
         ...AGENT_OPTIONS,
@@ -73,11 +77,12 @@ ${ENROLMENT_HELP}`,
 
 /** What is given stands before what `weir agent enroll` has kept. */
 function findWayIn(
-  values: { server?: string | undefined; 'token-file'?: string | undefined },
+  values: Partial<Record<'server' | 'token-file' | 'ca-file', string | undefined>>,
   dataDir: string,
   { env }: CommandContext,
 ): { serverUrl: string; agentToken: string } {
   const enrolment = readEnrolment(dataDir)
+  trustAuthorities(values, env, enrolment?.caFile)
   const server = values.server ?? (env['WEIR_SERVER'] || enrolment?.server)
   if (server === undefined) {
     throw new WeirError('WEIR_USAGE', "--server is missing, and 'weir agent enroll' was not here")
