@@ -1,26 +1,41 @@
 // Flow rows to gzip in one go, in AssemblyScript: text, matches and Huffman codes together. zlib has to
 // search for what repeats; here it is known: the end of a line and the begin of the next, addresses that
-// came before, times that share their first digits. Three steps for each gzip member:
+// came before, times that share their first digits. What repeats is found by comparing rows, not text.
 //
-//   generate   rows -> text (for the checksum) and tokens
-//   tune       sometimes: tokens -> Huffman codes -> the table of all tokens' bits
-//   emit       tokens -> one DEFLATE block (RFC 1951) with these codes
+// A gzip member is written in slices of rows, small enough that all of a slice stays in the processor's
+// cache. Three steps for each slice:
 //
-// A token is a number below DISTANCE: a piece of text or a match length, whose bits stand in the table; or
-// DISTANCE plus the distance of the match whose length came before it. Every symbol has a code, so that
-// codes that were tuned to other rows are still right, only a little longer.
+//   generate   rows -> text (for the checksum) and slots, one for each literal piece or match
+//   tune       for the first slice of some members: slots -> Huffman codes -> the table of all pieces' bits
+//   emit       slots -> DEFLATE (RFC 1951) with these codes, one block for each member
+//
+// A piece is an octet with its dot, a group of digits, a character, a length of a match. The table has 16
+// bytes for each: u64 text, up to seven characters and their count in the highest byte; u64 bits of its
+// codes, and their count in the highest byte. A slot is such bits. While symbols are counted to tune, the
+// table has the numbers of the pieces instead of their bits, and so have the slots. Every symbol has a code,
+// so that codes that were tuned to other rows are still right, only a little longer.
+//
+// The state of writing is one u64, so that it can be handed from function to function and stay in a
+// register: the address of the next slot in its upper half, that of the next character in its lower half.
 
-// Token numbers.
-const CHARACTER: u32 = 0 // 256: one character.
-const OCTET_DOT: u32 = 256 // 256: '7.' to '255.'
-const OCTET_SPACE: u32 = 512 // 256: '7 ' to '255 '
-const NUMBER_SPACE: u32 = 768 // 10000: '0 ' to '9999 '
-const NUMBER: u32 = 10768 // 10000: '0' to '9999'
-const PADDED: u32 = 20768 // 10000: '0000' to '9999'
-const PADDED_SPACE: u32 = 30768 // 10000: '0000 ' to '9999 '
-const PADDED3_SPACE: u32 = 40768 // 1000: '000 ' to '999 '
-const LENGTH: u32 = 41768 // 259: match lengths, 3 to 258.
-const DISTANCE: u32 = 42027
+// Numbers of pieces.
+const OCTET_DOT: u32 = 0 // 256: '7.' to '255.'
+const OCTET_SPACE: u32 = 256 // 256: '7 ' to '255 '
+const NUMBER_SPACE: u32 = 512 // 10000: '0 ' to '9999 '
+const NUMBER: u32 = 10512 // 10000: '1' to '9999'; nothing at all for 0.
+const PADDED_SPACE: u32 = 20512 // 10000: '0000 ' to '9999 '
+const PADDED: u32 = 30512 // 10000: '0000' to '9999'
+const REST3: u32 = 40512 // 1000: '000 ' to '999 '
+const REST2: u32 = 41512 // 100: '00 ' to '99 '
+const REST1: u32 = 41612 // 10: '0 ' to '9 '
+const CHARACTER: u32 = 41622 // 256: one character.
+const LENGTH: u32 = 41878 // 259: match lengths, 3 to 258; they have no text.
+const PIECES: u32 = 42137
+
+const BITS: u64 = ((1 as u64) << 56) - 1
+const SLOT: u64 = (8 as u64) << 32
+/** In a slot while symbols are counted: a match, its length from bit 20 on, its distance from bit 0 on. */
+const MATCH: u64 = (1 as u64) << 40
 
 const SYMBOLS: u32 = 286
 const DISTANCES: u32 = 30
@@ -34,65 +49,71 @@ const ROW_IPV6: u32 = 1
 const ROW_REJECT: u32 = 2
 const ROW_SKIPPED: u32 = 8
 
+const TEN_DIGITS: u32 = 1_000_000_000 // Times from September 2001 on: only these are matched.
+
 const ADDRESS_BITS: u32 = 13
+const PREFIX_BITS: u32 = 12
 
 // Addresses of what `setup` lays out.
 let text: usize = 0
-let tokens: usize = 0
-let table: usize = 0 // u64 per token below DISTANCE: bits, and their count in the highest byte.
-let words: usize = 0 // u32 for 0 to 9999: digits as text; then the same, padded with zeros.
-let sizes: usize = 0 // u8 for 0 to 9999: how many digits. A table, since a branch would be guessed wrong too often.
-let addressKeys: usize = 0
-let addressPlaces: usize = 0
-let address6Places: usize = 0
-let prefixPlaces: usize = 0
-let tailPlaces: usize = 0
+let slots: usize = 0
+let pieces: usize = 0
+let addresses: usize = 0 // By hash: u32 place, u32 address of the row's field.
+let addresses6: usize = 0 // By hash: u32 place.
+let prefixes: usize = 0 // By hash of the first two octets: u32 octets, u32 place.
+let tails: usize = 0 // By hash of destination port, protocol, packets and octets: u32 address of the row.
+let placed: usize = 0 // u32 for each row of the member: the place of its destination port.
 let distanceSymbols: usize = 0 // u8 for 0 to 32768.
 let lengthSymbols: usize = 0 // u8 for 0 to 258.
 let counts: usize = 0 // u32 per symbol, then per distance symbol.
 let lengths: usize = 0 // u8 likewise: code lengths.
 let codes: usize = 0 // u32 likewise.
 let work: usize = 0
-let token: usize = 0 // The next one to write.
 
-// Where the line before had what, to match it. Places count from 1; 0 is none.
-let tailPlace: u32 = 0 // The protocol.
-let timesPlace: u32 = 0
+let rows: usize = 0
+let prefix: usize = 0
+let prefixSize: usize = 0
+let isCounting: bool = false
+let state: u64 = 0
+
+// Where the lines before had what, to match it. Places count from 1; 0 is none.
+let lastRow: usize = 0 // The row of the line before, when it had all fields.
+let protocolPlace: u32 = 0 // Its protocol.
+let timesPlace: u32 = 0 // Its times.
 let acceptPlace: u32 = 0
+let acceptRow: usize = 0
 let rejectPlace: u32 = 0
+let rejectRow: usize = 0
 let sourcePlace6: u32 = 0
 let destinationPlace6: u32 = 0
-let matchEnd: usize = 0 // Where the token behind the last match stands.
-let lastDistance: u32 = 0
 
-/** Bytes of working memory behind `base`, for `textSize` bytes of text and `tokenCount` tokens. */
-export function memorySize(textSize: usize, tokenCount: usize): usize {
-  const tables: usize = DISTANCE * 8 + 90_000 + (16 << ADDRESS_BITS) + (65_536 << 2) + 40_000
-  return tables + 16_384 + textSize + 64 + tokenCount * 4 + 64
+// The last match. When it can go on, `follow` is the field of a row whose text stands where it would.
+let lastLength: u32 = 0
+let lastDistance: u32 = 0
+let follow: usize = 0
+
+/** Bytes of working memory behind `base`, for members of `rowCount` rows and `textSize` bytes, slices of `slotCount`. */
+export function memorySize(rowCount: usize, textSize: usize, slotCount: usize): usize {
+  const tables: usize = (PIECES << 4) + (20 << ADDRESS_BITS) + (8 << PREFIX_BITS) + 40_000 + 16_384
+  return tables + (rowCount << 2) + textSize + 64 + slotCount * 8 + 64
 }
 
-export function setup(base: usize, textSize: usize): void {
-  table = base
-  words = table + DISTANCE * 8
-  sizes = words + 80_000
-  addressKeys = sizes + 10_000
-  addressPlaces = addressKeys + (4 << ADDRESS_BITS)
-  address6Places = addressPlaces + (4 << ADDRESS_BITS)
-  prefixPlaces = address6Places + (4 << ADDRESS_BITS)
-  tailPlaces = prefixPlaces + (65_536 << 2)
-  distanceSymbols = tailPlaces + (4 << ADDRESS_BITS)
+export function setup(base: usize, rowCount: usize, textSize: usize): void {
+  pieces = base
+  addresses = pieces + (PIECES << 4)
+  addresses6 = addresses + (8 << ADDRESS_BITS)
+  tails = addresses6 + (4 << ADDRESS_BITS)
+  prefixes = tails + (8 << ADDRESS_BITS)
+  distanceSymbols = prefixes + (8 << PREFIX_BITS)
   lengthSymbols = distanceSymbols + 39_000
   counts = distanceSymbols + 40_000
   lengths = counts + 2048
   codes = lengths + 1024
   work = codes + 2048
-  text = distanceSymbols + 40_000 + 16_384
-  tokens = (text + textSize + 64 + 7) & ~7
-  for (let i: u32 = 0; i < 10_000; i++) {
-    store<u32>(words + (i << 2), digitsOf(i))
-    store<u32>(words + 40_000 + (i << 2), paddedOf(i))
-    store<u8>(sizes + i, (i < 10 ? 1 : i < 100 ? 2 : i < 1000 ? 3 : 4) as u8)
-  }
+  placed = counts + 16_384
+  text = placed + (rowCount << 2)
+  slots = (text + textSize + 64 + 7) & ~7
+  fillTexts()
   let symbol: u32 = 0
   for (let distance: u32 = 1; distance <= WINDOW; distance++) {
     if (symbol < DISTANCES - 1 && distance >= distanceBase(symbol + 1)) symbol++
@@ -105,28 +126,39 @@ export function setup(base: usize, textSize: usize): void {
   }
 }
 
-export function textPlace(): usize {
-  return text
+function fillTexts(): void {
+  const space: u64 = 32
+  for (let i: u32 = 0; i < 10_000; i++) {
+    const size = digitCount(i)
+    const digits = digitsOf(i, size)
+    if (i < 256) {
+      setText(OCTET_DOT + i, digits | ((46 as u64) << (size << 3)), size + 1)
+      setText(OCTET_SPACE + i, digits | (space << (size << 3)), size + 1)
+      setText(CHARACTER + i, i, 1)
+    }
+    setText(NUMBER_SPACE + i, digits | (space << (size << 3)), size + 1)
+    setText(NUMBER + i, digits, i === 0 ? 0 : size)
+    setText(PADDED_SPACE + i, digitsOf(i, 4) | (space << 32), 5)
+    setText(PADDED + i, digitsOf(i, 4), 4)
+  }
 }
 
-function digitsOf(value: u32): u32 {
-  if (value < 10) return 48 + value
-  if (value < 100) return (48 + value / 10) | ((48 + (value % 10)) << 8)
-  if (value < 1000) return paddedOf(value) >> 8
-  return paddedOf(value)
-}
-
-function paddedOf(value: u32): u32 {
-  return (
-    (48 + value / 1000) |
-    ((48 + ((value / 100) % 10)) << 8) |
-    ((48 + ((value / 10) % 10)) << 16) |
-    ((48 + (value % 10)) << 24)
-  )
+function setText(piece: u32, characters: u64, size: u32): void {
+  store<u64>(pieces + (piece << 4), characters | ((size as u64) << 56))
 }
 
 function digitCount(value: u32): u32 {
-  return load<u8>(sizes + value)
+  return value < 10 ? 1 : value < 100 ? 2 : value < 1000 ? 3 : 4
+}
+
+/** The last `count` digits, the first of them in the lowest byte. */
+function digitsOf(value: u32, count: u32): u64 {
+  let digits: u64 = 0
+  for (let i: u32 = 0; i < count; i++) {
+    digits = (digits << 8) | (48 + (value % 10))
+    value /= 10
+  }
+  return digits
 }
 
 // --- RFC 1951, section 3.2.5
@@ -157,185 +189,233 @@ function lengthExtra(symbol: u32): u32 {
 // --- Generate
 // ------------------------------------------------------------------------------------------------------
 
-function put(number: u32): void {
-  store<u32>(token, number)
-  token += 4
+// @inline
+function textAt(it: u64): usize {
+  return it as u32 as usize
 }
 
-/** A match that goes on where the last one ended, at the same distance, makes that one longer. */
-function match(length: u32, distance: u32): void {
-  if (token === matchEnd && distance === lastDistance) {
-    const whole = load<u32>(token - 8) + length
-    if (whole <= LENGTH + MATCH_MAX) {
-      store<u32>(token - 8, whole)
-      return
-    }
-  }
-  store<u32>(token, LENGTH + length)
-  store<u32>(token, DISTANCE + distance, 4)
-  token += 8
-  matchEnd = token
+// @inline
+function withText(it: u64, at: usize): u64 {
+  return ((it >> 32) << 32) | (at as u64)
+}
+
+/** The text of a piece. Writes eight bytes; what follows overwrites those that are too many. */
+// @inline
+function write(at: usize, piece: u32): usize {
+  const characters = load<u64>(pieces + ((piece as usize) << 4))
+  store<u64>(at, characters)
+  return at + ((characters >> 56) as usize)
+}
+
+/** The slot of a piece. */
+// @inline
+function putBits(it: u64, piece: u32): u64 {
+  store<u64>((it >> 32) as usize, load<u64>(pieces + ((piece as usize) << 4), 8))
+  return it + SLOT
+}
+
+/** Text and slot. */
+// @inline
+function put(it: u64, piece: u32): u64 {
+  const at = write(textAt(it), piece)
+  return withText(putBits(it, piece), at)
+}
+
+function match(it: u64, length: u32, distance: u32): u64 {
+  lastLength = length
   lastDistance = distance
+  store<u64>((it >> 32) as usize, matchBits(length, distance))
+  return it + SLOT
 }
 
-/** Tokens of one character each for text that is there already. */
-function putCharacters(from: usize, to: usize): void {
-  for (let at = from; at < to; at++) put(CHARACTER + load<u8>(at))
+/** Makes the last match longer: what follows it is the same, too. */
+function extend(it: u64, length: u32): u64 {
+  if (lastLength + length > MATCH_MAX) return match(it, length, lastDistance)
+  lastLength += length
+  store<u64>(((it >> 32) as usize) - 8, matchBits(lastLength, lastDistance))
+  return it
+}
+
+function matchBits(length: u32, distance: u32): u64 {
+  if (isCounting) return MATCH | ((length as u64) << 20) | (distance as u64)
+  const entry = load<u64>(pieces + ((LENGTH + length) << 4), 8)
+  const symbol: u32 = load<u8>(distanceSymbols + distance)
+  const size: u32 = load<u8>(lengths + SYMBOLS + symbol)
+  const code = load<u32>(codes + ((SYMBOLS + symbol) << 2)) | ((distance - distanceBase(symbol)) << size)
+  const before = entry >> 56
+  return (
+    (entry & BITS) | ((code as u64) << before) | ((before + ((size + distanceExtra(symbol)) as u64)) << 56)
+  )
+}
+
+/** Slots of one character each for text that is there already. */
+function putCharacters(it: u64, from: usize, to: usize): u64 {
+  for (let at = from; at < to; at++) it = putBits(it, CHARACTER + load<u8>(at))
+  return it
 }
 
 /** Copies whole words: up to seven bytes too many, which what follows overwrites. */
+// @inline
 function copy(to: usize, from: usize, size: usize): void {
   for (let i: usize = 0; i < size; i += 8) store<u64>(to + i, load<u64>(from + i))
 }
 
-/**
- * Writes the text of `count` rows of model/flow-rows.ts and their tokens. `prefix` is what each line begins
- * with. Returns the size of the text.
- */
-export function generate(rows: usize, count: u32, prefix: usize, prefixSize: usize): usize {
-  memory.fill(addressKeys, 0, (12 as usize) << ADDRESS_BITS)
-  memory.fill(prefixPlaces, 0, (65_536 << 2) + ((4 as usize) << ADDRESS_BITS))
-  token = tokens
-  matchEnd = 0
-  tailPlace = 0
-  timesPlace = 0
+/** Begins a member of the rows at `rowsAt`. Each of its lines begins with `prefixAt`. */
+export function begin(rowsAt: usize, prefixAt: usize, size: usize): void {
+  rows = rowsAt
+  prefix = prefixAt
+  prefixSize = size
+  memory.fill(addresses, 0, ((20 as usize) << ADDRESS_BITS) + ((8 as usize) << PREFIX_BITS))
+  lastRow = 0
   acceptPlace = 0
   rejectPlace = 0
   sourcePlace6 = 0
   destinationPlace6 = 0
-  copy(text, prefix, prefixSize)
-  putCharacters(text, text + prefixSize)
-  let at = text + prefixSize
-  for (let i: u32 = 0; i < count; i++) {
-    const row = rows + (i << 6)
-    const isLast = i === count - 1
-    const attributes: u32 = load<u8>(row, 37)
-    if ((attributes & ROW_SKIPPED) !== 0) {
-      at = skippedLine(row, at, prefix, isLast ? 0 : prefixSize)
-      continue
-    }
-    if ((attributes & ROW_IPV6) === 0) {
-      at = ipv4(at, load<u32>(row))
-      at = ipv4(at, load<u32>(row, 16))
-    } else {
-      at = ipv6(at, row, sourcePlace6)
-      sourcePlace6 = lastAddress6
-      at = ipv6(at, row + 16, destinationPlace6)
-      destinationPlace6 = lastAddress6
-    }
-    at = number(at, load<u16>(row, 32))
-    at = tail(row, at, attributes & ROW_REJECT, prefix, prefixSize, isLast)
-  }
-  return at - text
+  state = text as u64
 }
 
+/**
+ * Writes text and slots of `count` rows from number `from` on; `isFirst` and `isLast` in their member.
+ * Returns where their text ends: it begins where that of the slice before ended, or at `textPlace`.
+ */
+export function generate(from: u32, count: u32, isFirst: bool, isLast: bool, isTuned: bool): usize {
+  if (!isTuned) countPieces()
+  follow = 0 // The last match of the slice before is written.
+  let it = ((slots as u64) << 32) | (state & 0xffffffff)
+  if (isFirst) {
+    copy(text, prefix, prefixSize)
+    it = withText(putCharacters(it, text, text + prefixSize), text + prefixSize)
+  }
+  const end = rows + ((from + count) << 6)
+  for (let row = rows + (from << 6); row < end; row += 64) {
+    const size = isLast && row + 64 === end ? 0 : prefixSize
+    const attributes: u32 = load<u8>(row, 37)
+    if ((attributes & ROW_SKIPPED) !== 0) {
+      it = skippedLine(it, row, size)
+      continue
+    }
+    if (follow !== 0 && ((attributes ^ load<u8>(follow, 37)) & (ROW_IPV6 | ROW_SKIPPED)) !== 0) follow = 0
+    if ((attributes & ROW_IPV6) === 0) it = ipv4(ipv4(it, row), row + 16)
+    else it = bothIpv6(it, row)
+    it = small(it, load<u16>(row, 32))
+    it = tail(it, row, attributes & ROW_REJECT, size)
+  }
+  state = it
+  return textAt(it)
+}
+
+export function textPlace(): usize {
+  return text
+}
+
+// @inline
 function placeOf(at: usize): u32 {
   return ((at - text) as u32) + 1
 }
 
 /** True when text at `place` can be matched from `here`. */
+// @inline
 function isNear(here: u32, place: u32): bool {
   return place !== 0 && here - place <= WINDOW
 }
 
-function ipv4(at: usize, address: u32): usize {
-  const a = address & 255
-  const b = (address >> 8) & 255
-  const c = (address >> 16) & 255
-  const d = address >> 24
-  let end = octet(at, a)
-  end = octet(end, b)
-  const middle = end
-  end = octet(end, c)
-  end = octet(end, d)
-  store<u8>(end - 1, 32)
+/** Whether `field` is a row's source: its destination stands behind it. */
+// @inline
+function isSource(field: usize): bool {
+  return ((field - rows) & 63) === 0
+}
+
+function ipv4(it: u64, field: usize): u64 {
+  const address = load<u32>(field)
+  const a = OCTET_DOT + (address & 255)
+  const b = OCTET_DOT + ((address >> 8) & 255)
+  const c = OCTET_DOT + ((address >> 16) & 255)
+  const d = OCTET_SPACE + (address >> 24)
+  const at = textAt(it)
+  const middle = write(write(at, a), b)
+  const end = write(write(middle, c), d)
+  it = withText(it, end)
   const here = placeOf(at)
-  const slot = ((address * 0x9e3779b1) >> (32 - ADDRESS_BITS)) << 2
-  const place = load<u32>(addressPlaces + slot)
-  const isKnown = load<u32>(addressKeys + slot) === address && isNear(here, place)
-  store<u32>(addressKeys + slot, address)
-  store<u32>(addressPlaces + slot, here)
-  const prefixSlot = prefixPlaces + ((address & 0xffff) << 2)
-  const prefixPlace = load<u32>(prefixSlot)
-  store<u32>(prefixSlot, here)
-  if (token === matchEnd) {
-    const same = common(at, end, at - lastDistance)
-    if (at + same === end) {
-      match(same as u32, lastDistance)
-      return end
+  const slot = addresses + (((address * 0x9e3779b1) >> (32 - ADDRESS_BITS)) << 3)
+  const place = load<u32>(slot)
+  const knownField: usize = load<u32>(slot, 4)
+  store<u64>(slot, (here as u64) | ((field as u64) << 32))
+  const head = address & 0xffff
+  const headSlot = prefixes + (((head * 0x9e3779b1) >> (32 - PREFIX_BITS)) << 3)
+  const headBefore = load<u64>(headSlot)
+  store<u64>(headSlot, (head as u64) | ((here as u64) << 32))
+  const isKnown = isNear(here, place) && load<u32>(knownField) === address
+  if (follow !== 0) {
+    const difference = load<u32>(follow) ^ address
+    if (difference === 0) {
+      follow = isSource(follow) ? follow + 16 : 0
+      return extend(it, (end - at) as u32)
     }
-    if (!isKnown && at + same >= middle) {
-      match((middle - at) as u32, lastDistance)
-      lastOctets(c, d)
-      return end
-    }
+    follow = 0
+    if (!isKnown && (difference & 0xffff) === 0)
+      return putBits(putBits(extend(it, (middle - at) as u32), c), d)
   }
   if (isKnown) {
-    match((end - at) as u32, here - place)
-    return end
+    follow = isSource(field) && isSource(knownField) ? knownField + 16 : 0
+    return match(it, (end - at) as u32, here - place)
   }
-  if (middle - at >= 6 && isNear(here, prefixPlace)) match((middle - at) as u32, here - prefixPlace)
-  else {
-    store<u32>(token, OCTET_DOT + a)
-    store<u32>(token, OCTET_DOT + b, 4)
-    token += 8
-  }
-  lastOctets(c, d)
-  return end
+  const headPlace = (headBefore >> 32) as u32
+  if (middle - at >= 6 && (headBefore as u32) === head && isNear(here, headPlace))
+    it = match(it, (middle - at) as u32, here - headPlace)
+  else it = putBits(putBits(it, a), b)
+  return putBits(putBits(it, c), d)
 }
 
-function lastOctets(c: u32, d: u32): void {
-  store<u32>(token, OCTET_DOT + c)
-  store<u32>(token, OCTET_SPACE + d, 4)
-  token += 8
+function bothIpv6(it: u64, row: usize): u64 {
+  const source = placeOf(textAt(it))
+  it = ipv6(it, row, sourcePlace6)
+  const destination = placeOf(textAt(it))
+  it = ipv6(it, row + 16, destinationPlace6)
+  sourcePlace6 = source
+  destinationPlace6 = destination
+  return it
 }
-
-/** Writes an octet and a dot. */
-function octet(at: usize, value: u32): usize {
-  const count = digitCount(value)
-  store<u32>(at, load<u32>(words + (value << 2)) | (46 << (count << 3)))
-  return at + count + 1
-}
-
-let lastAddress6: u32 = 0
 
 /**
  * Matches the whole address where it came before, else what it has in common with the last one of its
- * field.
+ * field. Compares text: which groups are left out depends on the whole address.
  */
-function ipv6(at: usize, address: usize, lastPlace: u32): usize {
+function ipv6(it: u64, address: usize, lastPlace: u32): u64 {
+  const at = textAt(it)
   const end = writeIpv6(at, address)
+  it = withText(it, end)
   const here = placeOf(at)
-  lastAddress6 = here
   const mixed: u64 = (load<u64>(address) ^ (load<u64>(address, 8) * 0x9e3779b1)) * 0x85ebca77
-  const slot = (((mixed ^ (mixed >> 32)) as u32) >> (32 - ADDRESS_BITS)) << 2
-  const place = load<u32>(address6Places + slot)
-  store<u32>(address6Places + slot, here)
+  const slot = addresses6 + ((((mixed ^ (mixed >> 32)) as u32) >> (32 - ADDRESS_BITS)) << 2)
+  const place = load<u32>(slot)
+  store<u32>(slot, here)
   let best: usize = 0
-  let bestPlace: u32 = 0
+  let distance: u32 = 0
   if (isNear(here, place)) {
     best = common(at, end, text + place - 1)
-    bestPlace = place
+    distance = here - place
   }
-  if (token === matchEnd) {
+  let goesOn = false
+  if (follow !== 0) {
     const size = common(at, end, at - lastDistance)
     if (size === end - at || (size > 0 && best < end - at && size + 8 > best)) {
+      goesOn = true
       best = size
-      bestPlace = here - lastDistance
     }
   }
   if (best < end - at && isNear(here, lastPlace)) {
     const size = common(at, end, text + lastPlace - 1)
     if (size > best) {
+      goesOn = false
       best = size
-      bestPlace = lastPlace
+      distance = here - lastPlace
     }
   }
-  if (best >= 5 || (best > 0 && token === matchEnd && here - bestPlace === lastDistance))
-    match(best as u32, here - bestPlace)
+  follow = goesOn && best === end - at && isSource(follow) ? follow + 16 : 0
+  if (goesOn) it = extend(it, best as u32)
+  else if (best >= 5) it = match(it, best as u32, distance)
   else best = 0
-  putCharacters(at + best, end)
-  return end
+  return putCharacters(it, at + best, end)
 }
 
 /** How many bytes from `at` to `end` are those from `before` on. */
@@ -358,7 +438,7 @@ function writeIpv6(at: usize, address: usize): usize {
     store<u32>(at, 0x66663a3a) // '::ff'
     store<u32>(at, 0x3a6666, 4) // 'ff:'
     at += 7
-    for (let i: usize = 12; i < 16; i++) at = octet(at, load<u8>(address + i))
+    for (let i: usize = 12; i < 16; i++) at = write(at, OCTET_DOT + load<u8>(address + i))
     store<u8>(at - 1, 32)
     return at
   }
@@ -399,241 +479,274 @@ function hexadecimalDigit(value: u32): u8 {
   return (value < 10 ? 48 + value : 87 + value) as u8
 }
 
-/** A number and a space: text and tokens. */
-function number(at: usize, value: u64): usize {
-  putNumber(value)
-  return writeNumber(at, value)
+/** A number and a space. */
+// @inline
+function number(it: u64, value: u64): u64 {
+  if (value >= 100_000_000) return large(it, value)
+  return small(it, value as u32)
 }
 
-function putNumber(value: u64): void {
-  if (value < 10_000) {
-    put(NUMBER_SPACE + (value as u32))
-  } else if (value < 100_000_000) {
-    const small = value as u32 // Divisions of 32 bits are cheap.
-    put(NUMBER + small / 10_000)
-    put(PADDED_SPACE + (small % 10_000))
-  } else {
-    putLeadingDigits(value / 10_000)
-    put(PADDED_SPACE + ((value % 10_000) as u32))
-  }
+/** Two pieces below 10^8, the first of which may be empty: no branch that would be guessed wrong. */
+// @inline
+function small(it: u64, value: u32): u64 {
+  const high = value / 10_000
+  return put(put(it, NUMBER + high), lowPiece(value, high))
 }
 
-/** All but the last four digits of a number. */
-function putLeadingDigits(value: u64): void {
-  if (value < 10_000) {
-    put(NUMBER + (value as u32))
-    return
-  }
-  putLeadingDigits(value / 10_000)
-  put(PADDED + ((value % 10_000) as u32))
+/** The last four digits of a number, or all of them. */
+// @inline
+function lowPiece(value: u32, high: u32): u32 {
+  return NUMBER_SPACE + (PADDED_SPACE - NUMBER_SPACE) * ((high !== 0) as u32) + (value - high * 10_000)
 }
 
-function writeNumber(at: usize, value: u64): usize {
-  if (value < 10_000) {
-    const small = value as u32
-    store<u32>(at, load<u32>(words + (small << 2)))
-    at += digitCount(small)
-  } else if (value < 100_000_000) {
-    const small = value as u32
-    const high = small / 10_000
-    store<u32>(at, load<u32>(words + (high << 2)))
-    at += digitCount(high)
-    store<u32>(at, load<u32>(words + 40_000 + ((small - high * 10_000) << 2)))
-    at += 4
-  } else at = writeDigits(at, value)
-  store<u8>(at, 32)
-  return at + 1
+function large(it: u64, value: u64): u64 {
+  const high = value / 10_000
+  it = high < 10_000 ? put(it, NUMBER + (high as u32)) : largeHead(it, high)
+  return put(it, PADDED_SPACE + ((value - high * 10_000) as u32))
 }
 
-function writeDigits(at: usize, value: u64): usize {
-  if (value < 10_000) {
-    store<u32>(at, load<u32>(words + ((value as u32) << 2)))
-    return at + digitCount(value as u32)
-  }
-  at = writeDigits(at, value / 10_000)
-  store<u32>(at, load<u32>(words + 40_000 + (((value % 10_000) as u32) << 2)))
-  return at + 4
-}
-
-// Where the parts of the line that is being written begin.
-let timesAt: usize = 0
-let suffixAt: usize = 0
-let lineEnd: usize = 0
-let startS: u32 = 0
-let endS: u32 = 0
-let hasTenDigits: bool = false // Times from September 2001 on: only these are matched.
-
-/** Fields 7 to 14, the newline, and the begin of the next line. */
-function tail(row: usize, at: usize, reject: u32, prefix: usize, prefixSize: usize, isLast: bool): usize {
-  const port: u32 = load<u16>(row, 34)
-  const protocol: u32 = load<u8>(row, 36)
-  const packets = load<u64>(row, 40)
-  const octets = load<u64>(row, 48)
-  const protocolAt = writeTail(row, at, reject, prefix, isLast ? 0 : prefixSize)
-  let mixed = (((port << 8) | protocol) as u64) * 0x9e3779b1 + packets * 0x85ebca77 + octets * 0xc2b2ae3d
-  mixed = (mixed ^ (mixed >> 31)) * 0x27d4eb2f
-  const slot = tailPlaces + ((((mixed >> 16) as u32) & ((1 << ADDRESS_BITS) - 1)) << 2)
-  let done = at
-  const same = load<u32>(slot)
-  if (isNear(placeOf(at), same)) done = matchTail(at, same)
-  store<u32>(slot, placeOf(at))
-  if (done === at) {
-    putNumber(port)
-    done = protocolAt
-    if (isNear(placeOf(protocolAt), tailPlace)) done = matchTail(protocolAt, tailPlace)
-    if (done === protocolAt) {
-      putNumber(protocol)
-      putNumber(packets)
-      putNumber(octets)
-      done = timesAt
-    }
-  }
-  if (done === timesAt && timesPlace !== 0 && isNear(placeOf(timesAt), timesPlace))
-    done = matchTail(timesAt, timesPlace)
-  done = putTimes(done)
-  const place = reject !== 0 ? rejectPlace : acceptPlace
-  if (done !== lineEnd) {
-    if (isNear(placeOf(suffixAt), place)) match((lineEnd - suffixAt) as u32, placeOf(suffixAt) - place)
-    else putCharacters(suffixAt, lineEnd)
-  }
-  tailPlace = placeOf(protocolAt)
-  timesPlace = hasTenDigits ? placeOf(timesAt) : 0
-  if (!isLast) setSuffix(reject, placeOf(suffixAt))
-  return lineEnd
-}
-
-/** The text; returns where the protocol stands. */
-function writeTail(row: usize, at: usize, reject: u32, prefix: usize, prefixSize: usize): usize {
-  startS = load<u32>(row, 56)
-  endS = load<u32>(row, 60)
-  const protocolAt = writeNumber(at, load<u16>(row, 34))
-  timesAt = writeNumber(
-    writeNumber(writeNumber(protocolAt, load<u8>(row, 36)), load<u64>(row, 40)),
-    load<u64>(row, 48),
-  )
-  hasTenDigits = startS >= 1_000_000_000 && endS >= 1_000_000_000
-  if (hasTenDigits) {
-    tenDigits(timesAt, startS)
-    tenDigits(timesAt + 11, endS)
-    suffixAt = timesAt + 22
-  } else suffixAt = writeNumber(writeNumber(timesAt, startS), endS)
-  copyLineEnd(suffixAt, reject, prefix, prefixSize)
-  lineEnd = suffixAt + 10 + prefixSize
-  return protocolAt
+/** All but the last four digits, where they are more than four themselves. */
+function largeHead(it: u64, value: u64): u64 {
+  const high = value / 10_000
+  it = high < 10_000 ? put(it, NUMBER + (high as u32)) : largeHead(it, high)
+  return put(it, PADDED + ((value - high * 10_000) as u32))
 }
 
 /**
- * Matches the line from `at` on with what stands at `place`: as far as it goes, but only to where tokens
- * can go on. Returns where that is; `at` when the match does not reach the times.
+ * Fields 7 to 14, the newline, and the begin of the next line. Looks for a line before with the same
+ * destination port, protocol, packets and octets, else takes the line before when these are the same but
+ * for the port; and matches up to where the lines differ.
  */
-function matchTail(at: usize, place: u32): usize {
-  const distance = placeOf(at) - place
-  const end = at + common(at, lineEnd, text + place - 1)
-  if (end < timesAt) return at
-  if (end >= suffixAt) {
-    const whole = end >= lineEnd ? lineEnd : suffixAt
-    match((whole - at) as u32, distance)
-    return whole
-  }
-  if (hasTenDigits && end >= timesAt + 6) {
-    const isEnd = end >= timesAt + 11
-    const from = isEnd ? timesAt + 11 : timesAt
-    if (!isEnd || (end >= from + 6 && startS !== endS)) {
-      match((end - at) as u32, distance)
-      putRest(end, from, isEnd ? endS : startS)
-      return from + 11
+function tail(it: u64, row: usize, reject: u32, nextSize: usize): u64 {
+  const at = textAt(it)
+  const here = placeOf(at)
+  const slot = tails + (hashOfTail(row) << 2)
+  const similar: usize = load<u32>(slot)
+  store<u32>(slot, row as u32)
+  store<u32>(placed + ((row - rows) >> 4), here)
+  let model: usize = 0
+  let distance: u32 = 0
+  let from = at
+  if (similar !== 0 && hasSameTail(row, similar, 0x00ffffff)) {
+    const place = load<u32>(placed + ((similar - rows) >> 4))
+    if (isNear(here, place)) {
+      model = similar
+      distance = here - place
     }
-    match((from - at) as u32, distance)
-    return from
   }
-  if (at < timesAt) match((timesAt - at) as u32, distance)
-  return timesAt
-}
-
-/** The digits of a time behind the first six or more, and the space. */
-function putRest(at: usize, from: usize, time: u32): void {
-  if (at === from + 6) put(PADDED_SPACE + (time % 10_000))
-  else if (at === from + 7) put(PADDED3_SPACE + (time % 1000))
-  else putCharacters(at, from + 11)
-}
-
-/** What is left of fields 11 and 12 from `done` on. */
-function putTimes(done: usize): usize {
-  if (done === timesAt && !hasTenDigits) {
-    putNumber(startS)
-    putNumber(endS)
-    return suffixAt
+  const begun = it
+  it = small(it, load<u16>(row, 34))
+  const protocolAt = textAt(it)
+  const protocolHere = placeOf(protocolAt)
+  if (
+    model === 0 &&
+    lastRow !== 0 &&
+    hasSameTail(row, lastRow, 0x00ff0000) &&
+    isNear(protocolHere, protocolPlace)
+  ) {
+    model = lastRow
+    distance = protocolHere - protocolPlace
+    from = protocolAt
+  } else if (model !== 0) it = withText(begun, protocolAt)
+  const isMatched = model !== 0
+  const beforeCounters = it
+  it = put(it, NUMBER_SPACE + load<u8>(row, 36))
+  const packets = load<u64>(row, 40)
+  it = packets < 10_000 ? put(it, NUMBER_SPACE + (packets as u32)) : number(it, packets)
+  it = number(it, load<u64>(row, 48))
+  const timesHere = placeOf(textAt(it))
+  if (isMatched) it = withText(beforeCounters, textAt(it))
+  else if (lastRow !== 0 && isNear(timesHere, timesPlace)) {
+    model = lastRow // Its times may be the same, or nearly so.
+    distance = timesHere - timesPlace
+    from = textAt(it)
   }
-  if (done === timesAt) {
-    putTime(timesAt, startS)
-    done = timesAt + 11
+  it = times(it, row, model, from, distance, reject, nextSize)
+  lastRow = row
+  protocolPlace = protocolHere
+  timesPlace = timesHere
+  return it
+}
+
+/** Of destination port, protocol, packets and octets. */
+// @inline
+function hashOfTail(row: usize): usize {
+  const key = (load<u32>(row, 34) & 0x00ffffff) as u64
+  let mixed = key * 0x9e3779b1 + load<u64>(row, 40) * 0x85ebca77 + load<u64>(row, 48) * 0xc2b2ae3d
+  mixed = (mixed ^ (mixed >> 31)) * 0x27d4eb2f
+  return (((mixed >> 16) as u32) & ((1 << ADDRESS_BITS) - 1)) as usize
+}
+
+/** `mask` is for destination port and protocol. */
+// @inline
+function hasSameTail(row: usize, other: usize, mask: u32): bool {
+  return (
+    ((load<u32>(row, 34) ^ load<u32>(other, 34)) & mask) === 0 &&
+    load<u64>(row, 40) === load<u64>(other, 40) &&
+    load<u64>(row, 48) === load<u64>(other, 48)
+  )
+}
+
+/**
+ * Fields 11 to 14 and the begin of the next line. The text from `from` on is that of the row `model`, which is
+ * `distance` before, up to the times at least.
+ */
+function times(
+  it: u64,
+  row: usize,
+  model: usize,
+  from: usize,
+  distance: u32,
+  reject: u32,
+  nextSize: usize,
+): u64 {
+  const at = textAt(it)
+  const start = load<u32>(row, 56)
+  const end = load<u32>(row, 60)
+  if (start < TEN_DIGITS || end < TEN_DIGITS) {
+    if (model !== 0 && from < at) it = match(it, (at - from) as u32, distance)
+    return suffix(number(number(it, start), end), row, reject, nextSize)
   }
-  if (hasTenDigits && done === timesAt + 11) {
-    if (endS === startS) match(11, 11)
-    else {
-      const same = common(done, suffixAt, timesAt)
-      if (same >= 6) {
-        match(same as u32, 11)
-        putRest(done + same, done, endS)
-      } else putTime(done, endS)
-    }
-    return suffixAt
+  writeTime(at, start)
+  writeTime(at + 11, end)
+  it = withText(it, at + 22)
+  if (model === 0) return suffix(putEnd(putTime(it, start), start, end), row, reject, nextSize)
+  const startSame = sameDigits(start, load<u32>(model, 56))
+  const endSame = sameDigits(end, load<u32>(model, 60))
+  if (startSame === 10 && endSame === 10) {
+    if (((load<u8>(model, 37) ^ load<u8>(row, 37)) & ROW_REJECT) !== 0)
+      return suffix(match(it, (at + 22 - from) as u32, distance), row, reject, nextSize)
+    setSuffix(row, reject, placeOf(at + 22))
+    const next = writeSuffix(at + 22, reject, nextSize)
+    follow = model + 64
+    return match(withText(it, next), (next - from) as u32, distance)
   }
-  return done
+  if (startSame === 10 && endSame >= 6 && start !== end) {
+    it = putRest(match(it, (at + 11 + endSame - from) as u32, distance), end, endSame)
+    return suffix(it, row, reject, nextSize)
+  }
+  if (startSame === 10) it = match(it, (at + 11 - from) as u32, distance)
+  else if (startSame >= 6) it = putRest(match(it, (at + startSame - from) as u32, distance), start, startSame)
+  else {
+    if (from < at) it = match(it, (at - from) as u32, distance)
+    it = putTime(it, start)
+  }
+  return suffix(putEnd(it, start, end), row, reject, nextSize)
 }
 
-function putTime(at: usize, time: u32): void {
-  putCharacters(at, at + 2)
-  put(PADDED + ((time / 10_000) % 10_000))
-  put(PADDED_SPACE + (time % 10_000))
+/** How many of their first digits two times have in common, but 0 when less than six. */
+// @inline
+function sameDigits(a: u32, b: u32): u32 {
+  const high = a / 10_000
+  if (b / 10_000 !== high) return 0
+  const low = load<u32>(pieces + ((PADDED + a - high * 10_000) << 4))
+  return 6 + (ctz(low ^ load<u32>(pieces + ((PADDED + b - high * 10_000) << 4))) >> 3)
 }
 
-function tenDigits(at: usize, value: u32): void {
-  const high = value / 100_000_000
-  store<u16>(at, paddedOf(high) >> 16)
-  store<u32>(at, load<u32>(words + 40_000 + (((value / 10_000) % 10_000) << 2)), 2)
-  store<u32>(at, load<u32>(words + 40_000 + ((value % 10_000) << 2)), 6)
-  store<u8>(at, 32, 10)
+// @inline
+function writeTime(at: usize, time: u32): void {
+  const high = time / 10_000
+  const highest = high / 10_000
+  store<u16>(at, (load<u32>(pieces + ((PADDED + highest) << 4)) >> 16) as u16)
+  write(write(at + 2, PADDED + high - highest * 10_000), PADDED_SPACE + time - high * 10_000)
 }
 
-function copyLineEnd(at: usize, reject: u32, prefix: usize, prefixSize: usize): void {
+function putTime(it: u64, time: u32): u64 {
+  const high = time / 10_000
+  const highest = high / 10_000
+  it = putBits(putBits(it, CHARACTER + 48 + highest / 10), CHARACTER + 48 + (highest % 10))
+  return putBits(putBits(it, PADDED + high - highest * 10_000), PADDED_SPACE + time - high * 10_000)
+}
+
+/** The end, which the start stands before. */
+function putEnd(it: u64, start: u32, end: u32): u64 {
+  if (end === start) return match(it, 11, 11)
+  const same = sameDigits(end, start)
+  return same === 0 ? putTime(it, end) : putRest(match(it, same, 11), end, same)
+}
+
+/** The digits of a time behind the first six to nine. */
+// @inline
+function putRest(it: u64, time: u32, same: u32): u64 {
+  const low = time % 10_000
+  const piece =
+    same === 9
+      ? REST1 + (low % 10)
+      : same === 8
+        ? REST2 + (low % 100)
+        : same === 7
+          ? REST3 + (low % 1000)
+          : PADDED_SPACE + low
+  return putBits(it, piece)
+}
+
+/** Action, status and the begin of the next line: as in the last line of the same action. */
+function suffix(it: u64, row: usize, reject: u32, nextSize: usize): u64 {
+  const at = textAt(it)
+  const here = placeOf(at)
+  const end = writeSuffix(at, reject, nextSize)
+  const place = reject !== 0 ? rejectPlace : acceptPlace
+  const before = reject !== 0 ? rejectRow : acceptRow
+  setSuffix(row, reject, here)
+  it = withText(it, end)
+  if (!isNear(here, place)) {
+    follow = 0
+    return putCharacters(it, at, end)
+  }
+  follow = before + 64
+  return match(it, (end - at) as u32, here - place)
+}
+
+// @inline
+function writeSuffix(at: usize, reject: u32, nextSize: usize): usize {
   store<u32>(at, reject !== 0 ? 0x454a4552 : 0x45434341) // 'REJE', 'ACCE'
   store<u32>(at, reject !== 0 ? 0x4f205443 : 0x4f205450, 4) // 'CT O', 'PT O'
   store<u16>(at, 0x0a4b, 8) // 'K\n'
-  copy(at + 10, prefix, prefixSize)
+  copy(at + 10, prefix, nextSize)
+  return at + 10 + nextSize
 }
 
-function setSuffix(reject: u32, place: u32): void {
-  if (reject !== 0) rejectPlace = place
-  else acceptPlace = place
+// @inline
+function setSuffix(row: usize, reject: u32, place: u32): void {
+  if (reject !== 0) {
+    rejectPlace = place
+    rejectRow = row
+  } else {
+    acceptPlace = place
+    acceptRow = row
+  }
 }
 
-/** A SKIPDATA line; with a `prefixSize` of 0 it is the last one. */
-function skippedLine(row: usize, at: usize, prefix: usize, prefixSize: usize): usize {
+function skippedLine(it: u64, row: usize, nextSize: usize): u64 {
+  const at = textAt(it)
   for (let i: usize = 0; i < 5; i++) store<u16>(at + i * 2, 0x202d) // '- '
-  putCharacters(at, at + 10)
-  at += 10
-  at = number(at, load<u64>(row, 40))
-  at = number(at, load<u64>(row, 48))
-  at = number(at, load<u32>(row, 56))
-  at = number(at, load<u32>(row, 60))
-  store<u32>(at, 0x4b53202d) // '- SK'
-  store<u32>(at, 0x41445049, 4) // 'IPDA'
-  store<u32>(at, 0x0a4154, 8) // 'TA\n'
-  copy(at + 11, prefix, prefixSize)
-  putCharacters(at, at + 11 + prefixSize)
-  tailPlace = 0
-  timesPlace = 0
-  return at + 11 + prefixSize
+  it = withText(putCharacters(it, at, at + 10), at + 10)
+  it = number(number(it, load<u64>(row, 40)), load<u64>(row, 48))
+  it = number(number(it, load<u32>(row, 56)), load<u32>(row, 60))
+  const end = textAt(it)
+  store<u32>(end, 0x4b53202d) // '- SK'
+  store<u32>(end, 0x41445049, 4) // 'IPDA'
+  store<u32>(end, 0x0a4154, 8) // 'TA\n'
+  copy(end + 11, prefix, nextSize)
+  lastRow = 0
+  follow = 0
+  return withText(putCharacters(it, end, end + 11 + nextSize), end + 11 + nextSize)
 }
 
 // --- Tune
 // ----------------------------------------------------------------------------------------------------------
 
-/** Makes codes that suit the tokens that `generate` wrote. */
+/** From now on slots have the numbers of pieces, and matches as they are. */
+function countPieces(): void {
+  isCounting = true
+  for (let piece: u32 = 0; piece < PIECES; piece++) store<u64>(pieces + (piece << 4), piece, 8)
+}
+
+/** Makes codes that suit what `generate` wrote, and turns its slots into bits. */
 export function tune(): void {
+  const end = (state >> 32) as usize
   memory.fill(counts, 0, 2048)
-  for (let at = tokens; at < token; at += 4) countToken(load<u32>(at))
+  for (let at = slots; at < end; at += 8) countSlot(load<u64>(at))
   store<u32>(counts + (END_OF_BLOCK << 2), 1)
   let total: u32 = 0
   for (let i: u32 = 0; i < SYMBOLS; i++) total += load<u32>(counts + (i << 2))
@@ -652,6 +765,14 @@ export function tune(): void {
   makeCodes(lengths, codes, SYMBOLS)
   makeCodes(lengths + SYMBOLS, codes + (SYMBOLS << 2), DISTANCES)
   fillTable()
+  isCounting = false
+  for (let at = slots; at < end; at += 8) store<u64>(at, bitsOf(load<u64>(at)))
+}
+
+// @inline
+function bitsOf(slot: u64): u64 {
+  if ((slot & MATCH) !== 0) return matchBits(((slot >> 20) & 0xfffff) as u32, (slot & 0xfffff) as u32)
+  return load<u64>(pieces + ((slot as usize) << 4), 8)
 }
 
 function raise(symbol: u32, least: u32): void {
@@ -697,67 +818,66 @@ function countDigits(value: u32, count: u32): void {
   }
 }
 
-function countToken(it: u32): void {
-  if (it >= DISTANCE) countSymbol(SYMBOLS + load<u8>(distanceSymbols + (it - DISTANCE)))
-  else if (it >= LENGTH) countSymbol(257 + load<u8>(lengthSymbols + (it - LENGTH)))
-  else if (it < OCTET_DOT) countSymbol(it)
-  else if (it >= PADDED3_SPACE) {
-    countDigits(it - PADDED3_SPACE, 3)
-    countSymbol(32)
-  } else if (it >= PADDED) {
-    const isSpaced = it >= PADDED_SPACE
-    countDigits(isSpaced ? it - PADDED_SPACE : it - PADDED, 4)
-    if (isSpaced) countSymbol(32)
-  } else {
-    const base =
-      it >= NUMBER ? NUMBER : it >= NUMBER_SPACE ? NUMBER_SPACE : it >= OCTET_SPACE ? OCTET_SPACE : OCTET_DOT
-    countDigits(it - base, digitCount(it - base))
-    if (base === OCTET_DOT) countSymbol(46)
-    else if (base !== NUMBER) countSymbol(32)
+function countSlot(slot: u64): void {
+  if ((slot & MATCH) !== 0) {
+    countSymbol(257 + load<u8>(lengthSymbols + (((slot >> 20) & 0xfffff) as usize)))
+    countSymbol(SYMBOLS + load<u8>(distanceSymbols + ((slot & 0xfffff) as usize)))
+    return
   }
+  const piece = slot as u32
+  if (piece >= CHARACTER) {
+    countSymbol(piece - CHARACTER)
+    return
+  }
+  const characters = load<u64>(pieces + (piece << 4)) // All but the rests of times have their text.
+  if (piece < REST3) {
+    const count = (characters >> 56) as u32
+    for (let i: u32 = 0; i < count; i++) countSymbol(((characters >> (i << 3)) & 255) as u32)
+    return
+  }
+  const base = piece >= REST1 ? REST1 : piece >= REST2 ? REST2 : REST3
+  countDigits(piece - base, base === REST1 ? 1 : base === REST2 ? 2 : 3)
+  countSymbol(32)
 }
 
 /** Huffman's code lengths. Returns false when one is longer than allowed. */
 function codeLengths(weights: usize, result: usize, count: u32): bool {
-  // Nodes: weight and parent, u32 each; leaves first. A weight of 0 is a node that has a parent.
+  // Nodes: u32 weight, u32 parent, u32 symbol. Leaves first, the lightest first; what they are joined to comes
+  // in the order of weight by itself, so that the lightest two are always at the begin of one of both queues.
   const nodes = work
-  for (let i: u32 = 0; i < count; i++) {
-    store<u32>(nodes + (i << 3), load<u32>(weights + (i << 2)))
-    store<u32>(nodes + (i << 3), 0, 4)
-  }
-  let size = count
-  for (let merges: u32 = 0; merges < count - 1; merges++) {
-    const first = takeLightest(nodes, size, size)
-    const weight = load<u32>(nodes + (first << 3))
-    store<u32>(nodes + (first << 3), 0)
-    const second = takeLightest(nodes, size, size)
-    store<u32>(nodes + (size << 3), weight + load<u32>(nodes + (second << 3)))
-    store<u32>(nodes + (second << 3), 0)
-    store<u32>(nodes + (first << 3), size, 4)
-    store<u32>(nodes + (second << 3), size, 4)
-    size++
+  for (let i: u32 = 0; i < count; i++) insertLeaf(nodes, i, load<u32>(weights + (i << 2)))
+  let leaf: u32 = 0
+  let joined = count
+  for (let size = count; size < 2 * count - 1; size++) {
+    let weight: u32 = 0
+    for (let child = 0; child < 2; child++) {
+      const isLeaf = leaf < count && (joined === size || weightOf(nodes, leaf) <= weightOf(nodes, joined))
+      const lightest = isLeaf ? leaf++ : joined++
+      weight += weightOf(nodes, lightest)
+      store<u32>(nodes + lightest * 12, size, 4)
+    }
+    store<u32>(nodes + size * 12, weight)
   }
   let isShort = true
   for (let i: u32 = 0; i < count; i++) {
     let length: u32 = 0
-    for (let node = i; node !== size - 1; node = load<u32>(nodes + (node << 3), 4)) length++
-    store<u8>(result + i, length as u8)
+    for (let node = i; node !== 2 * count - 2; node = load<u32>(nodes + node * 12, 4)) length++
+    store<u8>(result + load<u32>(nodes + i * 12, 8), length as u8)
     if (length > CODE_MAX) isShort = false
   }
   return isShort
 }
 
-function takeLightest(nodes: usize, size: u32, none: u32): u32 {
-  let best = none
-  let bestWeight: u32 = 0xffffffff
-  for (let i: u32 = 0; i < size; i++) {
-    const weight = load<u32>(nodes + (i << 3))
-    if (weight !== 0 && weight < bestWeight) {
-      best = i
-      bestWeight = weight
-    }
-  }
-  return best
+function weightOf(nodes: usize, node: u32): u32 {
+  return load<u32>(nodes + node * 12)
+}
+
+function insertLeaf(nodes: usize, symbol: u32, weight: u32): void {
+  let at = symbol
+  for (; at > 0 && weightOf(nodes, at - 1) > weight; at--)
+    memory.copy(nodes + at * 12, nodes + (at - 1) * 12, 12)
+  store<u32>(nodes + at * 12, weight)
+  store<u32>(nodes + at * 12, symbol, 8)
 }
 
 /** Canonical codes (RFC 1951, section 3.2.2), bits in the order in which they are written. */
@@ -775,66 +895,57 @@ function makeCodes(from: usize, result: usize, count: u32): void {
   }
 }
 
-let bits: u64 = 0
-let bitCount: u32 = 0
-
-function addSymbol(symbol: u32): void {
-  bits |= (load<u32>(codes + (symbol << 2)) as u64) << (bitCount as u64)
-  bitCount += load<u8>(lengths + symbol)
+// @inline
+function join(first: u64, second: u64): u64 {
+  const count = first >> 56
+  return (first & BITS) | ((second & BITS) << count) | ((count + (second >> 56)) << 56)
 }
 
-function addDigits(value: u32, count: u32): void {
-  let unit: u32 = count === 4 ? 1000 : count === 3 ? 100 : count === 2 ? 10 : 1
-  for (; unit > 0; unit /= 10) addSymbol(48 + ((value / unit) % 10))
+function symbolBits(symbol: u32): u64 {
+  return (load<u32>(codes + (symbol << 2)) as u64) | ((load<u8>(lengths + symbol) as u64) << 56)
 }
 
-function setEntry(it: u32): void {
-  store<u64>(table + (it << 3), bits | ((bitCount as u64) << 56))
-  bits = 0
-  bitCount = 0
+function setBits(piece: u32, entry: u64): void {
+  store<u64>(pieces + (piece << 4), entry, 8)
 }
 
 function fillTable(): void {
-  bits = 0
-  bitCount = 0
-  for (let i: u32 = 0; i < 256; i++) {
-    addSymbol(i)
-    setEntry(CHARACTER + i)
-    addDigits(i, digitCount(i))
-    addSymbol(46)
-    setEntry(OCTET_DOT + i)
-    addDigits(i, digitCount(i))
-    addSymbol(32)
-    setEntry(OCTET_SPACE + i)
-  }
+  const space = symbolBits(32)
+  const dot = symbolBits(46)
+  const pairs = work // u64 for '00' to '99'.
+  for (let i: u32 = 0; i < 100; i++)
+    store<u64>(pairs + (i << 3), join(symbolBits(48 + i / 10), symbolBits(48 + (i % 10))))
   for (let i: u32 = 0; i < 10_000; i++) {
-    addDigits(i, digitCount(i))
-    setEntry(NUMBER + i)
-    addDigits(i, digitCount(i))
-    addSymbol(32)
-    setEntry(NUMBER_SPACE + i)
-    addDigits(i, 4)
-    setEntry(PADDED + i)
-    addDigits(i, 4)
-    addSymbol(32)
-    setEntry(PADDED_SPACE + i)
-    if (i >= 1000) continue
-    addDigits(i, 3)
-    addSymbol(32)
-    setEntry(PADDED3_SPACE + i)
+    const high = i / 100
+    const low = load<u64>(pairs + ((i - high * 100) << 3))
+    const padded = join(load<u64>(pairs + (high << 3)), low)
+    const digits =
+      i >= 1000 ? padded : i >= 100 ? join(symbolBits(48 + high), low) : i >= 10 ? low : symbolBits(48 + i)
+    setBits(NUMBER + i, digits)
+    setBits(NUMBER_SPACE + i, join(digits, space))
+    setBits(PADDED + i, padded)
+    setBits(PADDED_SPACE + i, join(padded, space))
+    if (i < 1000) setBits(REST3 + i, join(join(symbolBits(48 + high), low), space))
+    if (i < 100) setBits(REST2 + i, join(low, space))
+    if (i < 10) setBits(REST1 + i, join(digits, space))
+    if (i >= 256) continue
+    setBits(OCTET_DOT + i, join(digits, dot))
+    setBits(OCTET_SPACE + i, join(digits, space))
+    setBits(CHARACTER + i, symbolBits(i))
   }
+  setBits(NUMBER, 0)
   for (let length: u32 = 3; length <= 258; length++) {
     const symbol: u32 = load<u8>(lengthSymbols + length)
-    addSymbol(257 + symbol)
-    bits |= ((length - lengthBase(symbol)) as u64) << (bitCount as u64)
-    bitCount += lengthExtra(symbol)
-    setEntry(LENGTH + length)
+    const extra = ((length - lengthBase(symbol)) as u64) | ((lengthExtra(symbol) as u64) << 56)
+    setBits(LENGTH + length, join(symbolBits(257 + symbol), extra))
   }
 }
 
 // --- Emit
 // ----------------------------------------------------------------------------------------------------------
 
+let bits: u64 = 0
+let bitCount: u32 = 0
 let out: usize = 0
 
 /** For the few bits of the header; `emit` itself keeps its bits in locals. */
@@ -862,34 +973,43 @@ function emitHeader(): void {
   }
 }
 
-/** Writes the tokens as one DEFLATE block. Returns its size. */
-export function emit(target: usize): usize {
+/** Writes the slots to `target`, behind the slice before, if this is not the first. Returns where they end. */
+export function emit(target: usize, isFirst: bool, isLast: bool): usize {
   out = target
-  emitHeader()
+  if (isFirst) emitHeader()
   let at = out
   let pending = bits
   let count = bitCount as u64
-  for (let next = tokens; next < token; next += 4) {
-    const it = load<u32>(next)
-    if (it < DISTANCE) {
-      const entry = load<u64>(table + (it << 3))
-      pending |= (entry & (((1 as u64) << 56) - 1)) << count
-      count += entry >> 56
+  const end = (state >> 32) as usize
+  if (((end - slots) & 8) !== 0) store<u64>(end, 0) // Two at a time: the last one may have no second.
+  for (let slot = slots; slot < end; slot += 16) {
+    const first = load<u64>(slot)
+    const second = load<u64>(slot, 8)
+    const firstCount = first >> 56
+    const both = firstCount + (second >> 56)
+    pending |= (first & BITS) << count
+    if (both > 56) {
+      count += firstCount
+      store<u64>(at, pending)
+      at += (count >> 3) as usize
+      pending = (pending >> (count & 0x38)) | ((second & BITS) << (count & 7))
+      count = (count & 7) + (second >> 56)
     } else {
-      const distance = it - DISTANCE
-      const symbol: u32 = load<u8>(distanceSymbols + distance)
-      pending |= (load<u32>(codes + ((SYMBOLS + symbol) << 2)) as u64) << count
-      count += load<u8>(lengths + SYMBOLS + symbol)
-      pending |= ((distance - distanceBase(symbol)) as u64) << count
-      count += distanceExtra(symbol)
+      pending |= (second & BITS) << (count + firstCount)
+      count += both
     }
     store<u64>(at, pending)
     at += (count >> 3) as usize
     pending >>= count & 0x38
     count &= 7
   }
-  pending |= (load<u32>(codes + (END_OF_BLOCK << 2)) as u64) << count
-  count += load<u8>(lengths + END_OF_BLOCK)
-  store<u64>(at, pending)
-  return at + (((count + 7) >> 3) as usize) - target
+  if (isLast) {
+    pending |= (load<u32>(codes + (END_OF_BLOCK << 2)) as u64) << count
+    count += load<u8>(lengths + END_OF_BLOCK)
+    store<u64>(at, pending)
+    at += ((count + 7) >> 3) as usize
+  }
+  bits = pending
+  bitCount = count as u32
+  return at
 }

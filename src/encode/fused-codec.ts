@@ -8,19 +8,22 @@ import { RECORD_SIZE_MAX, type RecordContext } from './record-text.ts'
 
 /** The exports of wasm/record-gzip.ts. */
 interface RecordGzipFunctions {
-  memorySize(textSize: number, tokenCount: number): number
-  setup(base: number, textSize: number): void
+  memorySize(rowCount: number, textSize: number, slotCount: number): number
+  setup(base: number, rowCount: number, textSize: number): void
   textPlace(): number
-  generate(rows: number, count: number, prefix: number, prefixSize: number): number
+  begin(rows: number, prefix: number, prefixSize: number): void
+  generate(from: number, count: number, isFirst: boolean, isLast: boolean, isTuned: boolean): number
   tune(): void
-  emit(target: number): number
+  emit(target: number, isFirst: boolean, isLast: boolean): number
 }
 
 const TEXT_SIZE = MEMBER_ROWS_MAX * RECORD_SIZE_MAX
 /** Fewer rows are left to zlib: a member of its own codes would not pay. */
 const ROWS_MIN = 512
-/** Codes are made anew after so many members. Old ones stay right, only a little longer. */
-const TUNE_INTERVAL = 32
+/** Rows at a time: their text and codes should stay in the processor's cache until all is done with them. */
+const SLICE_ROWS = 1024
+/** Codes are made anew after so many rows. Old ones stay right, only a little longer. */
+const TUNE_INTERVAL_ROWS = 1 << 17
 const PREFIX_SIZE_MAX = 256
 const HEADER = Uint8Array.of(0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 4, 255) // RFC 1952: deflate, fastest, system unknown.
 const TRAILER_SIZE = 8
@@ -39,12 +42,13 @@ export class FusedCodec implements GzipCodec {
   readonly #prefixAt: number
   readonly #outAt: number
   readonly #small = new ZlibCodec()
-  #members = 0
+  #rowsUntuned = Number.POSITIVE_INFINITY
 
   constructor() {
     const rowsSize = MEMBER_ROWS_MAX * ROW_SIZE
     const sizer = wasmFunctions<RecordGzipFunctions>(RECORD_GZIP_WASM, wasmMemory(0))
-    const working = sizer.memorySize(TEXT_SIZE, TEXT_SIZE)
+    const slotCount = SLICE_ROWS * RECORD_SIZE_MAX
+    const working = sizer.memorySize(MEMBER_ROWS_MAX, TEXT_SIZE, slotCount)
     this.#rowsAt = 64
     this.#prefixAt = this.#rowsAt + rowsSize
     const base = this.#prefixAt + PREFIX_SIZE_MAX
@@ -53,7 +57,7 @@ export class FusedCodec implements GzipCodec {
     this.#functions = wasmFunctions<RecordGzipFunctions>(RECORD_GZIP_WASM, memory)
     this.#memory = new Uint8Array(memory.buffer)
     this.#view = new DataView(memory.buffer)
-    this.#functions.setup(base, TEXT_SIZE)
+    this.#functions.setup(base, MEMBER_ROWS_MAX, TEXT_SIZE)
   }
 
   encode(
@@ -80,14 +84,30 @@ export class FusedCodec implements GzipCodec {
 
   #member(rows: Uint8Array, count: number, prefixSize: number): number {
     this.#memory.set(rows, this.#rowsAt)
-    const textSize = this.#functions.generate(this.#rowsAt, count, this.#prefixAt, prefixSize)
-    if (this.#members++ % TUNE_INTERVAL === 0) this.#functions.tune()
     this.#memory.set(HEADER, this.#outAt)
-    const end = this.#outAt + HEADER.length + this.#functions.emit(this.#outAt + HEADER.length)
-    const text = this.#functions.textPlace()
-    this.#view.setUint32(end, crc32(this.#memory.subarray(text, text + textSize)), true)
-    this.#view.setUint32(end + 4, textSize, true)
+    this.#functions.begin(this.#rowsAt, this.#prefixAt, prefixSize)
+    let end = this.#outAt + HEADER.length
+    let text = this.#functions.textPlace()
+    let checksum = 0
+    for (let from = 0; from < count; from += SLICE_ROWS) {
+      const some = Math.min(SLICE_ROWS, count - from)
+      const [isFirst, isLast] = [from === 0, from + some === count]
+      const isTuned = !isFirst || this.#rowsUntuned < TUNE_INTERVAL_ROWS
+      const textEnd = this.#functions.generate(from, some, isFirst, isLast, isTuned)
+      if (!isTuned) this.#tune()
+      end = this.#functions.emit(end, isFirst, isLast)
+      checksum = crc32(this.#memory.subarray(text, textEnd), checksum)
+      text = textEnd
+    }
+    this.#rowsUntuned += count
+    this.#view.setUint32(end, checksum, true)
+    this.#view.setUint32(end + 4, text - this.#functions.textPlace(), true)
     return end + TRAILER_SIZE - this.#outAt
+  }
+
+  #tune(): void {
+    this.#functions.tune()
+    this.#rowsUntuned = 0
   }
 
   /**
