@@ -21,6 +21,7 @@ const FROM_HEALTH = {
   weir_spool_parked_segments: (it) => it.spool?.parkedSegments,
   weir_spool_damaged_segments: (it) => it.spool?.damagedSegments,
   weir_spool_damaged_manifest_lines: (it) => it.spool?.damagedManifestLines,
+  weir_spool_set_aside_files: (it) => it.spool?.setAsideFiles,
   weir_spool_given_up_segments: (it) => it.spool?.givenUpSegments,
   weir_spool_given_up_packets: (it) => it.spool?.givenUpPackets,
 } as const satisfies Partial<Record<MetricName, (health: Partial<AgentHealth>) => number | undefined>>

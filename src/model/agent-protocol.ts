@@ -136,6 +136,7 @@ export interface SpoolHealth {
   /** Since the agent started: found not to be what was written, and given up for want of room or for age. */
   damagedSegments?: number
   damagedManifestLines?: number
+  setAsideFiles?: number
   givenUpSegments?: number
   givenUpPackets?: number
 }

@@ -39,6 +39,8 @@ export interface SpoolStats {
   oldestWindowStartS?: number
   damagedSegments: number
   damagedManifestLines: number
+  /** Files in `damaged/` since the start: damaged segments, and those that no whole manifest line speaks of. */
+  setAsideFiles: number
   givenUpSegments: number
   givenUpRecords: number
   givenUpPackets: number
@@ -76,6 +78,7 @@ export class Spool {
   readonly #counts = {
     damagedSegments: 0,
     damagedManifestLines: 0,
+    setAsideFiles: 0,
     givenUpSegments: 0,
     givenUpRecords: 0,
     givenUpPackets: 0,
@@ -337,6 +340,7 @@ export class Spool {
     const to = path.join(this.directory, DAMAGED, `${windowKey}-${file}`)
     try {
       this.#files.rename(path.join(this.#folderOf(windowKey), file), to)
+      this.#counts.setAsideFiles++
       this.#log.error({ file: to }, 'set a damaged file aside')
     } catch (error) {
       if (isMissing(error)) return true

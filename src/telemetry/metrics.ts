@@ -58,6 +58,11 @@ export const METRICS = {
     kind: 'gauge',
     labels: ['host'],
   },
+  weir_spool_set_aside_files: {
+    help: 'Files set aside for a person to look at, since the agent started',
+    kind: 'gauge',
+    labels: ['host'],
+  },
   weir_spool_given_up_segments: {
     help: 'Segments given up for want of room or for age, since the agent started',
     kind: 'gauge',

@@ -131,7 +131,7 @@ test('losses, fill and faults stand in metrics, weir status and weir flowlog get
   await report(weir, {
     spool: {
       ...{ segments: 3, bytes: 1234, bytesMax: 2 ** 20, oldestWindowStartS: 1_700_000_000 },
-      ...{ parkedSegments: 1, damagedSegments: 2, damagedManifestLines: 4 },
+      ...{ parkedSegments: 1, damagedSegments: 2, damagedManifestLines: 4, setAsideFiles: 7 },
       ...{ givenUpSegments: 5, givenUpPackets: 600 },
     },
     lastError: { message, at: '2026-01-02T03:04:05.000Z' },
@@ -157,6 +157,7 @@ test('losses, fill and faults stand in metrics, weir status and weir flowlog get
     weir_spool_parked_segments: 1,
     weir_spool_damaged_segments: 2,
     weir_spool_damaged_manifest_lines: 4,
+    weir_spool_set_aside_files: 7,
     weir_spool_given_up_segments: 5,
     weir_spool_given_up_packets: 600,
   })
@@ -166,7 +167,7 @@ test('losses, fill and faults stand in metrics, weir status and weir flowlog get
   )
   assert.match(
     shown.stdout,
-    /lost {7}5 segments given up \(600 packets\), 2 segments damaged, 4 manifest lines damaged\n/,
+    /lost {7}5 segments given up \(600 packets\), 2 segments damaged, 4 manifest lines damaged, 7 files set aside\n/,
   )
   assert.match(shown.stdout, /flowlogs +- +2023-11-14T22:13:20.000Z +bucket answered \ufffd\[31m403 \(2026-/)
   assert.match(flowLog.stdout, /status +delivery fails\n/)

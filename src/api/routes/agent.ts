@@ -72,6 +72,7 @@ const Spool = Type.Object({
   parkedSegments: Type.Optional(amount),
   damagedSegments: Type.Optional(amount),
   damagedManifestLines: Type.Optional(amount),
+  setAsideFiles: Type.Optional(amount),
   givenUpSegments: Type.Optional(amount),
   givenUpPackets: Type.Optional(amount),
 })

@@ -117,11 +117,12 @@ function spoolText(spool: SpoolHealth): string {
 /** Since the agent started; empty when nothing was. */
 function lossText(spool: SpoolHealth): string {
   const { givenUpSegments = 0, givenUpPackets = 0 } = spool
-  const { damagedSegments = 0, damagedManifestLines = 0 } = spool
+  const { damagedSegments = 0, damagedManifestLines = 0, setAsideFiles = 0 } = spool
   return [
     ...(givenUpSegments > 0 ? [`${givenUpSegments} segments given up (${givenUpPackets} packets)`] : []),
     ...(damagedSegments > 0 ? [`${damagedSegments} segments damaged`] : []),
     ...(damagedManifestLines > 0 ? [`${damagedManifestLines} manifest lines damaged`] : []),
+    ...(setAsideFiles > 0 ? [`${setAsideFiles} files set aside`] : []),
   ].join(', ')
 }
 
