@@ -156,6 +156,7 @@ const HEARTBEAT_MS = 5_000
 const LIMITS_CHECK_MS = 60_000
 const ROOM_SIZE = 64 * 2 ** 20 // When the disk is full: what one more window may need.
 const POLL_WAIT_S = 30
+const POLL_PAUSE_MS = 200
 
 interface PointStatus {
   state: 'attached' | 'waiting' | 'failed'
@@ -359,6 +360,7 @@ export class Agent {
         if (answer.version === version) continue
         this.#dependencies.saveAssignments(answer)
         this.#accept(answer)
+        await pause(POLL_PAUSE_MS, signal) // One change is taken at once, a burst of them in a few handfuls.
       } catch (error) {
         if (signal.aborted) return
         if (!(error instanceof WeirError)) throw error

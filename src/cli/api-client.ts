@@ -1,5 +1,6 @@
 import { WeirError } from '../model/errors.ts'
 import type { FlowLogProperties } from '../model/flow-log.ts'
+import { pause } from '../stdx/wait.ts'
 import { CA_OPTION, trustAuthorities } from './authorities.ts'
 import { dataDirectory, readCredentials } from './data-dir.ts'
 
@@ -57,7 +58,7 @@ export interface PlacedNic {
 }
 
 const REQUEST_TIMEOUT_MS = 30_000
-const POLL_INTERVAL_MS = 100
+const POLL_INTERVAL_MS_MAX = 500
 
 type WayIn = { token: string } | { username: string; password: string }
 
@@ -96,11 +97,35 @@ export class ApiClient {
 
   /** Sends a mutation and waits until its request is DONE. Returns the answer's body, undefined when it has none. */
   async mutate<T>(method: string, path: string, body?: unknown): Promise<T | undefined> {
+    const { answer, request } = await this.begin<T>(method, path, body)
+    if (request !== undefined) await this.finish(request)
+    return answer
+  }
+
+  /** Sends a mutation. What is begun is carried out in this order, and `finish` says when. */
+  async begin<T>(
+    method: string,
+    path: string,
+    body?: unknown,
+  ): Promise<{ answer: T | undefined; request: string | undefined }> {
     const response = await this.#send(method, path, body)
     const text = await response.text()
     const location = response.headers.get('location')
-    if (location !== null) await this.#waitForRequest(location)
-    return text === '' ? undefined : (JSON.parse(text) as T)
+    return {
+      answer: text === '' ? undefined : (JSON.parse(text) as T),
+      request: location === null ? undefined : location.slice(location.indexOf('/requests/')),
+    }
+  }
+
+  /** Waits until a request is DONE. */
+  async finish(request: string): Promise<void> {
+    for (let delayMs = 20; ; delayMs = Math.min(delayMs * 1.5, POLL_INTERVAL_MS_MAX)) {
+      const { metadata } = await this.get<{ metadata: { status: string; message: string } }>(request)
+      if (metadata.status === 'DONE') return
+      if (metadata.status === 'FAILED') throw new WeirError('WEIR_SERVER_REFUSED', metadata.message)
+      await pause(delayMs, this.#signal)
+      this.#signal.throwIfAborted()
+    }
   }
 
   /** All NICs of the contract with their flow logs. */
@@ -146,17 +171,6 @@ export class ApiClient {
     return items
   }
 
-  async #waitForRequest(location: string): Promise<void> {
-    const path = location.slice(location.indexOf('/requests/'))
-    for (;;) {
-      const { metadata } = await this.get<{ metadata: { status: string; message: string } }>(path)
-      if (metadata.status === 'DONE') return
-      if (metadata.status === 'FAILED') throw new WeirError('WEIR_SERVER_REFUSED', metadata.message)
-      await new Promise((resolve) => setTimeout(resolve, POLL_INTERVAL_MS))
-      this.#signal.throwIfAborted()
-    }
-  }
-
   async #json<T>(method: string, path: string, body?: unknown): Promise<T> {
     const response = await this.#send(method, path, body)
     return (await response.json()) as T
@@ -164,9 +178,21 @@ export class ApiClient {
 
   async #send(method: string, path: string, body?: unknown): Promise<Response> {
     const url = /^\/(weir|auth)\//.test(path) ? `${this.origin}${path}` : `${this.#base}${path}`
-    let response: Response
+    for (;;) {
+      const response = await this.#fetch(method, url, body)
+      if (response.ok) return response
+      if (response.status !== 429) {
+        throw new WeirError('WEIR_SERVER_REFUSED', await refusal(response, method, url))
+      }
+      await response.body?.cancel()
+      await pause(Number(response.headers.get('retry-after') ?? 1) * 1000, this.#signal)
+      this.#signal.throwIfAborted()
+    }
+  }
+
+  async #fetch(method: string, url: string, body: unknown): Promise<Response> {
     try {
-      response = await fetch(url, {
+      return await fetch(url, {
         method,
         headers: {
           authorization: this.#authorization,
@@ -179,8 +205,6 @@ export class ApiClient {
     } catch (cause) {
       throw unreachable(this.origin, cause)
     }
-    if (response.ok) return response
-    throw new WeirError('WEIR_SERVER_REFUSED', await refusal(response, method, url))
   }
 }
 

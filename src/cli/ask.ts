@@ -1,7 +1,8 @@
 import type { Answer, Question } from '../explore/question.ts'
 import { WeirError } from '../model/errors.ts'
 import type { CommandContext } from './command.ts'
-import { type ExploreValues, openExploring, ProgressLine, warnOfGaps } from './explore.ts'
+import { type ExploreValues, openExploring, showReading, warnOfGaps } from './explore.ts'
+import { ProgressLine } from './progress-line.ts'
 
 /** Asks one question of delivered objects, with progress before it and gaps told behind it. */
 export async function askOnce<Q extends Question>(
@@ -13,7 +14,10 @@ export async function askOnce<Q extends Question>(
   await using exploring = await openExploring(values, context)
   const { explorer, access } = exploring
   try {
-    const answer = await explorer.ask(question, access, { signal: context.signal, onProgress: progress.show })
+    const answer = await explorer.ask(question, access, {
+      signal: context.signal,
+      onProgress: showReading(progress),
+    })
     progress[Symbol.dispose]()
     warnOfGaps(context, answer.coverage, answer.skipped)
     if (answer.coverage.objects === 0) {

@@ -15,6 +15,7 @@ import { systemClock } from '../stdx/clock.ts'
 import { type ApiClient, connect, SERVER_OPTIONS } from './api-client.ts'
 import type { CommandContext } from './command.ts'
 import { dataDirectory } from './data-dir.ts'
+import type { ProgressLine } from './progress-line.ts'
 import { parseS3, S3_OPTIONS } from './s3-options.ts'
 
 /** What every command over delivered objects takes. */
@@ -233,35 +234,13 @@ function cacheHome(env: Record<string, string | undefined>): string {
   return env['XDG_CACHE_HOME'] || path.join(env['HOME'] || homedir(), '.cache')
 }
 
-/** A line on stderr that says how far it is; nothing where stderr is no terminal. */
-export class ProgressLine implements Disposable {
-  readonly #context: CommandContext
-  #shown = false
-
-  constructor(context: CommandContext) {
-    this.#context = context
+/** Says on a progress line how far the reading of objects is. */
+export function showReading(line: ProgressLine): (progress: Progress) => void {
+  return ({ stage, done, total }) => {
+    if (stage === 'list') line.write('listing objects')
+    else if (stage === 'read') line.count('reading objects', done, total)
+    else line.write('asking')
   }
-
-  readonly show = ({ stage, done, total }: Progress): void => {
-    if (stage === 'list') this.write('listing objects')
-    else if (stage === 'read') this.write(`reading objects  ${bar(done / total)}  ${done} of ${total}`)
-    else this.write('asking')
-  }
-
-  write(text: string): void {
-    if (!this.#context.stderrIsTerminal) return
-    this.#shown = true
-    this.#context.stderr.write(`\r\u001b[K${text}`)
-  }
-
-  [Symbol.dispose](): void {
-    if (this.#shown) this.#context.stderr.write('\r\u001b[K')
-  }
-}
-
-export function bar(share: number): string {
-  const full = Math.round(Math.min(1, Math.max(0, share)) * 30)
-  return `[${'█'.repeat(full)}${'·'.repeat(30 - full)}]`
 }
 
 /**

@@ -22,6 +22,7 @@ import {
   type Step,
   type Wanted,
 } from '../inventory-plan.ts'
+import { ProgressLine } from '../progress-line.ts'
 
 export const inventory: Command = {
   usage: ['weir inventory apply FILE [--prune] [--dry-run]', 'weir inventory export'].join('\n'),
@@ -74,27 +75,56 @@ async function apply(args: string[], context: CommandContext): Promise<ExitCode>
   else for (const line of steps.flatMap(describeStep)) context.stdout.write(`${line}\n`)
   if (steps.length === 0) context.stderr.write('the inventory matches the file\n')
   if (values['dry-run']) return steps.length === 0 ? ExitCode.ok : ExitCode.failed
-  await carryOut(api, steps)
+  using progress = new ProgressLine(context)
+  await carryOut(api, steps, progress)
   return ExitCode.ok
 }
 
-/** In the plan's order; the first step that is refused ends it, and applying again goes on from there. */
-export async function carryOut(api: ApiClient, steps: Step[]): Promise<void> {
+/**
+ * In the plan's order; the first step that is refused ends it, and applying again goes on from there. Nothing waits
+ * for a step to be done but what follows a deletion, which may want its place; all are done at the end.
+ */
+export async function carryOut(api: ApiClient, steps: Step[], progress: ProgressLine): Promise<void> {
   const created = new Map<Wanted, string>()
-  for (const step of steps) {
-    if (step.verb === 'delete') {
-      await api.mutate('DELETE', step.path)
-    } else if (step.verb === 'change') {
-      const properties = Object.fromEntries(step.changes.map(({ name, after }) => [name, after]))
-      await api.mutate('PATCH', step.path, properties)
-    } else {
-      const { parent, wanted } = step
-      const parentPath = 'path' in parent ? parent.path : created.get(parent.createdBy)!
-      const path = `${parentPath}/${KINDS[step.kind].collection}`
-      const made = await api.mutate<Resource<unknown>>('POST', path, { properties: wanted.properties })
-      created.set(wanted, `${path}/${made!.id}`)
+  const begun: { request: string; label: string }[] = []
+  const deleted: string[] = []
+  for (const [i, step] of steps.entries()) {
+    progress.count('applying', i, steps.length)
+    if (step.verb !== 'delete') for (const request of deleted.splice(0)) await api.finish(request)
+    const request = await carryOutStep(api, step, created)
+    if (request === undefined) continue
+    begun.push({ request, label: step.label })
+    if (step.verb === 'delete') deleted.push(request)
+  }
+  for (const [i, { request, label }] of begun.entries()) {
+    progress.count('waiting', i, begun.length)
+    try {
+      await api.finish(request)
+    } catch (error) {
+      if (error instanceof WeirError)
+        throw new WeirError(error.code, `${label}: ${error.message}`, { cause: error })
+      throw error
     }
   }
+}
+
+async function carryOutStep(
+  api: ApiClient,
+  step: Step,
+  created: Map<Wanted, string>,
+): Promise<string | undefined> {
+  if (step.verb === 'delete') return (await api.begin('DELETE', step.path)).request
+  if (step.verb === 'change') {
+    const properties = Object.fromEntries(step.changes.map(({ name, after }) => [name, after]))
+    return (await api.begin('PATCH', step.path, properties)).request
+  }
+  const { parent, wanted } = step
+  const parentPath = 'path' in parent ? parent.path : created.get(parent.createdBy)!
+  const path = `${parentPath}/${KINDS[step.kind].collection}`
+  const { properties } = wanted
+  const { answer, request } = await api.begin<Resource<unknown>>('POST', path, { properties })
+  created.set(wanted, `${path}/${answer!.id}`)
+  return request
 }
 
 function summary(step: Step): object {

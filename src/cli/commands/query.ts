@@ -15,10 +15,11 @@ import {
   EXPLORE_OPTIONS,
   type Exploring,
   openExploring,
-  ProgressLine,
+  showReading,
   warnOfGaps,
 } from '../explore.ts'
 import { type Format, formatOf, writeRows } from '../explore-output.ts'
+import { ProgressLine } from '../progress-line.ts'
 
 const PROGRESS_INTERVAL_MS = 200
 
@@ -131,7 +132,10 @@ async function run(
 ): Promise<void> {
   const { signal } = context
   using progress = new ProgressLine(context)
-  const prepared = await explorer.prepare(access.places, it.range, { signal, onProgress: progress.show })
+  const prepared = await explorer.prepare(access.places, it.range, {
+    signal,
+    onProgress: showReading(progress),
+  })
   using session = await Session.open(database, signal)
   await makeView(session, flowsSelect(prepared.selection, it.range), access)
   const timer = setInterval(() => {
