@@ -49,6 +49,7 @@ let fragments: usize = 0
 let fragmentMask: u32 = 0
 let fragmentUses: u32 = 0
 let notIp: u32 = 0
+let octetsSum: u64 = 0
 let touchedSum: u32 = 0
 let k0: u32 = 0
 let k1: u32 = 0
@@ -97,6 +98,11 @@ export function notIpPackets(): u32 {
   return notIp
 }
 
+/** Octets of the IP packets of the last `observe`, those that were skipped too. */
+export function octets(): f64 {
+  return octetsSum as f64
+}
+
 /** Nobody needs it, but what nobody could read the compiler would leave out, and the touching with it. */
 export function touched(): u32 {
   return touchedSum
@@ -141,6 +147,8 @@ export function observe(table: usize, from: u32, count: u32, link: u32, startS: 
   let at = from
   let others: u32 = 0
   notIp = 0
+  octetsSum = 0
+  let sum: u64 = 0
   let inside = true
   while (inside && at < count) {
     grow4(table)
@@ -175,6 +183,7 @@ export function observe(table: usize, from: u32, count: u32, link: u32, startS: 
         }
         parseIpv4(s4, ip, end, onWire, flags)
         store<u32>(s4, second, 20)
+        sum += load<u32>(s4, 16)
         s4 += 32
       } else if (type === 0xdd86) {
         if (ip + 40 > end) {
@@ -184,6 +193,7 @@ export function observe(table: usize, from: u32, count: u32, link: u32, startS: 
         } else {
           parseIpv6(s6, ip, end, onWire, flags)
           store<u32>(s6, second, 44)
+          sum += load<u32>(s6, 40)
           store<u32>(s6, hash6(s6), 48)
           s6 += 64
         }
@@ -193,6 +203,7 @@ export function observe(table: usize, from: u32, count: u32, link: u32, startS: 
     if (s6 !== scratch6) count6(table, s6)
   }
   notIp += others
+  octetsSum += sum
   return at
 }
 
@@ -258,7 +269,10 @@ function unreadable(
   second: u32,
 ): void {
   if (ip < end && (load<u8>(ip) & 0xf0) !== version) notIp++
-  else skip(table, flags, onWire, second)
+  else {
+    octetsSum += onWire
+    skip(table, flags, onWire, second)
+  }
 }
 
 function skip(table: usize, flags: u32, octets: u32, second: u32): void {

@@ -4,7 +4,14 @@ import { type Expected, mutatedFrames, packetCorpus } from '../../test/support/p
 import { ROW, ROW_IPV6, ROW_SIZE } from '../model/flow-rows.ts'
 import { formatAddress } from '../model/ip-address.ts'
 import { random } from '../stdx/prng.ts'
-import { type MeterKernel, PACKET_EGRESS, PACKET_REJECT, PACKET_WORDS, PACKETS_MAX } from './kernel.ts'
+import {
+  type MeterKernel,
+  PACKET_EGRESS,
+  PACKET_REJECT,
+  PACKET_WORDS,
+  PACKETS_MAX,
+  ROWS_MAX,
+} from './kernel.ts'
 import { PlainKernel } from './plain-kernel.ts'
 import { WasmKernel } from './wasm-kernel.ts'
 
@@ -155,15 +162,12 @@ test('both kernels make the same rows of a million damaged packets', () => {
       flags: ((next() & 3) << 30) >>> 0,
     }))
     const [plain, wasm] = [KERNELS['plain']!(), KERNELS['wasm']!()].map((kernel) => {
-      const notIp = observeAll(kernel, packets)
+      const { notIp, octets } = observeAll(kernel, packets)
       const skipped = [false, true].map((isEgress) => kernel.skipped('main', isEgress))
-      return {
-        notIp,
-        skipped,
-        rows: rowsOf(kernel)
-          .map((row) => row.toString('hex'))
-          .sort(),
-      }
+      const rows = rowsOf(kernel)
+      const skippedOctets = skipped.reduce((total, it) => total + it.octets, 0n)
+      assert.equal(BigInt(octets), sum(rows, ROW.octets) + skippedOctets, `seed ${seed}`)
+      return { notIp, skipped, rows: rows.map((row) => row.toString('hex')).sort() }
     })
     assert.deepEqual(wasm, plain, `seed ${seed}`)
   }
@@ -186,22 +190,30 @@ function place(kernel: MeterKernel, packets: Packet[]): number {
   return packets.length
 }
 
-/** Meters packets in batches; returns how many were no IP. */
-function observeAll(kernel: MeterKernel, packets: Packet[], table: 'main' | 'side' = 'main'): number {
-  let notIp = 0
+/** Meters packets in batches; returns how many were no IP, and the octets of the others. */
+function observeAll(
+  kernel: MeterKernel,
+  packets: Packet[],
+  table: 'main' | 'side' = 'main',
+): { notIp: number; octets: number } {
+  let [notIp, octets] = [0, 0]
   for (let from = 0; from < packets.length; from += PACKETS_MAX) {
     const count = place(kernel, packets.slice(from, from + PACKETS_MAX))
     assert.equal(kernel.observe(table, 0, count, ETHERNET, WINDOW), count)
     notIp += kernel.notIpPackets
+    octets += kernel.octets
   }
-  return notIp
+  return { notIp, octets }
 }
 
 function rowsOf(kernel: MeterKernel): Buffer[] {
   const count = kernel.flows('main')
-  const rows = Buffer.alloc(count * ROW_SIZE, 0xff)
-  kernel.readRows('main', 0, count, rows, WINDOW.startS)
-  return Array.from({ length: count }, (_, i) => rows.subarray(i * ROW_SIZE, (i + 1) * ROW_SIZE))
+  const rows: Buffer[] = []
+  for (let from = 0; from < count; from += ROWS_MAX) {
+    const batch = Buffer.from(kernel.readRows('main', from, Math.min(ROWS_MAX, count - from), WINDOW.startS))
+    for (let at = 0; at < batch.length; at += ROW_SIZE) rows.push(batch.subarray(at, at + ROW_SIZE))
+  }
+  return rows
 }
 
 function sum(rows: Buffer[], field: number): bigint {
@@ -209,7 +221,7 @@ function sum(rows: Buffer[], field: number): bigint {
 }
 
 function meterOne(kernel: MeterKernel, packet: Packet): Expected {
-  const notIp = observeAll(kernel, [packet])
+  const { notIp } = observeAll(kernel, [packet])
   const [row] = rowsOf(kernel)
   const skipped = kernel.skipped('main', false)
   const octets = Number(skipped.octets)

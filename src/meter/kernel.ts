@@ -22,9 +22,14 @@ export interface MeterKernel {
   ): number
   /** Packets of the last `observe` that were no IP: they are in no table. */
   readonly notIpPackets: number
+  /** Octets of the last `observe`: of all IP packets, skipped ones too. */
+  readonly octets: number
   flows(table: Table): number
-  /** Writes flows as rows of model/flow-rows.ts to `out`, the first at byte 0. IPv4 flows come first. */
-  readRows(table: Table, from: number, count: number, out: Uint8Array, startS: number): void
+  /**
+   * At most ROWS_MAX flows as rows of model/flow-rows.ts, IPv4 flows first. The caller may change them; the next call
+   * writes others in their place.
+   */
+  readRows(table: Table, from: number, count: number, startS: number): Uint8Array
   /** What found no room, or had no readable addresses; seconds count from the window's start. */
   skipped(table: Table, isEgress: boolean): Skipped
   clear(table: Table): void
@@ -40,6 +45,9 @@ export interface Skipped {
   firstS: number
   lastS: number
 }
+
+/** Rows that a kernel hands out at a time. */
+export const ROWS_MAX = 8192
 
 /** Words of a packet in a batch. */
 export const PACKET = {

@@ -1,3 +1,4 @@
+import { ROW_SIZE } from '../model/flow-rows.ts'
 import { FlowTable } from './flow-table.ts'
 import { FragmentCache } from './fragment-cache.ts'
 import {
@@ -8,6 +9,7 @@ import {
   PACKET,
   PACKET_WORDS,
   PACKETS_MAX,
+  ROWS_MAX,
   type Skipped,
   type Table,
 } from './kernel.ts'
@@ -21,9 +23,11 @@ export class PlainKernel implements MeterKernel {
   readonly input: Uint8Array
   readonly packets = new Uint32Array(PACKETS_MAX * PACKET_WORDS)
   notIpPackets = 0
+  octets = 0
   readonly #tables: Record<Table, FlowTable>
   readonly #fragments: FragmentCache
   readonly #packet = new Uint32Array(PARSED_WORDS)
+  readonly #rows = new Uint8Array(ROWS_MAX * ROW_SIZE)
 
   constructor(options: KernelOptions) {
     const [seed = 0] = options.seeds
@@ -45,6 +49,7 @@ export class PlainKernel implements MeterKernel {
     const packet = this.#packet
     const flows = this.#tables[table]
     this.notIpPackets = 0
+    this.octets = 0
     for (let i = from; i < count; i++) {
       const at = i * PACKET_WORDS
       const second = packets[at + PACKET.second]! - window.startS
@@ -61,7 +66,10 @@ export class PlainKernel implements MeterKernel {
       )
       if (packet[PARSED.fragment] !== FRAGMENT.none) this.#fragments.credit(packet)
       if (outcome === OUTCOME.notIp) this.notIpPackets++
-      else flows.observe(packet, captured >>> 30, second)
+      else {
+        this.octets += packet[PARSED.octets]!
+        flows.observe(packet, captured >>> 30, second)
+      }
     }
     return count
   }
@@ -70,8 +78,9 @@ export class PlainKernel implements MeterKernel {
     return this.#tables[table].flows
   }
 
-  readRows(table: Table, from: number, count: number, out: Uint8Array, startS: number): void {
-    this.#tables[table].readRows(from, count, out, startS)
+  readRows(table: Table, from: number, count: number, startS: number): Uint8Array {
+    this.#tables[table].readRows(from, count, this.#rows, startS)
+    return this.#rows.subarray(0, count * ROW_SIZE)
   }
 
   skipped(table: Table, isEgress: boolean): Skipped {

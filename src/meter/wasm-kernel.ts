@@ -8,6 +8,7 @@ import {
   type MeterKernel,
   PACKET_WORDS,
   PACKETS_MAX,
+  ROWS_MAX,
   SEED_WORDS,
   type Skipped,
   type Table,
@@ -18,6 +19,7 @@ import { METER_WASM } from './meter-wasm.gen.ts'
 interface MeterFunctions {
   setup(packets: number, input: number, scratch: number, fragments: number, sets: number, keys: number): void
   notIpPackets(): number
+  octets(): number
   observe(table: number, from: number, count: number, link: number, startS: number, sizeS: number): number
   clear(table: number): void
   move(source: number, target: number): void
@@ -28,7 +30,6 @@ const SCRATCH_SIZE = 64 * 96 + 64 + 256 * 4
 const FRAGMENT_WAYS = 8
 const FRAGMENT_SIZE = 52
 const TABLE_SIZE = 128
-const ROWS_OUT = 4096
 const INDEX_BITS_MIN = 14
 
 /** Offsets in a table's header: wasm/meter.ts, T_*. */
@@ -68,7 +69,7 @@ export class WasmKernel implements MeterKernel {
     const scratch = layout.take(SCRATCH_SIZE)
     const fragments = layout.take(sets * FRAGMENT_WAYS * FRAGMENT_SIZE)
     const headers = layout.take(2 * TABLE_SIZE)
-    this.#rowsAt = layout.take(ROWS_OUT * ROW_SIZE)
+    this.#rowsAt = layout.take(ROWS_MAX * ROW_SIZE)
     const input = layout.take(options.inputSize + 64) // Reads of whole words may pass the end, but are not used then.
     this.#tables = { main: headers, side: headers + TABLE_SIZE }
     const places = [headers, headers + TABLE_SIZE].map((at) => placeTable(layout, at, options.flowsMax))
@@ -79,7 +80,7 @@ export class WasmKernel implements MeterKernel {
     new Uint32Array(memory.buffer, keys, SEED_WORDS).set(options.seeds)
     this.packets = new Uint32Array(memory.buffer, packets, PACKETS_MAX * PACKET_WORDS)
     this.input = new Uint8Array(memory.buffer, input, options.inputSize)
-    this.#rows = new Uint8Array(memory.buffer, this.#rowsAt, ROWS_OUT * ROW_SIZE)
+    this.#rows = new Uint8Array(memory.buffer, this.#rowsAt, ROWS_MAX * ROW_SIZE)
     this.#functions.setup(packets, input, scratch, fragments, sets, keys)
   }
 
@@ -97,18 +98,19 @@ export class WasmKernel implements MeterKernel {
     return this.#functions.notIpPackets()
   }
 
+  get octets(): number {
+    return this.#functions.octets()
+  }
+
   flows(table: Table): number {
     const at = this.#tables[table]
     return this.#view.getUint32(at + T.count4, true) + this.#view.getUint32(at + T.count6, true)
   }
 
-  readRows(table: Table, from: number, count: number, out: Uint8Array, startS: number): void {
-    assert(from + count <= this.flows(table))
-    for (let done = 0; done < count; done += ROWS_OUT) {
-      const some = Math.min(ROWS_OUT, count - done)
-      this.#functions.readRows(this.#tables[table], from + done, some, this.#rowsAt, startS)
-      out.set(this.#rows.subarray(0, some * ROW_SIZE), done * ROW_SIZE)
-    }
+  readRows(table: Table, from: number, count: number, startS: number): Uint8Array {
+    assert(count <= ROWS_MAX && from + count <= this.flows(table))
+    this.#functions.readRows(this.#tables[table], from, count, this.#rowsAt, startS)
+    return this.#rows.subarray(0, count * ROW_SIZE)
   }
 
   skipped(table: Table, isEgress: boolean): Skipped {

@@ -127,7 +127,7 @@ function run(times: number[]): { sealed: Sealed[]; meter: WindowMeter } {
       onSeal: (window) => {
         const it = { startS: window.startS, packets: 0n, rows: 0, skipped: 0n, firstS: Infinity, lastS: 0 }
         window.readRows((rows, count) => {
-          const view = new DataView(rows.buffer)
+          const view = new DataView(rows.buffer, rows.byteOffset, rows.length)
           for (let at = 0; at < count * ROW_SIZE; at += ROW_SIZE) {
             it.packets += view.getBigUint64(at + ROW.packets, true)
             it.rows++

@@ -1,6 +1,6 @@
 import { ROW, ROW_EGRESS, ROW_SIZE, ROW_SKIPPED } from '../model/flow-rows.ts'
 import { assert } from '../stdx/assert.ts'
-import { type MeterKernel, PACKET, PACKET_WORDS, type Table } from './kernel.ts'
+import { type MeterKernel, PACKET, PACKET_WORDS, ROWS_MAX, type Table } from './kernel.ts'
 
 /** A window that takes no more packets. Valid only while `onSeal` runs. */
 export interface SealedWindow {
@@ -15,13 +15,14 @@ export interface SealedWindow {
 export interface MeterCounters {
   packets: number
   notIpPackets: number
+  /** Of all IP packets, skipped ones too. Exact below 2^53, which is 9 PB. */
+  octets: number
   skippedPackets: bigint
   skippedOctets: bigint
   flows: number
   windows: number
 }
 
-const ROWS_BATCH = 8192
 const LATE_S_DEFAULT = 2
 const SECONDS_END = 2 ** 32
 
@@ -36,6 +37,7 @@ export class WindowMeter {
   readonly counters: MeterCounters = {
     packets: 0,
     notIpPackets: 0,
+    octets: 0,
     skippedPackets: 0n,
     skippedOctets: 0n,
     flows: 0,
@@ -45,7 +47,7 @@ export class WindowMeter {
   readonly #sizeS: number
   readonly #lateS: number
   readonly #onSeal: (window: SealedWindow) => void
-  readonly #rows = new Uint8Array(ROWS_BATCH * ROW_SIZE)
+  readonly #skippedRow = new Uint8Array(ROW_SIZE)
   #mainS: number | undefined
   #sideS: number | undefined
 
@@ -72,6 +74,7 @@ export class WindowMeter {
       assert(next > at)
       this.counters.packets += next - at
       this.counters.notIpPackets += this.#kernel.notIpPackets
+      this.counters.octets += this.#kernel.octets
       at = next
       if (table === 'side' && this.#isNext()) {
         const lastS = packets[(at - 1) * PACKET_WORDS + PACKET.second]!
@@ -141,22 +144,21 @@ export class WindowMeter {
 
   #readRows(table: Table, startS: number, onRows: (rows: Uint8Array, count: number) => void): void {
     const flows = this.#kernel.flows(table)
-    for (let from = 0; from < flows; from += ROWS_BATCH) {
-      const count = Math.min(ROWS_BATCH, flows - from)
-      this.#kernel.readRows(table, from, count, this.#rows, startS)
-      onRows(this.#rows, count)
+    for (let from = 0; from < flows; from += ROWS_MAX) {
+      const count = Math.min(ROWS_MAX, flows - from)
+      onRows(this.#kernel.readRows(table, from, count, startS), count)
     }
     for (const isEgress of [false, true]) {
       const it = this.#kernel.skipped(table, isEgress)
       if (it.packets === 0n) continue
-      const view = new DataView(this.#rows.buffer)
-      this.#rows.fill(0, 0, ROW_SIZE)
+      const view = new DataView(this.#skippedRow.buffer)
+      this.#skippedRow.fill(0)
       view.setUint8(ROW.attributes, ROW_SKIPPED | (isEgress ? ROW_EGRESS : 0))
       view.setBigUint64(ROW.packets, it.packets, true)
       view.setBigUint64(ROW.octets, it.octets, true)
       view.setUint32(ROW.startS, startS + it.firstS, true)
       view.setUint32(ROW.endS, startS + it.lastS, true)
-      onRows(this.#rows, 1)
+      onRows(this.#skippedRow, 1)
     }
   }
 }
