@@ -50,13 +50,13 @@ async function main(): Promise<void> {
     const bodies = makeBodies()
     for (let round = 1; round <= rounds; round++) {
       const plain = await plainPuts(world, await tenant.createBucket(), bodies)
-      const delivered = await deliver({ directory, controlPlane, targets, bodies, round })
+      const delivered = await deliver({ world, directory, controlPlane, targets, bodies, round })
       const stored = await countObjects(tenant, bucket)
       report('delivery', {
         round,
         ...delivered,
-        plainObjectsPerS: plain,
-        ofPlain: ratio(delivered.objectsPerS, plain),
+        ...plain,
+        ofPlain: ratio(delivered.objectsPerS, plain.plainObjectsPerS),
         stored,
         createMs,
       })
@@ -75,7 +75,7 @@ function makeBodies(): Buffer[] {
   )
 }
 
-async function plainPuts(world: S3World, bucket: string, bodies: readonly Buffer[]): Promise<number> {
+async function plainPuts(world: S3World, bucket: string, bodies: readonly Buffer[]) {
   const store = world.store()
   const http = new HttpExchange()
   const signed = await Promise.all(
@@ -89,6 +89,8 @@ async function plainPuts(world: S3World, bucket: string, bodies: readonly Buffer
       }),
     ),
   )
+  const before = process.cpuUsage()
+  const storeBeforeMs = world.ceph.cpuMs()
   const begin = performance.now()
   let at = 0
   const lane = async () => {
@@ -107,9 +109,14 @@ async function plainPuts(world: S3World, bucket: string, bodies: readonly Buffer
     }
   }
   await Promise.all(Array.from({ length: concurrency }, lane))
+  const ms = performance.now() - begin
   http.stop()
   store.stop()
-  return Math.round(bodies.length / ((performance.now() - begin) / 1000))
+  return {
+    plainObjectsPerS: Math.round(bodies.length / (ms / 1000)),
+    plainCpuMs: cpuMs(process.cpuUsage(before)),
+    plainStoreCpuMs: world.ceph.cpuMs() - storeBeforeMs,
+  }
 }
 
 interface RunningControlPlane {
@@ -119,6 +126,7 @@ interface RunningControlPlane {
 }
 
 async function deliver(it: {
+  world: S3World
   directory: string
   controlPlane: RunningControlPlane
   targets: readonly Target[]
@@ -160,11 +168,13 @@ async function deliver(it: {
   await writer.commit()
   spool.addWindow(windowKey)
   const committedMs = performance.now() - begin
+  const commitCpu = process.cpuUsage(before)
+  const storeBeforeMs = it.world.ceph.cpuMs()
   deliverer.wake()
   await promise
 
   const ms = performance.now() - begin
-  const { user, system } = process.cpuUsage(before)
+  const cpu = process.cpuUsage(before)
   const serverAfter = await usageOf(child)
   await deliverer.stop()
   client.stop()
@@ -174,11 +184,17 @@ async function deliver(it: {
     commitMs: Math.round(committedMs),
     lastObjectMs: Math.round(ms),
     objectsPerS: Math.round(it.bodies.length / ((ms - committedMs) / 1000)),
-    agentCpuMs: Math.round((user + system) / 1000),
+    commitCpuMs: cpuMs(commitCpu),
+    agentCpuMs: cpuMs(cpu) - cpuMs(commitCpu),
     agentRssMb: Math.round(process.memoryUsage.rss() / 2 ** 20),
+    storeCpuMs: it.world.ceph.cpuMs() - storeBeforeMs,
     serverCpuMs: serverAfter.cpuMs - serverBefore.cpuMs,
     serverRssMb: serverAfter.rssMb,
   }
+}
+
+function cpuMs({ user, system }: NodeJS.CpuUsage): number {
+  return Math.round((user + system) / 1000)
 }
 
 function ratio(a: number, b: number): number {

@@ -41,7 +41,7 @@ export interface DeliverySpool {
   load(segmentId: string): Promise<LoadedSegment | 'damaged'>
   salvage(segmentId: string): void
   upload(segmentId: string): void
-  acknowledge(segmentId: string): void
+  acknowledge(segmentId: string): Promise<void>
   fail(segmentId: string): void
   park(segmentId: string): void
   release(segmentId: string): void
@@ -445,7 +445,7 @@ export class Deliverer {
         this.#queue(0)
         return
       }
-      this.#spool.acknowledge(segment.segmentId)
+      await this.#spool.acknowledge(segment.segmentId)
       this.#forget(segment)
       this.#noteDelivery(lane, segment, grant)
     } catch (error) {

@@ -127,16 +127,22 @@ function send(request: http.ClientRequest, body: Exchange['body'], fail: (error:
   })
 }
 
-async function readAnswer(response: http.IncomingMessage): Promise<Answer> {
+function readAnswer(response: http.IncomingMessage): Promise<Answer> {
+  const { promise, resolve, reject } = Promise.withResolvers<Answer>()
   const chunks: Buffer[] = []
   let size = 0
-  for await (const chunk of response as AsyncIterable<Buffer>) {
+  response.on('data', (chunk: Buffer) => {
     size += chunk.length
-    if (size > ANSWER_SIZE_MAX) throw new Error(`answer is larger than ${ANSWER_SIZE_MAX} bytes`)
-    chunks.push(chunk)
-  }
-  if (!response.complete) throw new Error('answer was cut off')
-  return { status: response.statusCode ?? 0, headers: response.headers, body: Buffer.concat(chunks) }
+    if (size > ANSWER_SIZE_MAX) reject(new Error(`answer is larger than ${ANSWER_SIZE_MAX} bytes`))
+    else chunks.push(chunk)
+  })
+  response.on('error', reject)
+  response.on('close', () => reject(new Error('answer was cut off'))) // Unless it ended before.
+  response.on('end', () => {
+    if (response.complete)
+      resolve({ status: response.statusCode ?? 0, headers: response.headers, body: Buffer.concat(chunks) })
+  })
+  return promise
 }
 
 function isReset(error: Error): boolean {

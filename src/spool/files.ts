@@ -17,6 +17,8 @@ export interface SpoolFiles {
   rename(from: string, to: string): void
   /** A missing file is fine: somebody finished what a crash had interrupted. */
   remove(file: string): void
+  /** Likewise, on the thread pool. */
+  removeAside(file: string): Promise<void>
   removeFolder(folder: string): void
 }
 
@@ -64,6 +66,10 @@ export const systemFiles: SpoolFiles = {
       if (!isMissing(error)) throw error
     }
   },
+  removeAside: (file) =>
+    new Promise((resolve, reject) =>
+      fs.unlink(file, (error) => (error === null || isMissing(error) ? resolve() : reject(error))),
+    ),
   removeFolder: (folder) => fs.rmSync(folder, { recursive: true, force: true }),
 }
 

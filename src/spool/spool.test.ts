@@ -68,7 +68,7 @@ test('committed segments come back oldest first, with their contents, and go whe
   const texts = await Promise.all(segments.map(({ segmentId }) => textOf(spool, segmentId)))
   for (const { segmentId } of segments) {
     spool.upload(segmentId)
-    spool.acknowledge(segmentId)
+    await spool.acknowledge(segmentId)
   }
 
   assert.deepEqual(texts, ['one\ntwo\n', 'four\n', 'three\n'])
@@ -375,7 +375,7 @@ test('a spool that has become read-only still delivers, and forgets once it can'
   const { segmentId } = spool.segments()[0]!
   const text = await textOf(spool, segmentId)
   spool.upload(segmentId)
-  spool.acknowledge(segmentId)
+  await spool.acknowledge(segmentId)
   const offered = spool.segments()
   readOnly = false
   spool.enforceLimits()

@@ -1,7 +1,6 @@
 import { createHash } from 'node:crypto'
 import fs from 'node:fs'
 import path from 'node:path'
-import { promisify } from 'node:util'
 import { assert } from '../stdx/assert.ts'
 import type { Clock } from '../stdx/clock.ts'
 import { replaceDurably, type SpoolFiles, systemFiles } from './files.ts'
@@ -163,9 +162,21 @@ export class Spool {
     this.#advance(segmentId, 'release')
   }
 
-  /** The store has it. The file goes; if that fails the segment is still not offered again by this process. */
-  acknowledge(segmentId: string): void {
-    this.#remove(this.#advance(segmentId, 'acknowledge'))
+  /**
+   * The store has it. At once it is not offered again by this process, and the file goes: without holding up the others,
+   * since a disk that is busy may take milliseconds for it.
+   */
+  async acknowledge(segmentId: string): Promise<void> {
+    const segment = this.#advance(segmentId, 'acknowledge')
+    this.#index.remove(segment)
+    try {
+      await this.#files.removeAside(segment.path)
+    } catch (error) {
+      this.#log.error({ file: segment.path, err: error }, 'could not remove a spool file')
+      this.#unremoved.add(segment)
+      return
+    }
+    this.#removed(segment)
   }
 
   /** Reads a segment and checks it against its manifest. */
@@ -352,10 +363,11 @@ export class Spool {
 
   #remove(segment: Segment): void {
     this.#index.remove(segment)
-    if (!this.#tryRemove(segment.path)) {
-      this.#unremoved.add(segment)
-      return
-    }
+    if (this.#tryRemove(segment.path)) this.#removed(segment)
+    else this.#unremoved.add(segment)
+  }
+
+  #removed(segment: Segment): void {
     this.#ledger.settle([segment.segmentId])
     this.#removeWindowWhenEmpty(segment.windowKey)
   }
@@ -364,8 +376,7 @@ export class Spool {
     for (const segment of this.#unremoved) {
       if (!this.#tryRemove(segment.path)) return
       this.#unremoved.delete(segment)
-      this.#ledger.settle([segment.segmentId])
-      this.#removeWindowWhenEmpty(segment.windowKey)
+      this.#removed(segment)
     }
   }
 
@@ -443,7 +454,7 @@ async function readAndDigest(segment: Segment): Promise<{ sha256: string; bytes:
   const hash = createHash('sha256')
   try {
     if (segment.size <= LOAD_SIZE_MAX) {
-      const bytes = await readWhole(segment.path, segment.size)
+      const bytes = fs.readFileSync(segment.path) // On the thread pool it costs five times as much, and waits longer.
       return { sha256: hash.update(bytes).digest('hex'), bytes }
     }
     for await (const chunk of fs.createReadStream(segment.path)) hash.update(chunk)
@@ -452,16 +463,3 @@ async function readAndDigest(segment: Segment): Promise<{ sha256: string; bytes:
     return { sha256: 'unreadable', bytes: undefined } // Salvage reads it place by place.
   }
 }
-
-/** One trip to the thread pool instead of four. A byte more than there should be: a file that has grown is damaged. */
-async function readWhole(file: string, size: number): Promise<Buffer> {
-  const fd = fs.openSync(file, 'r')
-  try {
-    const { bytesRead, buffer } = await readAt(fd, { buffer: Buffer.allocUnsafe(size + 1), position: 0 })
-    return buffer.subarray(0, bytesRead)
-  } finally {
-    fs.closeSync(fd)
-  }
-}
-
-const readAt = promisify(fs.read)

@@ -5,11 +5,14 @@ import { someAtATime } from './batches.ts'
 import type { ObjectRow } from './schema.ts'
 import { type Change, type Db, isUniqueViolation, type Store } from './store.ts'
 
-export interface Reservation {
-  contractNumber: number
+interface Named {
   bucket: string
   /** What the object's name begins with: the prefix, or the interface's UUID. */
   stem: string
+}
+
+export interface Reservation extends Named {
+  contractNumber: number
   upload: UploadRequest
 }
 
@@ -57,14 +60,6 @@ export async function reserveObjects(
 ): Promise<Map<string, Reserved>> {
   const reserved = new Map<string, Reserved>()
   let open = reservations.map((it) => ({ it, startS: it.upload.windowStartS }))
-  const noteKnown = async () => {
-    const ids = open.map(({ it }) => it.upload.segmentId)
-    for (const object of await findObjects(change.tx, host, ids)) {
-      if (!reserved.has(object.segment_id)) reserved.set(object.segment_id, { object, isNew: false })
-    }
-    open = open.filter(({ it }) => !reserved.has(it.upload.segmentId))
-  }
-  await noteKnown()
   while (open.length > 0) {
     const rows = open.map(({ it, startS }) => rowOf(change, host, it, startS))
     const inserted = new Set(await insertNew(change, rows))
@@ -73,30 +68,36 @@ export async function reserveObjects(
       const { segment_id: id } = object
       if (inserted.has(id) && !reserved.has(id)) reserved.set(id, { object, isNew: true })
     }
-    await noteKnown() // Another request for the same segment may have been faster.
-    for (const late of open) late.startS = await firstFreeS(change, late.it, late.startS + 1)
+    open = open.filter(({ it }) => !reserved.has(it.upload.segmentId))
+    const ids = open.map(({ it }) => it.upload.segmentId)
+    for (const object of await findObjects(change.tx, host, ids)) {
+      reserved.set(object.segment_id, { object, isNew: false })
+    }
+    open = open.filter(({ it }) => !reserved.has(it.upload.segmentId))
+    await raise(change, open)
   }
   return reserved
 }
 
 /** Its name turned out to be taken in the store by something that is not in this database: the next free one. */
 export async function renameObject(store: Store, object: ObjectRow, stem: string): Promise<ObjectRow> {
-  const takenS = Number(/-(\d+)\.log\.gz$/.exec(object.object_name)?.[1])
+  const { bucket, host, segment_id: id } = object
+  const wanted = { it: { bucket, stem }, startS: Number(/-(\d+)\.log\.gz$/.exec(object.object_name)?.[1]) }
   for (;;) {
     try {
       return await store.change(async (change) => {
-        const startS = await firstFreeS(change, { bucket: object.bucket, stem }, takenS + 1)
-        const name = objectName(stem, startS)
+        await raise(change, [wanted])
+        const name = objectName(stem, wanted.startS)
         await change.tx
           .updateTable('objects')
           .set({ object_name: name })
-          .where('host', '=', object.host)
-          .where('segment_id', '=', object.segment_id)
+          .where('host', '=', host)
+          .where('segment_id', '=', id)
           .execute()
         return { ...object, object_name: name }
       })
     } catch (error) {
-      if (!isUniqueViolation(error)) throw error // Another replica was faster: look again.
+      if (!isUniqueViolation(error)) throw error // Taken as well, or another replica was faster: further on.
     }
   }
 }
@@ -130,25 +131,32 @@ async function insertNew(change: Change, rows: ObjectRow[]): Promise<string[]> {
   return inserted.map((it) => it.segment_id)
 }
 
-const NAMES_AT_ONCE = 64
+const NAMES_AT_ONCE = 16
 
-async function firstFreeS(
-  change: Change,
-  { bucket, stem }: { bucket: string; stem: string },
-  firstS: number,
-): Promise<number> {
-  for (let startS = firstS; ; startS += NAMES_AT_ONCE) {
-    const names = Array.from({ length: NAMES_AT_ONCE }, (_, i) => objectName(stem, startS + i))
-    const rows = await change.tx
-      .selectFrom('objects')
-      .select('object_name')
-      .where('bucket', '=', bucket)
-      .where('object_name', 'in', names)
-      .execute()
-    const taken = new Set(rows.map((it) => it.object_name))
-    const free = names.findIndex((it) => !taken.has(it))
-    if (free >= 0) return startS + free
+/** To the next second whose name is free, as far as one look shows. */
+async function raise(change: Change, wanted: { it: Named; startS: number }[]): Promise<void> {
+  const taken = new Set<string>()
+  for (const [bucket, some] of Map.groupBy(wanted, ({ it }) => it.bucket)) {
+    const names = new Set(some.flatMap(({ it, startS }) => nextNames(it.stem, startS)))
+    for (const few of someAtATime([...names])) {
+      const rows = await change.tx
+        .selectFrom('objects')
+        .select('object_name')
+        .where('bucket', '=', bucket)
+        .where('object_name', 'in', few)
+        .execute()
+      for (const row of rows) taken.add(`${bucket}/${row.object_name}`)
+    }
   }
+  for (const each of wanted) {
+    const { bucket, stem } = each.it
+    const free = nextNames(stem, each.startS).findIndex((it) => !taken.has(`${bucket}/${it}`))
+    each.startS += free < 0 ? NAMES_AT_ONCE : free + 1
+  }
+}
+
+function nextNames(stem: string, startS: number): string[] {
+  return Array.from({ length: NAMES_AT_ONCE }, (_, i) => objectName(stem, startS + 1 + i))
 }
 
 /** Notes that objects of a host are in their buckets. Returns those of which that was not known. */

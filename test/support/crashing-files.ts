@@ -63,6 +63,10 @@ export class CrashingFiles implements SpoolFiles {
     this.#step(() => systemFiles.remove(file))
   }
 
+  async removeAside(file: string): Promise<void> {
+    this.remove(file)
+  }
+
   /** File by file, as the kernel sees it. */
   removeFolder(folder: string): void {
     if (!fs.existsSync(folder)) return

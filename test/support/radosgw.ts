@@ -96,6 +96,20 @@ export class Radosgw implements AsyncDisposable {
     }
   }
 
+  /** What its processes have used of the cores so far. */
+  cpuMs(): number {
+    let ticks = 0
+    for (const { pid } of this.#processes.values()) {
+      const stat = fs.readFileSync(`/proc/${pid}/stat`, 'latin1')
+      const [user, system] = stat
+        .slice(stat.lastIndexOf(')') + 2)
+        .split(' ')
+        .slice(11, 13)
+      ticks += Number(user) + Number(system)
+    }
+    return ticks * 10 // Linux tells times in hundredths of a second.
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     for (const name of ['rgw', 'osd', 'mon']) await this.#kill(name)
     fs.rmSync(this.#folder, { recursive: true, force: true })

@@ -151,7 +151,7 @@ export class SpoolWorld {
     this.#assertAlive()
     fs.writeFileSync(unacknowledged, '')
     fs.writeFileSync(path.join(this.directory, 'store', segmentId), loaded.bytes!) // The same segment, the same object.
-    spool.acknowledge(segmentId)
+    await spool.acknowledge(segmentId)
     this.#assertAlive()
     fs.rmSync(unacknowledged)
   }
