@@ -5,6 +5,8 @@ export interface BatcherOptions<Item> {
   /** Bounds the size of a request. One item is always sent, whatever it weighs. */
   weightMax: number
   weightOf: (item: Item) => number
+  /** While there is much to ask for, requests are this far apart: each costs both sides something by itself. */
+  gatherMs: number
   /** A request that takes longer is not waited for any more: the next one goes beside it. */
   patienceMs: number
   /** A request that was refused as a whole, perhaps because of one of its items: each is asked for alone. */
@@ -19,14 +21,15 @@ interface Waiting<Item, Answer> {
 
 /**
  * Joins what is asked for at the same time into one request. The first goes at once, so that a lone item is not
- * delayed; what comes while it is on its way gathers for the next. Each item has an answer, or an error, of its own.
+ * delayed; what comes while it is on its way, and shortly after, gathers for the next. Each item has an answer, or an
+ * error, of its own.
  */
 export class Batcher<Item, Answer extends object> {
   readonly #options: BatcherOptions<Item>
   readonly #send: (items: Item[]) => Promise<(Answer | Error)[]>
   readonly #waiting: Waiting<Item, Answer>[] = []
-  /** A request is on its way, or about to go. */
-  #busy = false
+  #state: 'idle' | 'sending' | 'gathering' = 'idle'
+  #timer: NodeJS.Timeout | undefined
 
   constructor(options: BatcherOptions<Item>, send: (items: Item[]) => Promise<(Answer | Error)[]>) {
     this.#options = options
@@ -44,26 +47,33 @@ export class Batcher<Item, Answer extends object> {
     return promise
   }
 
-  /** Whatever else is asked for in this turn of the event loop still gets in. */
   #begin(): void {
-    if (this.#busy || this.#waiting.length === 0) return
-    this.#busy = true
-    setImmediate(() => void this.#next())
+    const isFull = this.#waiting.length >= this.#options.itemsMax
+    if (this.#state === 'sending' || (this.#state === 'gathering' && !isFull)) return
+    clearTimeout(this.#timer)
+    this.#state = 'sending'
+    setImmediate(() => void this.#next()) // Whatever else is asked for in this turn of the event loop gets in.
   }
 
   async #next(): Promise<void> {
     const batch = this.#take()
-    const next = () => {
+    let isCurrent = true
+    const gather = () => {
       if (!isCurrent) return
       isCurrent = false
-      this.#busy = false
+      this.#state = 'gathering'
+      this.#timer = setTimeout(() => this.#gathered(), this.#options.gatherMs)
       this.#begin()
     }
-    let isCurrent = true
-    const timer = setTimeout(next, this.#options.patienceMs)
+    const patience = setTimeout(gather, this.#options.patienceMs)
     await this.#exchange(batch)
-    clearTimeout(timer)
-    next()
+    clearTimeout(patience)
+    gather()
+  }
+
+  #gathered(): void {
+    this.#state = 'idle'
+    if (this.#waiting.length > 0) this.#begin()
   }
 
   #take(): Waiting<Item, Answer>[] {

@@ -136,7 +136,8 @@ const SPREAD_MS_MAX = 30_000
 const ATTEMPT_GRANTS_MAX = 4 // A taken name or an expired signature asks again; more often than this is a fault.
 const UPLOAD_BYTES_PER_MS_MIN = 16 // 16 kB/s: below that an upload is given up and begun anew.
 /** Deliveries on their way for each upload on its way: the others ask for names, or tell what has arrived. */
-const PLACES_PER_UPLOAD = 8
+const PLACES_PER_UPLOAD = 16
+const GATHER_MS = 50
 const FLOW_LOGS_PER_REQUEST_MAX = 20_000 // Keeps a request below a megabyte.
 const LIMITS_INTERVAL_MS = 60_000
 const DRAIN_FAILURES_MAX = 3
@@ -196,6 +197,7 @@ export class Deliverer {
     const batching = {
       itemsMax: SEGMENTS_PER_REQUEST_MAX,
       weightMax: FLOW_LOGS_PER_REQUEST_MAX,
+      gatherMs: GATHER_MS,
       patienceMs: this.#options.slowMs,
       isRefusal: (error: unknown) => error instanceof ControlPlaneError && !error.concernsAll,
     }
