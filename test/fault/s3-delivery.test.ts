@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict'
+import fs from 'node:fs'
 import { after, before, test } from 'node:test'
+import { setTimeout as pause } from 'node:timers/promises'
 import { CreateBucketCommand, DeleteBucketCommand } from '@aws-sdk/client-s3'
 import { flowlog } from '../../src/cli/commands/flowlog.ts'
 import { ControlPlaneClient, type ControlPlaneError } from '../../src/deliver/control-plane-client.ts'
@@ -231,29 +233,62 @@ function testDelivery(): void {
     await assertEachLineOnce(delivery, bucket)
   })
 
-  const schedules = Number(process.env['WEIR_FAULT_SCHEDULES'] ?? 6)
+  const schedules = Number(process.env['WEIR_FAULT_SCHEDULES'] ?? 20)
   test(`${schedules} seeded schedules of faults against the real control plane and radosgw`, async () => {
-    const run = async (seed: number) => {
-      await using delivery = await S3Delivery.start(world, { nics: 3 })
-      const bucket = await delivery.tenant.createBucket()
-      const prefixes = ['web', 'web', 'db'] // Two flow logs in one object.
-      for (const [i, prefix] of prefixes.entries()) await delivery.createFlowLog(i, `${bucket}/${prefix}`)
-      const next = random(seed)
-      delivery.startAgent({ idleMsMax: 500, slowMs: 100 })
-      delivery.storeProxy.faults = seededFaults(next, { faultsMax: 6, percent: 25 })
-      delivery.controlProxy.faults = seededFaults(next, { faultsMax: 6, percent: 25 })
-      for (let i = 1; i <= 3; i++) {
-        await delivery.addWindow(i, { linesEach: 1 + (next() % 3), segmentSizeMax: 200 })
-      }
-      await delivery.untilEmpty().catch((error: unknown) => assert.fail(`seed ${seed}: ${error}`))
-
-      await assertEachLineOnce(delivery, bucket, `seed ${seed}`)
-    }
-    const width = 6 // They wait more than they work: Retry-After is 5 s.
-    for (let seed = 1; seed <= schedules; seed += width) {
-      await Promise.all(
-        Array.from({ length: Math.min(width, schedules - seed + 1) }, (_, i) => run(seed + i)),
+    const prepared = await S3Delivery.prepare(world, { nics: 3 })
+    using _directory = { [Symbol.dispose]: () => fs.rmSync(prepared.directory, { recursive: true }) }
+    const width = 10 // They wait more than they work.
+    for (let first = 1; first <= schedules; first += width) {
+      const seeds = Array.from({ length: Math.min(width, schedules - first + 1) }, (_, i) => first + i)
+      await using group = new AsyncDisposableStack()
+      const ready = await Promise.all(
+        seeds.map(async (seed) => {
+          const delivery = group.use(await S3Delivery.startCopy(world, prepared))
+          return { seed, delivery, bucket: await withFlowLogs(delivery) }
+        }),
       )
+      await Promise.all([
+        ...ready.map(({ seed, delivery }) => disturbed(delivery, seed)),
+        killGatewayOnce(world, first),
+      ])
+      for (const { seed, delivery, bucket } of ready) {
+        await assertEachLineOnce(delivery, bucket, `seed ${seed}`)
+      }
     }
   })
+}
+
+async function withFlowLogs(delivery: S3Delivery): Promise<string> {
+  const bucket = await delivery.tenant.createBucket()
+  const prefixes = ['web', 'web', 'db'] // Two flow logs in one object.
+  for (const [i, prefix] of prefixes.entries()) await delivery.createFlowLog(i, `${bucket}/${prefix}`)
+  return bucket
+}
+
+/** Three windows while requests break and the parts stop and start, as the seed says; returns when all is delivered. */
+async function disturbed(delivery: S3Delivery, seed: number): Promise<void> {
+  const next = random(seed)
+  const agent = { idleMsMax: 300, slowMs: 100, requestTimeoutMs: 400 }
+  delivery.startAgent(agent)
+  delivery.storeProxy.faults = seededFaults(next, { faultsMax: 6, percent: 25 })
+  delivery.controlProxy.faults = seededFaults(next, { faultsMax: 6, percent: 25 })
+  for (let i = 1; i <= 3; i++) {
+    await delivery.addWindow(i, { linesEach: 1 + (next() % 3), segmentSizeMax: 200 })
+    const event = next() % 6
+    if (event === 0) {
+      await delivery.stopAgent()
+      delivery.startAgent(agent)
+    } else if (event === 1) {
+      await delivery.stopControlPlane()
+      await delivery.startControlPlane()
+    }
+  }
+  await delivery.untilEmpty().catch((error: unknown) => assert.fail(`seed ${seed}: ${error}`))
+}
+
+/** All of a group have the same store, so it dies for all of them: at a moment that the seed says. */
+async function killGatewayOnce(world: S3World, seed: number): Promise<void> {
+  await pause(random(seed)() % 1_000)
+  await world.ceph.killGateway()
+  await world.ceph.startGateway()
 }

@@ -34,12 +34,17 @@ export interface FlowLogTarget {
   prefix: string
 }
 
-interface Parts {
-  directory: string
+interface Parts extends Prepared {
   world: S3World
   storeProxy: TcpProxy
   controlProxy: TcpProxy
+}
+
+/** A database with its NICs and the tenant they belong to: making them takes longer than a schedule of faults. */
+export interface Prepared {
+  directory: string
   owner: Bootstrapped
+  tenant: Tenant
 }
 
 /** An agent's spool and deliverer, a real control plane with its database on disk, and radosgw: behind proxies. */
@@ -69,21 +74,36 @@ export class S3Delivery implements AsyncDisposable {
     this.controlProxy = parts.controlProxy
     this.#directory = parts.directory
     this.#world = parts.world
-    this.tenant = parts.world.tenant(parts.owner.contractNumber)
+    this.tenant = parts.tenant
   }
 
-  static async start(world: S3World, options: { nics: number }): Promise<S3Delivery> {
+  static async prepare(world: S3World, options: { nics: number }): Promise<Prepared> {
     const directory = fs.mkdtempSync(path.join(os.tmpdir(), 'weir-s3-delivery-'))
-    const storeProxy = new TcpProxy({ host: '127.0.0.1', port: world.ceph.port })
-    await storeProxy.start()
     const store = await openStore({ sqlitePath: path.join(directory, 'weir.db') })
     const interfaces = Array.from({ length: options.nics }, (_, i) => ({ device: `eth${i}` }))
     const owner = await bootstrap({ hostname: 'host-1', interfaces }, { store, buckets: world.store() })
     await store.close()
+    return { directory, owner, tenant: world.tenant(owner.contractNumber) }
+  }
+
+  static async start(world: S3World, options: { nics: number }): Promise<S3Delivery> {
+    return S3Delivery.#startIn(world, await S3Delivery.prepare(world, options))
+  }
+
+  /** With a copy of the database; the tenant is shared. */
+  static startCopy(world: S3World, prepared: Prepared): Promise<S3Delivery> {
+    const directory = fs.mkdtempSync(path.join(os.tmpdir(), 'weir-s3-delivery-'))
+    fs.copyFileSync(path.join(prepared.directory, 'weir.db'), path.join(directory, 'weir.db'))
+    return S3Delivery.#startIn(world, { ...prepared, directory })
+  }
+
+  static async #startIn(world: S3World, prepared: Prepared): Promise<S3Delivery> {
+    const storeProxy = new TcpProxy({ host: '127.0.0.1', port: world.ceph.port })
+    await storeProxy.start()
     const controlPort = await freePort()
     const controlProxy = new TcpProxy({ host: '127.0.0.1', port: controlPort })
     await controlProxy.start()
-    const delivery = new S3Delivery({ directory, world, storeProxy, controlProxy, owner })
+    const delivery = new S3Delivery({ ...prepared, world, storeProxy, controlProxy })
     delivery.#controlPort = controlPort
     await delivery.startControlPlane()
     return delivery
@@ -139,7 +159,8 @@ export class S3Delivery implements AsyncDisposable {
     return { status: response.status, message: body.messages?.[0]?.message ?? '', id: body.id ?? '' }
   }
 
-  startAgent(options: DelivererOptions = {}): void {
+  startAgent(options: DelivererOptions & { requestTimeoutMs?: number } = {}): void {
+    const { requestTimeoutMs = 1_500, ...rest } = options
     this.spool = new Spool(
       { directory: path.join(this.#directory, 'spool'), bytesMax: 1e12, ageMsMax: 1e15 },
       { clock: systemClock, log: silentLog },
@@ -149,10 +170,10 @@ export class S3Delivery implements AsyncDisposable {
     this.#client = new ControlPlaneClient({
       serverUrl,
       agentToken: this.owner.agentToken,
-      requestTimeoutMs: 1_500,
+      requestTimeoutMs,
     })
     this.deliverer = new Deliverer(
-      { ...QUICK, ...options },
+      { ...QUICK, ...rest },
       {
         spool: this.spool,
         api: this.#client,
@@ -248,7 +269,6 @@ export class S3Delivery implements AsyncDisposable {
     await this.controlProxy.stop()
     await this.stopControlPlane()
     await this.storeProxy.stop()
-    this.tenant.client.destroy()
     fs.rmSync(this.#directory, { recursive: true, force: true })
   }
 }
