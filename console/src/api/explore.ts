@@ -34,6 +34,7 @@ export type Question<K extends Kind> = Scope & { kind: K } & Omit<ByKind[K], 'ki
 export type Answer<K extends Kind> = AnswerOf<K>
 /** What every answer says beside its result. */
 export type Around = Omit<AnswerOf, 'kind' | 'result'>
+export type Live = NonNullable<AnswerOf['live']>
 export type Series = Results['series']
 export type Sankey = Results['sankey']
 export type Heat = Results['heat']

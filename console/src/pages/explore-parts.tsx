@@ -7,6 +7,7 @@ import { conditionFor, keyText } from '../text/words.ts'
 import { Button } from '../ui/button.tsx'
 import { Coverage } from '../ui/coverage.tsx'
 import { Link } from '../ui/link.tsx'
+import { LiveState } from '../ui/live.tsx'
 import { Empty, Failure, Loading } from '../ui/states.tsx'
 
 /** The frame of every answer: loading, failed, nothing found, or the answer with what it is made of. */
@@ -32,6 +33,7 @@ export function AnswerFrame<T extends Around>({
   if (value === undefined) return <Loading what={what} rows={7} />
   return (
     <div className={loading ? 'answer answer-old' : 'answer'} aria-busy={loading}>
+      {!brief && value.live !== undefined && <LiveState around={value} live={value.live} />}
       {isEmpty(value) ? (empty ?? <NothingFound around={value} />) : children(value)}
       <Coverage around={value} brief={brief} />
     </div>
@@ -41,6 +43,7 @@ export function AnswerFrame<T extends Around>({
 function NothingFound({ around }: { around: Around }) {
   const { scope } = useScope()
   const { objects, objectsOutside } = around.coverage
+  const { live } = around
   if (scope.filter !== undefined) {
     return (
       <Empty
@@ -48,6 +51,17 @@ function NothingFound({ around }: { around: Around }) {
         action={<Button onClick={() => setQuery({ filter: undefined })}>Clear the filter</Button>}
       >
         In this time range there is nothing that fits it.
+      </Empty>
+    )
+  }
+  if (live !== undefined && live.flowLogs > 0) {
+    return live.answering > 0 ? (
+      <Empty title="Silence">
+        No packet has passed in the last 15 minutes. The page goes on watching by itself.
+      </Empty>
+    ) : (
+      <Empty title="Nothing to see live">
+        No agent tells of these flow logs at the moment, and nothing of the last 15 minutes is delivered.
       </Empty>
     )
   }

@@ -3,7 +3,7 @@ import { usePlace } from './location.ts'
 
 export const DEFAULT_SINCE = '1h'
 export const LIVE_SINCE = '15m'
-export const LIVE_REFRESH_MS = 5_000
+export const LIVE_REFRESH_MS = 3_000
 
 export interface ScopeState {
   scope: Scope
@@ -20,7 +20,12 @@ export function useScope(): ScopeState {
   const until = live ? undefined : (query.get('until') ?? undefined)
   const filter = query.get('filter') ?? ''
   return {
-    scope: { since, ...(until === undefined ? {} : { until }), ...(filter === '' ? {} : { filter }) },
+    scope: {
+      since,
+      ...(until === undefined ? {} : { until }),
+      ...(filter === '' ? {} : { filter }),
+      ...(live ? { live } : {}),
+    },
     live,
     refreshMs: live ? LIVE_REFRESH_MS : undefined,
   }

@@ -44,11 +44,13 @@ export function Coverage({ around, brief = false }: { around: Around; brief?: bo
   )
 }
 
-function Sum({ around: { totals, coverage, tookMs } }: { around: Around }) {
+function Sum({ around: { totals, coverage, live, tookMs } }: { around: Around }) {
   return (
     <>
       {plural(totals.flows, 'flow record')}, {bytesText(totals.bytes)} in {plural(totals.packets, 'packet')},
-      from {plural(coverage.objects, 'object')} in {countText(Math.round(tookMs))} ms.
+      from {plural(coverage.objects, 'object')}
+      {live !== undefined && live.answering > 0 && ` and ${plural(live.answering, 'flow log')} live`} in{' '}
+      {countText(Math.round(tookMs))} ms.
       {coverage.newestWindowS !== null && (
         <>
           {' '}

@@ -46,7 +46,7 @@ export function RangePicker() {
           type="button"
           className="range-live"
           aria-pressed={live}
-          title="The last 15 minutes, asked for again every 5 seconds"
+          title="The last 15 minutes with what the agents see right now, asked for again every 3 seconds"
           onClick={() =>
             setQuery({ live: live ? undefined : '1', since: undefined, until: undefined, page: undefined })
           }

@@ -1,0 +1,88 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { TestAgent } from '../contract/support/agent.ts'
+import { type ControlPlane, FLOW_LOG, startControlPlane } from '../contract/support/control-plane.ts'
+import { withoutRoot } from '../support/network.ts'
+import { CONSOLE, DARK, LIGHT, NARROW, Reader, startBrowser, withoutBrowser } from './support/browser.ts'
+import { addressOf, GatewayWorld } from './support/gateway.ts'
+
+test('live shows packets within seconds, long before their window ends: counted, refused, filtered', {
+  skip: withoutRoot || withoutBrowser,
+}, async () => {
+  await using world = await new GatewayWorld().start(3600)
+  world.weir.cli('flowlog', 'create', '--nic', 'web', '--bucket', 'flowlogs/web')
+  await using browser = await startBrowser()
+  await using reader = await Reader.open(browser, world.origin)
+  const { page } = reader
+  await reader.signIn(world.credentials)
+  await reader.goto('/explore?view=flows')
+  await page.getByText('No flows yet').waitFor()
+
+  await page.getByRole('button', { name: 'Live' }).focus()
+  await page.keyboard.press('Enter')
+  await page.waitForURL(/live=1/)
+  await page.getByText('1 of 1 flow log', { exact: false }).waitFor()
+  await reader.assertAccessible('live, nothing but the noise of a new device')
+  await world.send('office', 'web', { tcp: [80, 23] }, { rounds: 2 })
+  const flows = page.getByRole('table', { name: 'Flows' })
+  await flows.getByText(addressOf('office')).first().waitFor()
+  await flows.getByRole('button', { name: 'Rejected', exact: true }).first().click()
+  await page.waitForURL(/filter=action/)
+  await flows.getByRole('button', { name: '23', exact: true }).first().waitFor()
+  await page
+    .getByRole('group', { name: 'View' })
+    .getByRole('radio', { name: 'Over time', exact: true })
+    .check()
+  await page.getByRole('table', { name: 'Numbers of the chart' }).getByText('Rejected').waitFor()
+  await page.goto(`${world.origin}/firewall?live=1`)
+  await page.getByText(addressOf('office')).first().waitFor()
+  await reader.assertAccessible('what is refused right now')
+
+  assert.deepEqual(world.weir.objects('flowlogs'), [], 'nothing is delivered')
+  assert.deepEqual(reader.faults, [])
+})
+
+test('what live cannot show is said: no agent, an agent that is away, windows on their way, small flows', {
+  skip: withoutBrowser,
+}, async () => {
+  await using weir = await startControlPlane({ consoleDirectory: CONSOLE })
+  const [web, db] = [await flowLogOf(weir, 0), await flowLogOf(weir, 1)]
+  await using agent = new TestAgent({ origin: weir.origin, token: weir.owner.agentToken })
+  await using browser = await startBrowser()
+  {
+    await using reader = await Reader.open(browser, weir.origin)
+    await reader.signIn(weir.owner)
+    await reader.goto('/explore?live=1')
+    await reader.page.getByText('Nothing to see live').waitFor()
+    assert.equal(await reader.page.getByText('no agent has this interface').count(), 2)
+    await reader.assertAccessible('no agent')
+  }
+  await agent.poll(0)
+  await agent.report()
+  const told = { flowLogId: web, rows: 3, left: 1_234, underway: 2 }
+  for (const options of [LIGHT, DARK, NARROW]) {
+    await using reader = await Reader.open(browser, weir.origin, options)
+    await reader.signIn(weir.owner)
+    await reader.page.goto(`${weir.origin}/explore?live=1&view=flows`)
+    if (options === LIGHT) await reader.page.getByText('asking the agents').waitFor()
+    await agent.tellLive([told, { flowLogId: db, rows: 1 }])
+    await reader.page.getByText('2 of 2 flow logs', { exact: false }).waitFor()
+    await reader.page.getByText('2 windows had closed before you began to watch').waitFor()
+    await reader.page.getByText('1,234 smaller flows').waitFor()
+    await reader.assertAccessible('live with notes')
+    await reader.assertFits('live with notes')
+    assert.deepEqual(reader.faults, [])
+  }
+  await using reader = await Reader.open(browser, weir.origin)
+  await reader.signIn(weir.owner)
+  await weir.store.db.updateTable('agents').set({ last_seen_at: 1 }).execute()
+  await reader.goto('/explore?live=1')
+  await reader.page.getByText('is not connected').first().waitFor()
+  await reader.assertAccessible('not connected')
+  assert.deepEqual(reader.faults, [])
+})
+
+async function flowLogOf(weir: ControlPlane, nic: number): Promise<string> {
+  const { body } = await weir.post(`${weir.owner.nics[nic]!.path}/flowlogs`, FLOW_LOG)
+  return body.id
+}
