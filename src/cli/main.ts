@@ -12,6 +12,7 @@ const COMMANDS: Record<string, () => Promise<Command>> = {
   inventory: async () => (await import('./commands/inventory.ts')).inventory,
   nic: async () => (await import('./commands/nic.ts')).nic,
   bucket: async () => (await import('./commands/bucket.ts')).bucket,
+  live: async () => (await import('./commands/live.ts')).live,
   tail: async () => (await import('./commands/tail.ts')).tail,
   query: async () => (await import('./commands/query.ts')).query,
   top: async () => (await import('./commands/top.ts')).top,

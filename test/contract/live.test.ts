@@ -1,11 +1,13 @@
 import assert from 'node:assert/strict'
+import { PassThrough, Readable } from 'node:stream'
 import { after, before, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { gzipSync } from 'node:zlib'
+import { runCommand } from '../../src/cli/main.ts'
 import { issueAgentToken } from '../../src/store/agents.ts'
 import { TestAgent } from './support/agent.ts'
 import { type Answer, type ControlPlane, HOST, startControlPlane } from './support/control-plane.ts'
-import { type Caller, makeTenants, type Tenants } from './support/tenants.ts'
+import { type Caller, CONTRACT, makeTenants, type Tenants } from './support/tenants.ts'
 
 // Two interfaces of one contract, the first in a data center that is shared to members, both on one host.
 
@@ -187,6 +189,47 @@ test('a window that has become an object counts as that, from the moment it is i
     [8, 1],
     [8, 1],
   ])
+})
+
+test('weir live paints a table anew on a terminal, with rates, and prints a line of JSON for each look in a pipe', async () => {
+  const looks: string[] = []
+  const ended = new AbortController()
+  const live = (isTerminal: boolean, args: string[], onLook: (text: string) => void) =>
+    runCommand(['live', ...args, '--every', '1', '--contract', String(CONTRACT)], {
+      stdin: Readable.from([]),
+      stdout: new PassThrough().on('data', (chunk) => onLook(String(chunk))),
+      stderr: new PassThrough(),
+      env: { WEIR_SERVER: weir.origin, WEIR_TOKEN: weir.owner.token, HOME: weir.directory },
+      stdoutIsTerminal: isTerminal,
+      stderrIsTerminal: false,
+      signal: ended.signal,
+    })
+  let painted = ''
+  const told = setInterval(() => tellBoth(), 200)
+  try {
+    const running = [
+      live(false, ['web', '--filter', 'tcp/443'], (text) => looks.push(text)),
+      live(true, ['--by', 'packets'], (text) => {
+        painted += text
+      }),
+    ]
+    const isSeen = () => looks.length >= 2 && /\d bit\/s/.test(painted)
+    for (let waitedMs = 0; !isSeen() && waitedMs < 15_000; waitedMs += 50) await sleep(50)
+    ended.abort()
+    assert.deepEqual(await Promise.all(running), [0, 0])
+  } finally {
+    clearInterval(told)
+  }
+
+  const answers = looks.join('').trim().split('\n')
+  assert.ok(answers.length >= 2)
+  for (const it of answers.map((line) => JSON.parse(line) as Answer['body'])) {
+    assert.deepEqual([it.kind, it.live.flowLogs], ['top', 1])
+  }
+  assert.ok(painted.split('\u001b[H\u001b[2J').length > 2, 'painted more than once')
+  assert.match(painted, /live from 2 of 2 flow logs, as of \d\d:\d\d:\d\d/)
+  assert.match(painted, /not shown: 2 smaller flows, 120 B/)
+  assert.match(painted, /ACCEPT\S*\s+TCP\s+192\.0\.2\.1:4\s+10\.0\.0\.7:443\s.*\d bit\/s/)
 })
 
 test('rows that no database column could hold are refused, and so is a report without bounds', async () => {

@@ -54,6 +54,18 @@ test('flows are seen while they happen, and from then on until they are delivere
   )
 })
 
+test('weir live shows a connection that the firewall has just refused', { skip: withoutRoot }, async () => {
+  await using world = await new GatewayWorld().start(3600)
+  world.weir.cli('flowlog', 'create', '--nic', 'web', '--bucket', 'flowlogs/web')
+
+  await world.send('office', 'web', { tcp: [23] })
+  const table = world.weir.cli('live', 'web', '--once', '--filter', 'action = reject')
+
+  const [from, to] = [addressOf('office'), addressOf('web')].map((it) => it.replaceAll('.', '\\.'))
+  assert.match(table, /^live from 1 of 1 flow logs/)
+  assert.match(table, new RegExp(`^REJECT +TCP +${from}\\S* +${to}:23 +1 +60 B`, 'm'))
+})
+
 async function refused(world: GatewayWorld): Promise<Answer<'flows'>> {
   const filter = `interface = web and action = reject and dstport = 23 and start >= ${Math.floor(Date.now() / 1000) - 1}`
   for (;;) {
