@@ -37,6 +37,31 @@ export async function membershipsOf(db: Db, userId: string): Promise<Membership[
   return rows.map((it) => ({ contractNumber: it.contract_number, role: it.role }))
 }
 
+const CONTRACTS_MAX = 1_000
+
+/** Where a user may work: in contracts that they are a member of, and the operator in all there are. */
+export async function contractsOf(
+  db: Db,
+  { userId, operator }: Pick<Account, 'userId' | 'operator'>,
+): Promise<(Membership & { name: string })[]> {
+  const all = db
+    .selectFrom('contracts')
+    .leftJoin('contract_users', (join) =>
+      join
+        .onRef('contract_users.contract_number', '=', 'contracts.contract_number')
+        .on('contract_users.user_id', '=', userId),
+    )
+    .select(['contracts.contract_number', 'contracts.name', 'contract_users.role'])
+    .orderBy('contracts.contract_number')
+    .limit(CONTRACTS_MAX)
+  const rows = await (operator ? all : all.where('contract_users.role', 'is not', null)).execute()
+  return rows.map(({ contract_number: contractNumber, name, role }) => ({
+    contractNumber,
+    name,
+    role: role ?? 'admin',
+  }))
+}
+
 /**
  * The user behind a token, with the contract that it was made for. Neither expired nor revoked ones open
  * anything.
@@ -45,7 +70,7 @@ export function findToken(
   db: Db,
   token: string,
   nowMs: number,
-): Promise<(UserRow & { contract_number: number; role: Role | null }) | undefined> {
+): Promise<(UserRow & { contract_number: number; purpose: string; role: Role | null }) | undefined> {
   return db
     .selectFrom('tokens')
     .innerJoin('users', 'users.id', 'tokens.user_id')
@@ -55,7 +80,7 @@ export function findToken(
         .onRef('contract_users.contract_number', '=', 'tokens.contract_number'),
     )
     .selectAll('users')
-    .select(['tokens.contract_number', 'contract_users.role'])
+    .select(['tokens.contract_number', 'tokens.purpose', 'contract_users.role'])
     .where('tokens.hash', '=', hashToken(token))
     .where('tokens.revoked_at', 'is', null)
     .where((it) => it.or([it('tokens.expires_at', 'is', null), it('tokens.expires_at', '>', nowMs)]))
@@ -88,6 +113,15 @@ export async function issueToken(
   }
   await change.tx.insertInto('tokens').values(row).execute()
   return { id, token }
+}
+
+/** From now on the token is for another contract. Whether its user may work there has been asked. */
+export async function moveToken(change: Change, token: string, contractNumber: number): Promise<void> {
+  await change.tx
+    .updateTable('tokens')
+    .set({ contract_number: contractNumber })
+    .where('hash', '=', hashToken(token))
+    .execute()
 }
 
 export async function revokeToken(change: Change, token: string): Promise<void> {

@@ -3,7 +3,7 @@ import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { test } from 'node:test'
-import { createUser } from '../../src/store/accounts.ts'
+import { addMember, createContract, createUser, issueToken } from '../../src/store/accounts.ts'
 import { hashPassword } from '../../src/store/secrets.ts'
 import { type ControlPlane, startControlPlane } from '../contract/support/control-plane.ts'
 
@@ -85,23 +85,9 @@ test('with nothing but the cookie no other site changes or learns anything', asy
 test('a session is of one contract: it sees neither data centers nor objects of another', async () => {
   await using weir = await startControlPlane()
   const stranger = { username: 'stranger@example.org', password: 'a long password' }
-  const passwordHash = await hashPassword(stranger.password)
   const contractNumber = 4711
-  await weir.store.db
-    .insertInto('contracts')
-    .values({ contract_number: contractNumber, name: 'other', created_at: 0 })
-    .execute()
-  await weir.store.change((change) =>
-    createUser(change, {
-      email: stranger.username,
-      passwordHash,
-      firstName: '',
-      lastName: '',
-      operator: false,
-      contractNumber,
-      role: 'owner',
-    }),
-  )
+  await weir.store.change((change) => createContract(change, { contractNumber, name: 'other' }))
+  await addUser(weir, { email: stranger.username, password: stranger.password }, contractNumber)
 
   const cookie = cookieOf(await signIn(weir, stranger))
   const datacenters = await ask(weir, 'GET', '/cloudapi/v6/datacenters', { cookie })
@@ -112,6 +98,49 @@ test('a session is of one contract: it sees neither data centers nor objects of 
   assert.deepEqual(((await datacenters.json()) as { items: unknown[] }).items, [])
   assert.equal(objects.status, 404)
   assert.equal(foreign.status, 403)
+})
+
+test('a session goes to any contract of its user, a session of a token to none but its own', async () => {
+  await using weir = await startControlPlane()
+  const { contractNumber } = weir.owner
+  const consultant = { email: 'consultant@example.org', password: 'a long password' }
+  for (const [name, number] of Object.entries({ north: 4711, south: 4712 })) {
+    const owner = { email: `${name}@example.org`, password: 'a long password' }
+    await weir.post('/weir/v1/contracts', { contractNumber: number, name, owner })
+  }
+  const userId = await addUser(weir, consultant, 4711)
+  await weir.store.change((change) => addMember(change, { contractNumber: 4712, userId, role: 'member' }))
+  const { token } = await weir.store.change((change) =>
+    issueToken(change, { userId, contractNumber: 4711, purpose: 'test' }),
+  )
+  const go = async (cookie: string, to: number) =>
+    ask(weir, 'PUT', '/weir/v1/session', { ...CONSOLE, cookie }, JSON.stringify({ contractNumber: to }))
+  const seen = async (cookie: string) => (await ask(weir, 'GET', '/weir/v1/session', { cookie })).json()
+
+  const wide = cookieOf(await signIn(weir, { username: consultant.email, password: consultant.password }))
+  const narrow = cookieOf(await signIn(weir, { token }))
+  const operator = cookieOf(await signIn(weir, { token: weir.owner.token }))
+  const statuses = [
+    (await go(wide, 4712)).status,
+    (await go(wide, contractNumber)).status,
+    (await go(narrow, 4712)).status,
+    (await go(operator, 4711)).status,
+    (await go(operator, 1)).status,
+  ]
+
+  assert.deepEqual(statuses, [200, 403, 403, 200, 403])
+  assert.partialDeepStrictEqual(await seen(wide), {
+    contractNumber: 4712,
+    role: 'member',
+    contracts: [
+      { contractNumber: 4711, name: 'north', role: 'admin' },
+      { contractNumber: 4712, name: 'south', role: 'member' },
+    ],
+  })
+  const own = { contractNumber: 4711, name: 'north', role: 'admin' }
+  assert.partialDeepStrictEqual(await seen(narrow), { contractNumber: 4711, contracts: [own] })
+  const session = (await seen(operator)) as { contractNumber: number; contracts: unknown[] }
+  assert.deepEqual([session.contractNumber, session.contracts.length], [4711, 3])
 })
 
 test('the console is served without a session, under a policy that lets nothing in from elsewhere', async () => {
@@ -150,6 +179,18 @@ test('a server without a built console has no page, and says 401 as for any othe
 
   assert.equal(answer.status, 401)
 })
+
+async function addUser(
+  weir: ControlPlane,
+  { email, password }: { email: string; password: string },
+  contractNumber: number,
+): Promise<string> {
+  const passwordHash = await hashPassword(password)
+  const names = { firstName: '', lastName: '', operator: false }
+  return weir.store.change((change) =>
+    createUser(change, { email, passwordHash, ...names, contractNumber, role: 'admin' }),
+  )
+}
 
 interface Credentials {
   username?: string

@@ -347,6 +347,11 @@ function otherRules(): Record<string, Rule> {
       target: at('/weir/v1/session', { username: 'nobody@example.org', password: 'wrong' }),
     },
     'GET /weir/v1/session': { expect: ANY_USER, target: at('/weir/v1/session') },
+    'PUT /weir/v1/session': {
+      // None of them has a session that could be switched.
+      expect: forUsers(all(403)),
+      target: at('/weir/v1/session', { contractNumber: CONTRACT }),
+    },
     'DELETE /weir/v1/session': { expect: ANY_USER, target: at('/weir/v1/session') },
     'GET /agent/v1/assignments': nobodyButAgents('/agent/v1/assignments'),
     'POST /agent/v1/report': nobodyButAgents('/agent/v1/report', REPORT),

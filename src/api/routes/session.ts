@@ -1,12 +1,23 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { Type } from 'typebox'
-import { type Account, issueToken, membershipsOf, revokeToken } from '../../store/accounts.ts'
+import { WeirError } from '../../model/errors.ts'
+import {
+  type Account,
+  contractsOf,
+  findToken,
+  issueToken,
+  moveToken,
+  revokeToken,
+} from '../../store/accounts.ts'
 import type { Services } from '../app.ts'
 import type { Authentication } from '../authentication.ts'
 import { InvalidInputError } from '../errors.ts'
 import { assertSameOrigin, SESSION_COOKIE, sessionToken } from '../session-cookie.ts'
 
 const SESSION_MS = 12 * 3_600_000
+const BY_PASSWORD = 'console'
+/** A token opens one contract; so does a session that began with one. */
+const BY_TOKEN = 'console by token'
 
 const text = Type.String({ minLength: 1, maxLength: 1000 })
 const Credentials = Type.Object(
@@ -25,6 +36,8 @@ interface Credentials {
   contractNumber?: number
 }
 
+const Chosen = Type.Object({ contractNumber: Type.Integer({ minimum: 0 }) }, { additionalProperties: false })
+
 /**
  * The console's session. What signs in is exchanged for a token of its own that lives as long as the
  * session and that no script in the page can read.
@@ -37,18 +50,35 @@ export async function sessionRoutes(
 
   app.post('/weir/v1/session', { schema: { body: Credentials } }, async (request, reply) => {
     assertSameOrigin(request) // Else another site could sign somebody in as somebody else.
-    const headers = headersOf(request.body as Credentials)
+    const credentials = request.body as Credentials
+    const headers = headersOf(credentials)
     const account = await authentication.user({ headers, method: request.method })
     const { userId, contractNumber } = account
     const expiresAtMs = store.clock.nowMs() + SESSION_MS
+    const purpose = credentials.token === undefined ? BY_PASSWORD : BY_TOKEN
     const { token } = await store.change((change) =>
-      issueToken(change, { userId, contractNumber, purpose: 'console', expiresAtMs }),
+      issueToken(change, { userId, contractNumber, purpose, expiresAtMs }),
     )
     setCookie(request, reply, token, SESSION_MS / 1000)
-    return reply.code(201).send(await rendered(services, account))
+    return reply.code(201).send(await rendered(services, account, token))
   })
 
-  app.get('/weir/v1/session', async (request) => rendered(services, request.account!))
+  app.get('/weir/v1/session', async (request) =>
+    rendered(services, request.account!, sessionToken(request.headers)),
+  )
+
+  app.put('/weir/v1/session', { schema: { body: Chosen } }, async (request) => {
+    const token = sessionToken(request.headers)
+    const account = request.account!
+    const { contractNumber } = request.body as { contractNumber: number }
+    const open = token === undefined ? [] : await openTo(services, account, token)
+    const chosen = open.find((it) => it.contractNumber === contractNumber)
+    if (token === undefined || chosen === undefined) {
+      throw new WeirError('WEIR_FORBIDDEN', `this session cannot go to contract ${contractNumber}`)
+    }
+    await store.change((change) => moveToken(change, token, contractNumber))
+    return rendered(services, { ...account, contractNumber, role: chosen.role }, token)
+  })
 
   app.delete('/weir/v1/session', async (request, reply) => {
     const token = sessionToken(request.headers)
@@ -68,10 +98,26 @@ function headersOf(it: Credentials): Record<string, string> {
   return { authorization: `Basic ${basic}`, ...contract }
 }
 
-async function rendered({ store, options }: Services, account: Account): Promise<Record<string, unknown>> {
+async function rendered(
+  services: Services,
+  account: Account,
+  token: string | undefined,
+): Promise<Record<string, unknown>> {
   const { email, contractNumber, role, operator } = account
-  const contracts = (await membershipsOf(store.db, account.userId)).map((it) => it.contractNumber)
-  return { email, contractNumber, role, operator, contracts, windowSizeS: options.windowSizeS }
+  const contracts = await openTo(services, account, token)
+  return { email, contractNumber, role, operator, contracts, windowSizeS: services.options.windowSizeS }
+}
+
+/** The contracts that a session can be switched to, its own among them. */
+async function openTo(
+  { store }: Services,
+  account: Account,
+  token: string | undefined,
+): Promise<Awaited<ReturnType<typeof contractsOf>>> {
+  const session = token === undefined ? undefined : await findToken(store.db, token, store.clock.nowMs())
+  const contracts = await contractsOf(store.db, account)
+  const isWide = account.operator || (session?.id === account.userId && session.purpose === BY_PASSWORD)
+  return isWide ? contracts : contracts.filter((it) => it.contractNumber === account.contractNumber)
 }
 
 function setCookie(request: FastifyRequest, reply: FastifyReply, value: string, maxAgeS: number): void {
