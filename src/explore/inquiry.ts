@@ -5,7 +5,7 @@ import { flowsSelect, literal, type PackSelection } from './flows-view.ts'
 import { LIVE_RELATION, type LiveBatch, loadLive } from './live-rows.ts'
 import type { TimeRange } from './object-name.ts'
 import type { Dimension, Key, SettledQuestion } from './question.ts'
-import { portLabel, protocolName } from './well-known.ts'
+import { portLabel, protocolName, serviceLabel } from './well-known.ts'
 
 /** A question with all that is needed to work on it. */
 export interface Inquest {
@@ -121,6 +121,7 @@ export class Inquiry {
     if (key === null) return dimension === 'direction' ? 'unknown' : '-'
     if (dimension === 'protocol') return protocolName(Number(key)).toUpperCase()
     if (dimension === 'srcport' || dimension === 'dstport') return portLabel(Number(key))
+    if (dimension === 'service') return serviceLabel(String(key))
     if (dimension === 'interface')
       return this.#inquest.interfaces.find(({ id }) => id === key)?.name ?? String(key)
     return String(key)

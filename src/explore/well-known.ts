@@ -143,6 +143,12 @@ export function portNumber(text: string): number | undefined {
 }
 
 /** '443' with its name: 'https (443)'. */
+/** `https (tcp/443)` where the number has a name. */
+export function serviceLabel(service: string): string {
+  const name = SERVICE_NAMES[Number(service.split('/')[1])]
+  return name === undefined ? service : `${name} (${service})`
+}
+
 export function portLabel(port: number): string {
   const name = SERVICE_NAMES[port]
   return name === undefined ? String(port) : `${name} (${port})`

@@ -4,8 +4,8 @@ export interface Colours {
   line: string
   surface: string
   accent: string
-  good: string
-  bad: string
+  accept: string
+  reject: string
   other: string
   series: string[]
   /** From little to much. */
@@ -28,8 +28,8 @@ export function readColours(): Colours {
     line: read('line'),
     surface: read('surface'),
     accent: read('accent'),
-    good: read('good'),
-    bad: read('bad'),
+    accept: read('accept'),
+    reject: read('reject'),
     other: read('other'),
     series: Array.from({ length: SERIES_COUNT }, (_, index) => read(`series-${index + 1}`)),
     scale: [read('scale-0'), read('scale-1'), read('scale-2'), read('scale-3')],
@@ -41,14 +41,14 @@ export function readColours(): Colours {
 /** The class that gives a swatch the colour of the series at `index`. */
 export function swatchClass(line: { key: unknown; other: boolean }, index: number): string {
   if (line.other) return 'swatch swatch-other'
-  if (line.key === 'ACCEPT') return 'swatch swatch-good'
-  if (line.key === 'REJECT') return 'swatch swatch-bad'
+  if (line.key === 'ACCEPT') return 'swatch swatch-accept'
+  if (line.key === 'REJECT') return 'swatch swatch-reject'
   return `swatch swatch-${(index % SERIES_COUNT) + 1}`
 }
 
 export function colourOf(colours: Colours, line: { key: unknown; other: boolean }, index: number): string {
   if (line.other) return colours.other
-  if (line.key === 'ACCEPT') return colours.good
-  if (line.key === 'REJECT') return colours.bad
+  if (line.key === 'ACCEPT') return colours.accept
+  if (line.key === 'REJECT') return colours.reject
   return colours.series[index % SERIES_COUNT]!
 }

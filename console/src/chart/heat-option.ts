@@ -10,7 +10,7 @@ export function heatOption(
   answer: Heat,
   colours: Colours,
   metric: Metric,
-  labels: readonly string[],
+  { labels, width }: { labels: readonly string[]; width: number },
 ): EChartsOption {
   const label = { color: colours.muted, fontFamily: 'IBM Plex Sans', fontSize: 11 }
   const smallest = Math.min(...answer.cells.map(([, , value]) => value).filter((value) => value > 0))
@@ -21,7 +21,7 @@ export function heatOption(
     xAxis: {
       type: 'category',
       data: answer.timesS.map((s) => tickText(s, answer.timesS)),
-      axisLabel: { ...label, hideOverlap: true },
+      axisLabel: { ...label, hideOverlap: true, interval: (at: number) => isRound(answer.timesS, at) },
       axisLine: { lineStyle: { color: colours.line } },
       axisTick: { show: false },
     },
@@ -54,9 +54,22 @@ export function heatOption(
           .filter(([, , value]) => value > 0)
           .map(([at, row, value]) => [at, row, logOf(value), value]),
         encode: { value: 2 },
-        itemStyle: { borderColor: colours.surface, borderWidth: 1 },
+        itemStyle: { borderColor: colours.surface, borderWidth: width / answer.timesS.length > 6 ? 1 : 0 },
         emphasis: { itemStyle: { borderColor: colours.ink } },
       },
     ],
   }
+}
+
+const TICKS_MAX = 12
+const TICKS_S = [1, 5, 15, 30, 60, 300, 900, 1_800, 3_600, 10_800, 21_600, 43_200, 86_400, 604_800]
+
+/** Whether the step at `at` begins at a time of day that people call round, in their zone. */
+function isRound(timesS: readonly number[], at: number): boolean {
+  const spanS = timesS.at(-1)! - timesS[0]!
+  const everyS = TICKS_S.find((it) => spanS / it <= TICKS_MAX) ?? spanS
+  const localOf = (s: number) => s - new Date(s * 1000).getTimezoneOffset() * 60
+  const before = timesS[at - 1]
+  if (before === undefined) return localOf(timesS[at]!) % everyS === 0
+  return Math.floor(localOf(timesS[at]!) / everyS) > Math.floor(localOf(before) / everyS)
 }

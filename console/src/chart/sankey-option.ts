@@ -36,7 +36,7 @@ export function sankeyOption(answer: Sankey, colours: Colours, metric: Metric, w
         top: 8,
         bottom: 8,
         nodeWidth: 10,
-        nodeGap: 12,
+        nodeGap: 15,
         labelLayout: { hideOverlap: true },
         draggable: false,
         layoutIterations: 48,
@@ -44,6 +44,8 @@ export function sankeyOption(answer: Sankey, colours: Colours, metric: Metric, w
         lineStyle: { color: 'source', opacity: 0.32, curveness: 0.5 },
         label: {
           color: colours.ink,
+          textBorderColor: colours.surface, // Legible also where links pass below.
+          textBorderWidth: 3,
           fontFamily: 'IBM Plex Sans',
           fontSize: 12,
           width: labelWidth,
@@ -63,8 +65,8 @@ export function sankeyOption(answer: Sankey, colours: Colours, metric: Metric, w
 
 function nodeColour(colours: Colours, node: Sankey['nodes'][number], lastColumn: number): string {
   if (node.other) return colours.other
-  if (node.key === 'REJECT') return colours.bad
-  if (node.key === 'ACCEPT') return colours.good
+  if (node.key === 'REJECT') return colours.reject
+  if (node.key === 'ACCEPT') return colours.accept
   if (node.column === 0) return colours.series[0]!
   return node.column === lastColumn ? colours.series[1]! : colours.series[2]!
 }

@@ -13,6 +13,8 @@ interface Options {
   valueText?(perSecond: number): string
   /** What the axis' marks are round in: 1024 for bytes, 1000 for counts, 'bits' for bytes shown in bits. */
   unit?: AxisUnit
+  /** From here on windows have not been delivered yet. */
+  openFromS?: number | undefined
 }
 
 /** Rates over time, one band per series, the largest at the bottom; the period before as a dashed line. */
@@ -20,7 +22,7 @@ export function seriesOption(answer: Series, colours: Colours, options: Options)
   const { timesS, series, previous } = answer
   const text = options.valueText ?? ((value: number) => rateText(options.metric, value))
   // A rate holds for a whole step: two points each. ECharts' own steps leave gaps between stacked bands.
-  const points = (values: readonly number[]) =>
+  const points = (values: readonly (number | null)[]) =>
     values.flatMap((value, at) => [
       [timesS[at]! * 1000, value],
       [(timesS[at]! + answer.stepS) * 1000, value],
@@ -35,50 +37,100 @@ export function seriesOption(answer: Series, colours: Colours, options: Options)
       trigger: 'axis',
       axisPointer: { type: 'line', lineStyle: { color: colours.muted, type: 'dashed' } },
       formatter: (params: unknown) => {
-        const [{ dataIndex }] = params as [{ dataIndex: number }]
-        const at = Math.floor(dataIndex / 2)
-        const rows = series.map((line, index) => ({
-          label: options.labelOf(index),
-          amount: line.values[at] ?? 0,
-          colour: colourOf(colours, line, index),
-        }))
-        const shown = rows.filter(({ amount }) => amount > 0).slice(0, TIP_ROWS_MAX)
-        const before = previous?.values[at]
-        return timeTip(timesS[at]!, [
-          ...shown.map((it) => ({ label: it.label, value: text(it.amount), colour: it.colour })),
-          { label: 'Total', value: text(answer.total.values[at] ?? 0) },
-          ...(before === undefined ? [] : [{ label: 'Period before', value: text(before) }]),
-        ])
+        const total = (params as { seriesIndex: number; dataIndex: number }[]).find(
+          ({ seriesIndex }) => seriesIndex === 0,
+        )
+        return seriesTip(answer, colours, options, { at: Math.floor((total?.dataIndex ?? 0) / 2), text })
       },
     },
     series: [
-      ...series.map((line, index) => ({
-        type: 'line' as const,
-        name: options.labelOf(index),
-        stack: 'all',
-        symbol: 'none',
-        triggerLineEvent: true,
-        lineStyle: { width: 1, color: colourOf(colours, line, index) },
-        areaStyle: { color: colourOf(colours, line, index), opacity: 0.75 },
-        itemStyle: { color: colourOf(colours, line, index) },
-        emphasis: { disabled: true },
-        data: points(line.values),
-      })),
+      // Has a value at every step, which the tooltip needs; the bands have none where nothing went.
+      { ...line('Total', colours.ink), lineStyle: { opacity: 0 }, data: points(answer.total.values) },
+      ...series.map((it, index) => {
+        const colour = colourOf(colours, it, index)
+        return {
+          ...line(options.labelOf(index), colour),
+          stack: 'all',
+          silent: false,
+          triggerLineEvent: true,
+          lineStyle: { width: 1, color: colour },
+          areaStyle: { color: colour, opacity: 0.85 },
+          itemStyle: { color: colour, ...(it.key === 'REJECT' ? { decal: hatch(colours) } : {}) },
+          data: points(it.values.map((value) => (value > 0 ? value : null))),
+        }
+      }),
       ...(previous === undefined
         ? []
         : [
             {
-              type: 'line' as const,
-              name: 'Period before',
-              symbol: 'none',
-              silent: true,
+              ...line('Period before', colours.ink),
               lineStyle: { width: 1.5, color: colours.ink, type: 'dashed' as const },
-              itemStyle: { color: colours.ink },
               data: points(previous.values),
             },
           ]),
+      ...(options.openFromS === undefined ? [] : [openPart(answer, colours, options.openFromS)]),
     ],
   }
+}
+
+function line(name: string, colour: string) {
+  return {
+    type: 'line' as const,
+    name,
+    symbol: 'none',
+    silent: true,
+    itemStyle: { color: colour },
+    emphasis: { disabled: true },
+  }
+}
+
+/** What was refused is told by more than its colour. */
+function hatch(colours: Colours) {
+  const stripes = { dashArrayX: [1, 0], dashArrayY: [2, 4], rotation: -Math.PI / 4 }
+  return { symbol: 'rect' as const, color: colours.surface, ...stripes }
+}
+
+/** The end of the range whose windows have not been delivered: no traffic there says nothing yet. */
+function openPart(answer: Series, colours: Colours, fromS: number) {
+  const untilS = answer.timesS.at(-1)! + answer.stepS
+  return {
+    ...line('Not delivered yet', colours.muted),
+    data: [],
+    markArea: {
+      silent: true,
+      itemStyle: { color: colours.line, opacity: 0.45 },
+      label: {
+        position: 'insideTop' as const,
+        color: colours.muted,
+        fontFamily: 'IBM Plex Sans',
+        fontSize: 11,
+      },
+      data: [[{ xAxis: fromS * 1000, name: 'not delivered yet' }, { xAxis: untilS * 1000 }]] as [
+        { xAxis: number; name: string },
+        { xAxis: number },
+      ][],
+    },
+  }
+}
+
+function seriesTip(
+  { timesS, series, total, previous }: Series,
+  colours: Colours,
+  { labelOf }: Options,
+  { at, text }: { at: number; text(value: number): string },
+): HTMLElement {
+  const rows = series.map((line, index) => ({
+    label: labelOf(index),
+    amount: line.values[at] ?? 0,
+    colour: colourOf(colours, line, index),
+  }))
+  const shown = rows.filter(({ amount }) => amount > 0).slice(0, TIP_ROWS_MAX)
+  const before = previous?.values[at]
+  return timeTip(timesS[at]!, [
+    ...shown.map((it) => ({ label: it.label, value: text(it.amount), colour: it.colour })),
+    { label: 'Total', value: text(total.values[at] ?? 0) },
+    ...(before === undefined ? [] : [{ label: 'Period before', value: text(before) }]),
+  ])
 }
 
 type AxisUnit = 1000 | 1024 | 'bits'

@@ -13,8 +13,10 @@ import { setQuery, usePlace } from '../state/location.ts'
 import { useSession } from '../state/session.ts'
 import { bytesText, countText, percentText, plural } from '../text/numbers.ts'
 import { durationText } from '../text/times.ts'
+import { Amount } from '../ui/amount.tsx'
 import { Badge } from '../ui/badge.tsx'
 import { Select } from '../ui/choice.tsx'
+import { Long } from '../ui/long.tsx'
 import { Empty, Failure, Loading } from '../ui/states.tsx'
 import { type Column, Table } from '../ui/table.tsx'
 import { IsoTime, Time } from '../ui/time.tsx'
@@ -66,18 +68,35 @@ function FlowLogs({ status, interfaces }: { status: DeliveryStatus; interfaces: 
   const { flowLogs } = status
   const stateFor = (it: FlowLogDelivery) => stateOf(interfaces.get(it.interfaceId)?.flowLog ?? GONE, it)
   const columns: Column<FlowLogDelivery>[] = [
-    { title: 'Interface', value: (it) => nameOf(interfaces, it) },
+    { title: 'Interface', value: (it) => <Long text={nameOf(interfaces, it)} /> },
     {
       title: 'State',
       value: (it) => <Badge tone={stateFor(it).tone}>{stateFor(it).word}</Badge>,
     },
     {
       title: 'Bucket',
-      value: (it) => <code>{[it.bucket, it.prefix].filter((part) => part !== '').join('/')}</code>,
+      value: (it) => (
+        <code>
+          <Long text={[it.bucket, it.prefix].filter((part) => part !== '').join('/')} />
+        </code>
+      ),
     },
-    { title: 'Objects', value: ({ delivery }) => countText(delivery.objects), numeric: true },
-    { title: 'Records', value: ({ delivery }) => countText(delivery.records), numeric: true, minor: true },
-    { title: 'Size', value: ({ delivery }) => bytesText(delivery.bytes), numeric: true },
+    {
+      title: 'Objects',
+      value: ({ delivery }) => <Amount value={delivery.objects} text={countText} />,
+      numeric: true,
+    },
+    {
+      title: 'Records',
+      value: ({ delivery }) => <Amount value={delivery.records} text={countText} />,
+      numeric: true,
+      minor: true,
+    },
+    {
+      title: 'Size',
+      value: ({ delivery }) => <Amount value={delivery.bytes} text={bytesText} />,
+      numeric: true,
+    },
     { title: 'Waiting', value: ({ delivery }) => <Pending spool={pendingOf(delivery)} /> },
     { title: 'Last object', value: ({ delivery }) => <IsoTime at={delivery.lastDeliveredAt} ago /> },
   ]
@@ -142,7 +161,13 @@ const AGENT_COLUMNS: Column<Agent>[] = [
         <Badge tone={live ? 'good' : 'bad'}>{live ? 'Live' : 'Silent'}</Badge>{' '}
         {!live && (
           <span className="muted small">
-            since <IsoTime at={lastSeenAt} />
+            {lastSeenAt === null ? (
+              'never seen'
+            ) : (
+              <>
+                since <IsoTime at={lastSeenAt} />
+              </>
+            )}
           </span>
         )}
       </>
@@ -277,6 +302,7 @@ function Objects({ flowLogs, interfaces }: { flowLogs: FlowLogDelivery[]; interf
           <p className="muted small">
             {plural(newestFirst.length, 'object')},{' '}
             {bytesText(newestFirst.reduce((sum, it) => sum + it.size, 0))}
+            {delayText(newestFirst, windowSizeS)}
             {newestFirst.length > SHOWN_MAX && `; the newest ${SHOWN_MAX} are shown`}
           </p>
           <Table
@@ -289,6 +315,23 @@ function Objects({ flowLogs, interfaces }: { flowLogs: FlowLogDelivery[]; interf
       )}
     </section>
   )
+}
+
+/** Seconds from the end of an object's window to its arrival. */
+function delayOf(it: Pick<StoredObject, 'name' | 'modifiedAt'>, windowSizeS: number): number | undefined {
+  const startS = windowStartOf(it.name)
+  return startS === undefined ? undefined : Date.parse(it.modifiedAt) / 1000 - startS - windowSizeS
+}
+
+function delayText(objects: StoredObject[], windowSizeS: number): string {
+  const delays = objects
+    .map((it) => delayOf(it, windowSizeS))
+    .filter((it): it is number => it !== undefined && it >= 0)
+    .sort((a, b) => a - b)
+  const longest = delays.at(-1)
+  if (longest === undefined) return ''
+  const median = delays[(delays.length - 1) >> 1]!
+  return `; arrived ${durationText(median)} after their window had closed, the latest after ${durationText(longest)}`
 }
 
 function objectColumns(windowSizeS: number): Column<StoredObject>[] {
@@ -305,16 +348,15 @@ function objectColumns(windowSizeS: number): Column<StoredObject>[] {
         </a>
       ),
     },
-    { title: 'Size', value: ({ size }) => bytesText(size), numeric: true },
+    { title: 'Size', value: ({ size }) => <Amount value={size} text={bytesText} />, numeric: true },
     { title: 'Arrived', value: ({ modifiedAt }) => <IsoTime at={modifiedAt} />, minor: true },
     {
       title: 'After its window closed',
       numeric: true,
       value: ({ name, modifiedAt }) => {
-        const startS = windowStartOf(name)
-        if (startS === undefined) return '–'
-        const delayS = Date.parse(modifiedAt) / 1000 - startS - windowSizeS
-        return delayS < 0 ? 'before it' : durationText(delayS)
+        const delayS = delayOf({ name, modifiedAt }, windowSizeS)
+        if (delayS === undefined) return '–'
+        return delayS < 0 ? 'before it' : <Amount value={delayS} text={durationText} />
       },
     },
   ]

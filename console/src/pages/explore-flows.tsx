@@ -6,6 +6,7 @@ import { bytesText, countText } from '../text/numbers.ts'
 import { interfaceText, protocolText } from '../text/words.ts'
 import { ActionBadge, Badge } from '../ui/badge.tsx'
 import { Button } from '../ui/button.tsx'
+import { Long } from '../ui/long.tsx'
 import { type Column, Table } from '../ui/table.tsx'
 import { Time } from '../ui/time.tsx'
 import { AnswerFrame, FilterBy } from './explore-parts.tsx'
@@ -34,7 +35,7 @@ export function FlowsView() {
   }
   return (
     <section className="panel" aria-label="Flows">
-      <AnswerFrame loaded={loaded} what="flows" isEmpty={({ result }) => result.count === 0}>
+      <AnswerFrame loaded={loaded} what="flows" paged isEmpty={({ result }) => result.count === 0}>
         {(answer) => (
           <>
             <Table
@@ -131,7 +132,12 @@ function Endpoint({
           <FilterBy dimension={side === 'src' ? 'srcport' : 'dstport'} value={port} />
         </>
       )}
-      {name !== undefined && <span className="muted small"> {name}</span>}
+      {name !== undefined && (
+        <span className="muted small">
+          {' '}
+          <Long text={name} />
+        </span>
+      )}
     </span>
   )
 }

@@ -1,14 +1,17 @@
-import type { Answer, Dimension, Metric } from '../api/explore.ts'
+import type { Answer, Dimension, Heat, Metric } from '../api/explore.ts'
 import { Chart } from '../chart/chart.tsx'
 import { heatOption } from '../chart/heat-option.ts'
 import { useAnswer } from '../state/explore.ts'
 import { setQuery, usePlace } from '../state/location.ts'
 import { useScope } from '../state/scope.ts'
-import { amountText } from '../text/numbers.ts'
+import { amountText, rateText } from '../text/numbers.ts'
 import { durationText } from '../text/times.ts'
 import { DIMENSIONS, keyText } from '../text/words.ts'
+import { Amount } from '../ui/amount.tsx'
 import { Select } from '../ui/choice.tsx'
+import { Disclosure } from '../ui/disclosure.tsx'
 import { Table } from '../ui/table.tsx'
+import { Time } from '../ui/time.tsx'
 import { AnswerFrame, FilterBy, filterByClick } from './explore-parts.tsx'
 
 const ROWS: Dimension[] = ['service', 'dstport', 'srcport', 'srcaddr', 'dstaddr', 'interface']
@@ -38,34 +41,68 @@ export function HeatView({ metric }: { metric: Metric }) {
 function HeatAnswer({ answer, metric, rows }: { answer: Answer<'heat'>; metric: Metric; rows: Dimension }) {
   const { scope } = useScope()
   const { result, names } = answer
-  const labels = result.rows.map(({ key }) => keyText(rows, key, names))
+  const labels = result.rows.map((row) => keyText(rows, row, names))
+  const smallest = Math.min(...result.cells.map(([, , value]) => value))
   return (
     <>
       <Chart
-        label={`${DIMENSIONS[rows]} over time in steps of ${durationText(result.stepS)}, the darker the more. The table below has the sums.`}
+        label={`${DIMENSIONS[rows]} over time in steps of ${durationText(result.stepS)}, the stronger the more. The tables below have the numbers.`}
         version={JSON.stringify([result, rows])}
         height={Math.max(200, result.rows.length * 22 + 40)}
-        option={(colours) => heatOption(result, colours, metric, labels)}
+        option={(colours, width) => heatOption(result, colours, metric, { labels, width })}
         onClick={({ data }) => {
           const row = result.rows[(data as number[])[1] ?? -1]
           if (row !== undefined) filterByClick(scope.filter, rows, row.key)
         }}
       />
-      <details className="disclosure">
-        <summary>The sums as a table</summary>
-        <Table
-          caption="Sums over the time range"
-          columns={[
-            {
-              title: DIMENSIONS[rows],
-              value: ({ key }) => <FilterBy dimension={rows} value={key} names={names} />,
-            },
-            { title: 'Sum', value: ({ total }) => amountText(metric, total), numeric: true },
-          ]}
-          rows={result.rows}
-          rowKey={({ key }) => String(key)}
-        />
-      </details>
+      <p className="heat-scale muted small">
+        {rateText(metric, smallest)} <span aria-hidden="true" /> {rateText(metric, result.max)}, on a
+        logarithmic scale
+      </p>
+      <Disclosure summary="The sums as a table">
+        {() => (
+          <Table
+            caption="Sums over the time range"
+            columns={[
+              {
+                title: DIMENSIONS[rows],
+                value: ({ key, label }) => (
+                  <FilterBy dimension={rows} value={key} label={keyText(rows, { key, label }, names)} />
+                ),
+              },
+              {
+                title: 'Sum',
+                value: ({ total }) => <Amount value={total} text={(it) => amountText(metric, it)} />,
+                numeric: true,
+              },
+            ]}
+            rows={result.rows}
+            rowKey={({ key }) => String(key)}
+          />
+        )}
+      </Disclosure>
+      <Disclosure summary="Every cell as a table">
+        {() => <CellsTable result={result} metric={metric} labels={labels} />}
+      </Disclosure>
     </>
+  )
+}
+
+function CellsTable({ result, metric, labels }: { result: Heat; metric: Metric; labels: string[] }) {
+  return (
+    <Table
+      caption="Every cell of the map"
+      columns={[
+        { title: 'From', value: ([at]) => <Time s={result.timesS[at]!} /> },
+        { title: 'Row', value: ([, row]) => labels[row]! },
+        {
+          title: 'Rate',
+          value: ([, , value]) => <Amount value={value} text={(it) => rateText(metric, it)} />,
+          numeric: true,
+        },
+      ]}
+      rows={result.cells}
+      rowKey={([at, row]) => `${at} ${row}`}
+    />
   )
 }

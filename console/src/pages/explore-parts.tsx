@@ -17,6 +17,7 @@ export function AnswerFrame<T extends Around>({
   isEmpty,
   empty,
   brief = false,
+  paged = false,
   children,
 }: {
   loaded: Loaded<T>
@@ -26,6 +27,7 @@ export function AnswerFrame<T extends Around>({
   empty?: ReactNode
   /** Beside another answer that says the same about the range. */
   brief?: boolean
+  paged?: boolean
   children(answer: T): ReactNode
 }) {
   const { value, error, loading, again } = loaded
@@ -35,7 +37,7 @@ export function AnswerFrame<T extends Around>({
     <div className={loading ? 'answer answer-old' : 'answer'} aria-busy={loading}>
       {!brief && value.live !== undefined && <LiveState around={value} live={value.live} />}
       {isEmpty(value) ? (empty ?? <NothingFound around={value} />) : children(value)}
-      <Coverage around={value} brief={brief} />
+      <Coverage around={value} brief={brief} paged={paged} />
     </div>
   )
 }
@@ -112,13 +114,17 @@ export function FilterBy({
   to?: string
 }) {
   const { scope } = useScope()
-  const text = label ?? keyText(dimension, value, names)
+  const text = label ?? keyText(dimension, { key: value }, names)
   const condition = conditionFor(dimension, value)
   if (condition === undefined) return <span>{text}</span>
   const filter = withCondition(scope.filter ?? '', condition)
   if (to !== undefined) {
     return (
-      <Link className="filter-by" href={pathWithScope(to, { filter })} title={`Explore ${condition}`}>
+      <Link
+        className="filter-by"
+        href={pathWithScope(to, { filter })}
+        title={`${text}: explore ${condition}`}
+      >
         {children ?? text}
       </Link>
     )
@@ -127,7 +133,7 @@ export function FilterBy({
     <button
       type="button"
       className="filter-by"
-      title={`Filter by ${condition}`}
+      title={`${text}: filter by ${condition}`}
       onClick={() => setQuery({ filter, page: undefined })}
     >
       {children ?? text}

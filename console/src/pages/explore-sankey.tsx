@@ -6,7 +6,9 @@ import { setQuery, usePlace } from '../state/location.ts'
 import { useScope } from '../state/scope.ts'
 import { amountText } from '../text/numbers.ts'
 import { DIMENSIONS, keyText } from '../text/words.ts'
+import { Amount } from '../ui/amount.tsx'
 import { Select } from '../ui/choice.tsx'
+import { Disclosure } from '../ui/disclosure.tsx'
 import { type Column, Table } from '../ui/table.tsx'
 import { AnswerFrame, FilterBy, filterByClick } from './explore-parts.tsx'
 
@@ -49,7 +51,7 @@ function SankeyAnswer({ answer, metric }: { answer: Answer<'sankey'>; metric: Me
   const { names } = answer
   const nodes = answer.result.nodes.map((node) => ({
     ...node,
-    label: node.other ? 'Other' : keyText(node.dimension, node.key, names),
+    label: node.other ? 'Other' : keyText(node.dimension, node, names),
   }))
   const result = { ...answer.result, nodes }
   const inColumn = Math.max(
@@ -60,7 +62,11 @@ function SankeyAnswer({ answer, metric }: { answer: Answer<'sankey'>; metric: Me
   const columns: Column<(typeof links)[number]>[] = [
     { title: 'From', value: ({ source }) => <NodeText node={byId.get(source)!} /> },
     { title: 'To', value: ({ target }) => <NodeText node={byId.get(target)!} /> },
-    { title: 'Amount', value: ({ value }) => amountText(metric, value), numeric: true },
+    {
+      title: 'Amount',
+      value: ({ value }) => <Amount value={value} text={(it) => amountText(metric, it)} />,
+      numeric: true,
+    },
   ]
   return (
     <>
@@ -75,15 +81,16 @@ function SankeyAnswer({ answer, metric }: { answer: Answer<'sankey'>; metric: Me
           if (node !== undefined && !node.other) filterByClick(scope.filter, node.dimension, node.key)
         }}
       />
-      <details className="disclosure">
-        <summary>The links as a table</summary>
-        <Table
-          caption="Links, largest first"
-          columns={columns}
-          rows={links}
-          rowKey={({ source, target }) => `${source} ${target}`}
-        />
-      </details>
+      <Disclosure summary="The links as a table">
+        {() => (
+          <Table
+            caption="Links, largest first"
+            columns={columns}
+            rows={links}
+            rowKey={({ source, target }) => `${source} ${target}`}
+          />
+        )}
+      </Disclosure>
     </>
   )
 }

@@ -2,14 +2,18 @@ import type { Answer, Dimension, Line, Metric, Question } from '../api/explore.t
 import { Chart } from '../chart/chart.tsx'
 import { swatchClass } from '../chart/colours.ts'
 import { seriesOption } from '../chart/series-option.ts'
-import { useAnswer } from '../state/explore.ts'
+import { openFromS, useAnswer } from '../state/explore.ts'
 import { setQuery, usePlace } from '../state/location.ts'
 import { useScope } from '../state/scope.ts'
+import { useSession } from '../state/session.ts'
 import { amountText, rateText } from '../text/numbers.ts'
 import { durationText } from '../text/times.ts'
 import { DIMENSIONS, keyText } from '../text/words.ts'
+import { Amount } from '../ui/amount.tsx'
 import { Select } from '../ui/choice.tsx'
+import { Disclosure } from '../ui/disclosure.tsx'
 import { type Column, Table } from '../ui/table.tsx'
+import { Time } from '../ui/time.tsx'
 import { AnswerFrame, FilterBy, filterByClick } from './explore-parts.tsx'
 
 const SPLITS: (Dimension | 'none')[] = [
@@ -90,9 +94,10 @@ function SeriesAnswer({
   split: Dimension | 'none'
 }) {
   const { scope } = useScope()
+  const { windowSizeS } = useSession()
   const { result, names } = answer
   const labelOf = (line: Line) =>
-    line.other ? 'Other' : split === 'none' ? 'All' : keyText(split, line.key, names)
+    line.other ? 'Other' : split === 'none' ? 'All' : keyText(split, line, names)
   const label =
     `Traffic over time in steps of ${durationText(result.stepS)}: ${result.series.length} bands, ` +
     `${rateText(metric, result.total.avg)} on average, ${rateText(metric, result.total.max)} at most. The table below has the numbers.`
@@ -103,7 +108,11 @@ function SeriesAnswer({
         version={JSON.stringify([answer.range, result, split])}
         height={320}
         option={(colours) =>
-          seriesOption(result, colours, { metric, labelOf: (index) => labelOf(result.series[index]!) })
+          seriesOption(result, colours, {
+            metric,
+            labelOf: (index) => labelOf(result.series[index]!),
+            openFromS: openFromS(answer, windowSizeS),
+          })
         }
         onClick={({ seriesName }) => {
           const line = result.series.find((it) => labelOf(it) === seriesName)
@@ -115,6 +124,9 @@ function SeriesAnswer({
         }
       />
       <LinesTable answer={answer} metric={metric} split={split} labelOf={labelOf} />
+      <Disclosure summary="Every step as a table">
+        {() => <StepsTable answer={answer} metric={metric} labelOf={labelOf} />}
+      </Disclosure>
     </>
   )
 }
@@ -131,6 +143,7 @@ function LinesTable({
   labelOf(line: Line): string
 }) {
   const { series, total, previous } = answer.result
+  const rate = (value: number) => <Amount value={value} text={(it) => rateText(metric, it)} />
   const rows = [
     ...series.map((line, index) => ({
       line,
@@ -157,11 +170,14 @@ function LinesTable({
         </>
       ),
     },
-    { title: 'Sum', value: ({ line }) => amountText(metric, line.total), numeric: true },
-    { title: 'Average', value: ({ line }) => rateText(metric, line.avg), numeric: true },
-    { title: '95 %', value: ({ line }) => rateText(metric, line.p95), numeric: true, minor: true },
-    { title: 'Maximum', value: ({ line }) => rateText(metric, line.max), numeric: true },
-    { title: 'Last', value: ({ line }) => rateText(metric, line.last), numeric: true, minor: true },
+    {
+      title: 'Sum',
+      value: ({ line }) => <Amount value={line.total} text={(it) => amountText(metric, it)} />,
+      numeric: true,
+    },
+    { title: 'Average', value: ({ line }) => rate(line.avg), numeric: true },
+    { title: '95 %', value: ({ line }) => rate(line.p95), numeric: true, minor: true },
+    { title: 'Maximum', value: ({ line }) => rate(line.max), numeric: true },
   ]
   return (
     <Table
@@ -170,6 +186,40 @@ function LinesTable({
       rows={rows}
       rowKey={({ label }, index) => `${label} ${index}`}
       rowClass={({ isTotal }) => (isTotal ? 'total' : undefined)}
+    />
+  )
+}
+
+/** What the chart draws, in numbers. */
+function StepsTable({
+  answer,
+  metric,
+  labelOf,
+}: {
+  answer: Answer<'series'>
+  metric: Metric
+  labelOf(line: Line): string
+}) {
+  const { timesS, series, total, previous } = answer.result
+  const lines = [
+    ...series.map((line) => ({ title: labelOf(line), line })),
+    { title: 'Total', line: total },
+    ...(previous === undefined ? [] : [{ title: 'Period before', line: previous }]),
+  ]
+  const columns: Column<number>[] = [
+    { title: 'From', value: (at) => <Time s={timesS[at]!} /> },
+    ...lines.map(({ title, line }) => ({
+      title,
+      value: (at: number) => <Amount value={line.values[at]!} text={(it) => rateText(metric, it)} />,
+      numeric: true,
+    })),
+  ]
+  return (
+    <Table
+      caption="Every step of the chart"
+      columns={columns}
+      rows={timesS.map((_, at) => at)}
+      rowKey={(at) => String(at)}
     />
   )
 }

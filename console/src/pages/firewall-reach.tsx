@@ -1,18 +1,22 @@
 import { type FormEvent, type ReactNode, useId } from 'react'
 import type { Answer, Counters, Question, Reach, Seen } from '../api/explore.ts'
 import { useAnswer } from '../state/explore.ts'
-import { setQuery, usePlace } from '../state/location.ts'
+import { pathWithScope, setQuery, usePlace } from '../state/location.ts'
 import { useScope } from '../state/scope.ts'
 import { countText } from '../text/numbers.ts'
 import { interfaceText } from '../text/words.ts'
+import { Amount } from '../ui/amount.tsx'
 import { ActionBadge, Badge } from '../ui/badge.tsx'
 import { Button } from '../ui/button.tsx'
-import { Failure } from '../ui/states.tsx'
+import { Snippet } from '../ui/copy.tsx'
+import { Disclosure } from '../ui/disclosure.tsx'
+import { Link } from '../ui/link.tsx'
+import { Failure, Loading } from '../ui/states.tsx'
 import { type Column, Table } from '../ui/table.tsx'
 import { IsoTime, Time } from '../ui/time.tsx'
 
 const ANSWERS = {
-  allowed: { tone: 'good', text: 'Yes' },
+  allowed: { tone: 'accept', text: 'Yes' },
   refused: { tone: 'bad', text: 'No' },
   both: { tone: 'warn', text: 'Sometimes' },
   unseen: { tone: 'off', text: 'Not seen' },
@@ -37,7 +41,12 @@ export function ReachPanel() {
         {question !== undefined && loaded.error !== undefined && (
           <Failure error={loaded.error} again={loaded.again} />
         )}
-        {question !== undefined && loaded.value !== undefined && <ReachAnswer answer={loaded.value} />}
+        {question !== undefined && loaded.value === undefined && loaded.error === undefined && (
+          <Loading what="the answer" rows={1} />
+        )}
+        {question !== undefined && loaded.value !== undefined && (
+          <ReachAnswer question={question} answer={loaded.value} />
+        )}
       </div>
     </section>
   )
@@ -101,7 +110,26 @@ interface Way extends Counters, Seen {
   name: string
 }
 
-function ReachAnswer({ answer }: { answer: Answer<'reach'> }) {
+/** What shows the flows of the answer in Explore; `any` and a missing port leave their side open. */
+function filterOf({ src, dst, port }: Question<'reach'>): string {
+  const sides = [
+    ...(src === 'any' ? [] : [`src ${isIn(src)}`]),
+    ...(dst === 'any' ? [] : [`dst ${isIn(dst)}`]),
+    ...(port === undefined ? [] : [`dstport = ${port}`]),
+  ]
+  return sides.join(' and ')
+}
+
+function isIn(place: string): string {
+  return place.includes('/') ? `in ${place}` : `= ${place}`
+}
+
+function commandOf({ src, dst, port, since, until }: Question<'reach'>): string {
+  const range = `--since ${since}${until === undefined ? '' : ` --until ${until}`}`
+  return `weir why ${src} ${dst}${port === undefined ? '' : ` ${port}`} ${range}`
+}
+
+function ReachAnswer({ question, answer }: { question: Question<'reach'>; answer: Answer<'reach'> }) {
   const { result, names } = answer
   const { tone, text } = ANSWERS[result.answer]
   const ways: Way[] = [
@@ -117,6 +145,16 @@ function ReachAnswer({ answer }: { answer: Answer<'reach'> }) {
       {result.answer !== 'unseen' && (
         <Table caption="What was seen" columns={WAYS} rows={ways} rowKey={({ name }) => name} />
       )}
+      {result.answer !== 'unseen' && (
+        <p>
+          <Link href={pathWithScope('/explore', { filter: filterOf(question), view: 'flows' })}>
+            The flows that say so
+          </Link>
+        </p>
+      )}
+      <Disclosure summary="The same as a command">
+        {() => <Snippet label="weir" text={commandOf(question)} />}
+      </Disclosure>
       {result.changes.length > 1 && <Changes changes={result.changes} />}
       {result.interfaces.length > 1 && (
         <p className="muted small">
@@ -129,7 +167,7 @@ function ReachAnswer({ answer }: { answer: Answer<'reach'> }) {
 
 const WAYS: Column<Way>[] = [
   { title: 'Flows that were', value: ({ name }) => name },
-  { title: 'Count', value: ({ flows }) => countText(flows), numeric: true },
+  { title: 'Count', value: ({ flows }) => <Amount value={flows} text={countText} />, numeric: true },
   { title: 'First', value: ({ firstS }) => <Time s={firstS} /> },
   { title: 'Last', value: ({ lastS }) => <Time s={lastS} /> },
 ]

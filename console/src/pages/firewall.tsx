@@ -3,13 +3,17 @@ import type { Answer, ChangedRow, RejectRow, UnusedRow } from '../api/explore.ts
 import { Chart } from '../chart/chart.tsx'
 import { seriesOption } from '../chart/series-option.ts'
 import { FilterLine } from '../filter/filter-line.tsx'
-import { useAnswer } from '../state/explore.ts'
+import { openFromS, useAnswer } from '../state/explore.ts'
 import { pathWithScope, setQuery } from '../state/location.ts'
 import { useScope, withCondition } from '../state/scope.ts'
+import { useSession } from '../state/session.ts'
 import { countText, percentText, plural, rateText } from '../text/numbers.ts'
 import { interfaceText, protocolText } from '../text/words.ts'
+import { Amount } from '../ui/amount.tsx'
 import { Badge } from '../ui/badge.tsx'
+import { Disclosure } from '../ui/disclosure.tsx'
 import { Link } from '../ui/link.tsx'
+import { Long } from '../ui/long.tsx'
 import { RangePicker } from '../ui/range-picker.tsx'
 import { Empty } from '../ui/states.tsx'
 import { type Column, Table } from '../ui/table.tsx'
@@ -65,6 +69,7 @@ function NothingRefused() {
 }
 
 function RefusedAnswer({ answer }: { answer: Answer<'rejects'> }) {
+  const { windowSizeS } = useSession()
   const { result, names } = answer
   const { refused, share, series } = result
   const values = series.values
@@ -90,11 +95,20 @@ function RefusedAnswer({ answer }: { answer: Answer<'rejects'> }) {
         label={`Refused flows over time: ${rateText('flows', line.max)} at most. The tables below say by whom and where.`}
         version={JSON.stringify(series)}
         height={180}
-        option={(colours) => seriesOption(shown, colours, { metric: 'flows', labelOf: () => 'Rejected' })}
+        option={(colours) =>
+          seriesOption(shown, colours, {
+            metric: 'flows',
+            labelOf: () => 'Rejected',
+            openFromS: openFromS(answer, windowSizeS),
+          })
+        }
         onZoom={(sinceS, untilS) =>
           setQuery({ since: String(sinceS), until: String(untilS), live: undefined })
         }
       />
+      <Disclosure summary="Every step as a table">
+        {() => <RefusedSteps timesS={series.timesS} values={values} />}
+      </Disclosure>
       <div className="quarters">
         <RejectTable
           title="By source"
@@ -116,6 +130,24 @@ function RefusedAnswer({ answer }: { answer: Answer<'rejects'> }) {
         />
       </div>
     </>
+  )
+}
+
+function RefusedSteps({ timesS, values }: { timesS: number[]; values: number[] }) {
+  return (
+    <Table
+      caption="Refused flows, every step of the chart"
+      columns={[
+        { title: 'From', value: (at) => <Time s={timesS[at]!} /> },
+        {
+          title: 'Refused',
+          value: (at) => <Amount value={values[at]!} text={(it) => rateText('flows', it)} />,
+          numeric: true,
+        },
+      ]}
+      rows={timesS.map((_, at) => at)}
+      rowKey={(at) => String(at)}
+    />
   )
 }
 
@@ -152,7 +184,7 @@ function RejectTable({
         </span>
       ),
     },
-    { title: 'Flows', value: ({ flows }) => countText(flows), numeric: true },
+    { title: 'Flows', value: ({ flows }) => <Amount value={flows} text={countText} />, numeric: true },
     { title: 'First', value: ({ firstS }) => <Time s={firstS} />, minor: true },
     { title: 'Last', value: ({ lastS }) => <Time s={lastS} /> },
   ]
@@ -171,7 +203,7 @@ function RejectTable({
 
 const VERDICTS = {
   'now refused': { tone: 'bad', text: 'Now refused' },
-  'now allowed': { tone: 'good', text: 'Now allowed' },
+  'now allowed': { tone: 'accept', text: 'Now allowed' },
   mixed: { tone: 'warn', text: 'Both' },
 } as const
 
@@ -192,7 +224,9 @@ function Changed() {
         brief
         isEmpty={({ result }) => result.rows.length === 0}
         empty={
-          <Empty title="No rule changed">Nothing was both allowed and refused in this time range.</Empty>
+          <Empty title="No rule changed" brief>
+            Nothing was both allowed and refused in this time range.
+          </Empty>
         }
       >
         {({ result, names }) => (
@@ -227,9 +261,19 @@ function changedColumns(nameOf: (id: string) => string): Column<ChangedRow>[] {
     { title: 'Port', value: (it) => `${protocolText(it.protocol)} ${it.dstport}` },
     { title: 'Last allowed', value: ({ accepted }) => <Time s={accepted.lastS} /> },
     { title: 'Last refused', value: ({ refused }) => <Time s={refused.lastS} /> },
-    { title: 'Allowed', value: ({ accepted }) => countText(accepted.flows), numeric: true, minor: true },
-    { title: 'Refused', value: ({ refused }) => countText(refused.flows), numeric: true, minor: true },
-    { title: 'Interface', value: (it) => nameOf(it.interface), minor: true },
+    {
+      title: 'Allowed',
+      value: ({ accepted }) => <Amount value={accepted.flows} text={countText} />,
+      numeric: true,
+      minor: true,
+    },
+    {
+      title: 'Refused',
+      value: ({ refused }) => <Amount value={refused.flows} text={countText} />,
+      numeric: true,
+      minor: true,
+    },
+    { title: 'Interface', value: (it) => <Long text={nameOf(it.interface)} />, minor: true },
   ]
 }
 
@@ -248,7 +292,7 @@ function Unused() {
         brief
         isEmpty={({ result }) => result.rows.length === 0}
         empty={
-          <Empty title="Every known service is used">
+          <Empty title="Every known service is used" brief>
             A service is known once it had traffic in the 30 days before this time range.
           </Empty>
         }
@@ -284,7 +328,7 @@ function unusedColumns(nameOf: (id: string) => string): Column<UnusedRow>[] {
     { title: 'Last seen', value: ({ lastS }) => <Time s={lastS} /> },
     { title: 'First seen', value: ({ firstS }) => <Time s={firstS} />, minor: true },
     { title: 'Sources', value: ({ sources }) => countText(sources), numeric: true, minor: true },
-    { title: 'Flows', value: ({ flows }) => countText(flows), numeric: true },
-    { title: 'Interface', value: (it) => nameOf(it.interface), minor: true },
+    { title: 'Flows', value: ({ flows }) => <Amount value={flows} text={countText} />, numeric: true },
+    { title: 'Interface', value: (it) => <Long text={nameOf(it.interface)} />, minor: true },
   ]
 }

@@ -1,13 +1,16 @@
-import type { Answer, Question, ThroughputRow } from '../api/explore.ts'
+import type { Answer, Line, Question, ThroughputRow } from '../api/explore.ts'
 import { Chart } from '../chart/chart.tsx'
+import { swatchClass } from '../chart/colours.ts'
 import { seriesOption } from '../chart/series-option.ts'
 import { FilterLine } from '../filter/filter-line.tsx'
-import { useAnswer } from '../state/explore.ts'
+import { openFromS, useAnswer } from '../state/explore.ts'
 import { setQuery, usePlace } from '../state/location.ts'
 import { useScope, withCondition } from '../state/scope.ts'
+import { useSession } from '../state/session.ts'
 import { bitRateText, bytesText, countText, percentText } from '../text/numbers.ts'
 import { durationText } from '../text/times.ts'
 import { interfaceText, keyText } from '../text/words.ts'
+import { Amount } from '../ui/amount.tsx'
 import { Button } from '../ui/button.tsx'
 import { RangePicker } from '../ui/range-picker.tsx'
 import { type Column, Table } from '../ui/table.tsx'
@@ -47,27 +50,42 @@ function OverTime() {
     splitBy: 'interface',
     top: 8,
   }
-  const loaded = useAnswer(question, refreshMs)
-  const { value } = loaded
+  const { windowSizeS } = useSession()
+  const { value } = useAnswer(question, refreshMs)
   if (value === undefined || value.totals.flows === 0) return null // The table below says why.
   const { result, names } = value
-  const labelOf = (index: number) => {
-    const line = result.series[index]!
-    return line.other ? 'Other' : keyText('interface', line.key, names)
-  }
+  const labelOf = (line: Line) => (line.other ? 'Other' : keyText('interface', line, names))
   return (
-    <section className="panel" aria-label="Throughput over time">
+    <section className="panel" aria-labelledby="over-time">
+      <header className="panel-head">
+        <h2 id="over-time">All interfaces</h2>
+        <p className="muted">Both directions of each, one upon the other.</p>
+      </header>
       <Chart
         label={`Throughput of all interfaces: ${bitRateText(result.total.avg)} on average, ${bitRateText(result.total.max)} at most. The table below has the numbers.`}
         version={JSON.stringify(result)}
         height={240}
         option={(colours) =>
-          seriesOption(result, colours, { metric: 'bytes', labelOf, valueText: bitRateText, unit: 'bits' })
+          seriesOption(result, colours, {
+            metric: 'bytes',
+            labelOf: (index) => labelOf(result.series[index]!),
+            valueText: bitRateText,
+            unit: 'bits',
+            openFromS: openFromS(value, windowSizeS),
+          })
         }
         onZoom={(sinceS, untilS) =>
           setQuery({ since: String(sinceS), until: String(untilS), live: undefined, peak: undefined })
         }
       />
+      <ul className="legend" aria-label="Interfaces in the chart">
+        {result.series.map((line, index) => (
+          <li key={`${line.key} ${line.other}`}>
+            <span className={swatchClass(line, index)} aria-hidden="true" />
+            {line.other ? 'Other' : <FilterBy dimension="interface" value={line.key} label={labelOf(line)} />}
+          </li>
+        ))}
+      </ul>
     </section>
   )
 }
@@ -76,6 +94,8 @@ const DIRECTIONS = { INGRESS: 'Ingress', EGRESS: 'Egress' }
 
 function InterfacesTable({ answer }: { answer: Answer<'throughput'> }) {
   const { query } = usePlace()
+  const { windowSizeS } = useSession()
+  const openS = openFromS(answer, windowSizeS)
   const { result, names } = answer
   const most = Math.max(1, ...result.rows.map(({ max }) => max))
   const keyOf = (row: ThroughputRow) => `${row.interface}.${row.direction ?? ''}.${row.maxAtS}`
@@ -92,11 +112,21 @@ function InterfacesTable({ answer }: { answer: Answer<'throughput'> }) {
       value: ({ direction }) => (direction === null ? 'Unknown' : DIRECTIONS[direction]),
     },
     { title: 'Median, 95 %, maximum', value: (row) => <Spread row={row} most={most} />, minor: true },
-    { title: 'Average', value: ({ avg }) => bitRateText(avg), numeric: true, minor: true },
-    { title: 'Median', value: ({ p50 }) => bitRateText(p50), numeric: true },
-    { title: '95 %', value: ({ p95 }) => bitRateText(p95), numeric: true },
-    { title: 'Maximum', value: ({ max }) => bitRateText(max), numeric: true },
-    { title: 'Sum', value: ({ bytes }) => bytesText(bytes), numeric: true, minor: true },
+    {
+      title: 'Average',
+      value: ({ avg }) => <Amount value={avg} text={bitRateText} />,
+      numeric: true,
+      minor: true,
+    },
+    { title: 'Median', value: ({ p50 }) => <Amount value={p50} text={bitRateText} />, numeric: true },
+    { title: '95 %', value: ({ p95 }) => <Amount value={p95} text={bitRateText} />, numeric: true },
+    { title: 'Maximum', value: ({ max }) => <Amount value={max} text={bitRateText} />, numeric: true },
+    {
+      title: 'Sum',
+      value: ({ bytes }) => <Amount value={bytes} text={bytesText} />,
+      numeric: true,
+      minor: true,
+    },
     {
       title: 'Peak',
       value: (row) =>
@@ -117,6 +147,13 @@ function InterfacesTable({ answer }: { answer: Answer<'throughput'> }) {
     <>
       <p className="muted small">
         Rates over steps of {durationText(result.stepS)}. A peak, clicked, says who made it.
+        {openS !== undefined && (
+          <>
+            {' '}
+            What was captured since <Time s={openS} /> has not been delivered yet and counts as no traffic
+            here.
+          </>
+        )}
       </p>
       <Table
         caption="Throughput by interface and direction"
@@ -194,7 +231,11 @@ function Peak({ row, atS, stepS, name }: { row: ThroughputRow; atS: number; step
                 title: 'Service',
                 value: ({ key }) => <FilterBy dimension="service" value={key.service ?? null} />,
               },
-              { title: 'Bytes', value: ({ bytes }) => bytesText(bytes), numeric: true },
+              {
+                title: 'Bytes',
+                value: ({ bytes }) => <Amount value={bytes} text={bytesText} />,
+                numeric: true,
+              },
               { title: 'Share', value: ({ share }) => percentText(share), numeric: true },
               { title: 'Packets', value: ({ packets }) => countText(packets), numeric: true, minor: true },
             ]}

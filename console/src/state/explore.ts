@@ -1,4 +1,4 @@
-import { type Answer, ask, type Kind, type Question } from '../api/explore.ts'
+import { type Answer, type Around, ask, type Kind, type Question } from '../api/explore.ts'
 import { type Loaded, useLoaded } from './load.ts'
 
 /** Asks a question, and asks again when it changes. */
@@ -15,4 +15,14 @@ export function useAnswer<K extends Kind>(
   const value = loaded.value
   // While the next answer is awaited the last one stays, but never under a question of another kind.
   return { ...loaded, value: value !== undefined && value.kind === question?.kind ? value.answer : undefined }
+}
+
+/** From when on windows have not been delivered yet; undefined where the range ends before. */
+export function openFromS({ range, coverage }: Around, windowSizeS: number): number | undefined {
+  const { newestWindowS } = coverage
+  if (newestWindowS === null) return undefined
+  const fromS = newestWindowS + windowSizeS
+  // Of a range of the past all has come that ever will.
+  const isRecent = range.untilS > Date.now() / 1000 - 2 * windowSizeS
+  return isRecent && fromS < range.untilS ? fromS : undefined
 }

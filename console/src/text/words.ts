@@ -37,9 +37,17 @@ export const DIMENSIONS: Record<Dimension, string> = {
   direction: 'Direction',
 }
 
+/** Values that the server knows names for, such as `https (443)`. */
+const NAMED: readonly Dimension[] = ['service', 'srcport', 'dstport']
+
 /** What a person reads for a value of a dimension. */
-export function keyText(dimension: Dimension, key: Key, names?: Names): string {
+export function keyText(
+  dimension: Dimension,
+  { key, label }: { key: Key; label?: string },
+  names?: Names,
+): string {
   if (key === null) return 'unknown'
+  if (label !== undefined && NAMED.includes(dimension)) return label
   if (dimension === 'protocol') return protocolText(Number(key))
   if (dimension === 'action') return key === 'ACCEPT' ? 'Accepted' : 'Rejected'
   if (dimension === 'direction') return key === 'INGRESS' ? 'Ingress' : 'Egress'

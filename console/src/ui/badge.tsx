@@ -1,4 +1,4 @@
-export type Tone = 'good' | 'bad' | 'warn' | 'off' | 'busy'
+export type Tone = 'accept' | 'good' | 'bad' | 'warn' | 'off' | 'busy'
 
 /** A state in a word; the colour only repeats it. */
 export function Badge({
@@ -20,6 +20,8 @@ export function Badge({
 export function ActionBadge({ action }: { action: 'ACCEPT' | 'REJECT' | null }) {
   if (action === null) return <span className="muted">–</span>
   return (
-    <Badge tone={action === 'ACCEPT' ? 'good' : 'bad'}>{action === 'ACCEPT' ? 'Accepted' : 'Rejected'}</Badge>
+    <Badge tone={action === 'ACCEPT' ? 'accept' : 'bad'}>
+      {action === 'ACCEPT' ? 'Accepted' : 'Rejected'}
+    </Badge>
   )
 }

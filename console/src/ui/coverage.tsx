@@ -6,7 +6,16 @@ import { Snippet } from './copy.tsx'
 import { Time } from './time.tsx'
 
 /** What an answer is made of, and what it lacks. A total never stays silent about what was skipped. */
-export function Coverage({ around, brief = false }: { around: Around; brief?: boolean }) {
+export function Coverage({
+  around,
+  brief = false,
+  paged = false,
+}: {
+  around: Around
+  brief?: boolean
+  /** All of it can be reached, page by page. */
+  paged?: boolean
+}) {
   const [sql, setSql] = useState(false)
   const { coverage, skipped, truncated } = around
   const failed = coverage.objectsFailed + coverage.linesFailed
@@ -18,7 +27,7 @@ export function Coverage({ around, brief = false }: { around: Around; brief?: bo
           {sql ? 'Hide the SQL' : 'Show the SQL'}
         </Button>
       </p>
-      {skipped.packets > 0 && (
+      {!brief && skipped.packets > 0 && (
         <p className="note note-warn">
           {plural(skipped.packets, 'packet')} ({bytesText(skipped.bytes)}) could not be attributed to flows:
           there were more flows than the limit. They are in no number above.
@@ -36,7 +45,7 @@ export function Coverage({ around, brief = false }: { around: Around; brief?: bo
           </ul>
         </details>
       )}
-      {truncated && (
+      {truncated && !paged && (
         <p className="note note-warn">There is more than is shown. Narrow the time range or the filter.</p>
       )}
       {sql && <Snippet label="The same as SQL, for weir query" text={around.sql} />}

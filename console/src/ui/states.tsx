@@ -7,11 +7,21 @@ export function Empty({
   title,
   children,
   action,
+  brief = false,
 }: {
   title: string
   children?: ReactNode
   action?: ReactNode
+  /** One line: a part of a page, which has other parts. */
+  brief?: boolean
 }) {
+  if (brief) {
+    return (
+      <p>
+        {title}. <span className="muted">{children}</span>
+      </p>
+    )
+  }
   return (
     <div className="state">
       <svg className="state-mark" viewBox="0 0 96 40" aria-hidden="true">
