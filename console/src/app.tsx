@@ -1,12 +1,13 @@
 import { type ComponentType, lazy, Suspense, useCallback, useEffect, useRef, useState } from 'react'
 import { ApiError } from './api/http.ts'
-import { currentSession, type Session, signOut } from './api/session.ts'
+import { currentSession, type Session, signOut, switchContract } from './api/session.ts'
 import { SignIn } from './pages/sign-in.tsx'
 import { useDismiss } from './state/dismiss.ts'
 import { navigate, pathWithScope, usePlace } from './state/location.ts'
 import { SessionContext } from './state/session.ts'
 import { chooseTheme, type Theme, useTheme } from './state/theme.ts'
 import { Button } from './ui/button.tsx'
+import { Select } from './ui/choice.tsx'
 import { Link } from './ui/link.tsx'
 import { Mark } from './ui/mark.tsx'
 import { Empty, Failure, Loading } from './ui/states.tsx'
@@ -51,7 +52,13 @@ export function App() {
   useEffect(() => {
     const controller = new AbortController()
     find(controller.signal)
-    addEventListener('weir-signed-out', () => setSession(undefined), { signal: controller.signal })
+    const { signal } = controller
+    addEventListener('weir-signed-out', () => setSession(undefined), { signal })
+    // Another tab may have gone to another contract meanwhile: all tabs have one session.
+    const onSeen = () => {
+      if (!document.hidden) currentSession(signal).then(setSession, () => undefined)
+    }
+    document.addEventListener('visibilitychange', onSeen, { signal })
     return () => controller.abort()
   }, [find])
 
@@ -67,12 +74,18 @@ export function App() {
   if (session === undefined) return <SignIn onSignedIn={setSession} />
   return (
     <SessionContext value={session}>
-      <Shell session={session} onSignOut={() => setSession(undefined)} />
+      <Shell key={session.contractNumber} session={session} onSession={setSession} />
     </SessionContext>
   )
 }
 
-function Shell({ session, onSignOut }: { session: Session; onSignOut(): void }) {
+interface ShellProps {
+  session: Session
+  /** Signed out, or gone to another contract. */
+  onSession(session: Session | undefined): void
+}
+
+function Shell({ session, onSession }: ShellProps) {
   const { path } = usePlace()
   const shown = PAGES.find((it) => it.path === path)
   const isStart = path === '/' || path === '/sign-in'
@@ -103,7 +116,7 @@ function Shell({ session, onSignOut }: { session: Session; onSignOut(): void }) 
             </Link>
           ))}
         </nav>
-        <AccountMenu session={session} onSignOut={onSignOut} />
+        <AccountMenu session={session} onSession={onSession} />
       </header>
       <main id="content" className="content" tabIndex={-1}>
         {shown === undefined && !isStart && (
@@ -119,59 +132,98 @@ function Shell({ session, onSignOut }: { session: Session; onSignOut(): void }) 
   )
 }
 
+const ROLES = { owner: 'Owner', admin: 'Administrator', member: 'Member' }
+
 const THEMES: { value: Theme; label: string }[] = [
   { value: 'auto', label: 'As the system' },
   { value: 'light', label: 'Light' },
   { value: 'dark', label: 'Dark' },
 ]
 
-function AccountMenu({ session, onSignOut }: { session: Session; onSignOut(): void }) {
+function AccountMenu({ session, onSession }: ShellProps) {
   const { chosen } = useTheme()
   const [open, setOpen] = useState(false)
   const menu = useRef<HTMLDetailsElement>(null)
+  const own = session.contracts.find(({ contractNumber }) => contractNumber === session.contractNumber)
+  const isOneOfMany = session.contracts.length > 1
   const close = useCallback(() => setOpen(false), [])
   useDismiss(menu, open, close)
   const leave = async () => {
     await signOut().catch(() => undefined) // An expired session is as good as none.
-    onSignOut()
+    onSession(undefined)
     navigate('/sign-in')
   }
   return (
-    <details
-      ref={menu}
-      className="account"
-      open={open}
-      onToggle={(event) => setOpen(event.currentTarget.open)}
-    >
-      <summary aria-label={`Account ${session.email}`}>
-        <span className="account-letter" aria-hidden="true">
-          {session.email.charAt(0).toUpperCase()}
-        </span>
-      </summary>
-      <div className="account-menu">
-        <p>
-          <strong>{session.email}</strong>
-          <br />
-          <span className="muted">
-            Contract {session.contractNumber}, {session.operator ? 'operator' : session.role}
+    <div className="account-place">
+      {isOneOfMany && <span className="account-contract">{own?.name}</span>}
+      <details
+        ref={menu}
+        className="account"
+        open={open}
+        onToggle={(event) => setOpen(event.currentTarget.open)}
+      >
+        <summary aria-label={`Account ${session.email}`}>
+          <span className="account-letter" aria-hidden="true">
+            {session.email.charAt(0).toUpperCase()}
           </span>
-        </p>
-        <fieldset className="themes">
-          <legend>Colours</legend>
-          {THEMES.map(({ value, label }) => (
-            <label key={value}>
-              <input
-                type="radio"
-                name="theme"
-                checked={chosen === value}
-                onChange={() => chooseTheme(value)}
-              />
-              {label}
-            </label>
-          ))}
-        </fieldset>
-        <Button onClick={leave}>Sign out</Button>
-      </div>
-    </details>
+        </summary>
+        <div className="account-menu">
+          <p>
+            <strong>{session.email}</strong>
+            <br />
+            <span className="muted">
+              {session.operator ? 'Operator' : ROLES[session.role]}
+              {own !== undefined && ` of ${own.name}`}, contract {session.contractNumber}
+            </span>
+          </p>
+          {isOneOfMany && <Contracts session={session} onSession={onSession} />}
+          <fieldset className="themes">
+            <legend>Colours</legend>
+            {THEMES.map(({ value, label }) => (
+              <label key={value}>
+                <input
+                  type="radio"
+                  name="theme"
+                  checked={chosen === value}
+                  onChange={() => chooseTheme(value)}
+                />
+                {label}
+              </label>
+            ))}
+          </fieldset>
+          <Button onClick={leave}>Sign out</Button>
+        </div>
+      </details>
+    </div>
+  )
+}
+
+/** What is shown belongs to one contract; another one has other buckets, and so begins at its resources. */
+function Contracts({ session, onSession }: ShellProps) {
+  const [fault, setFault] = useState('')
+  const go = async (contractNumber: string) => {
+    try {
+      const next = await switchContract(Number(contractNumber))
+      navigate('/resources')
+      onSession(next)
+    } catch (error) {
+      setFault(error instanceof Error ? error.message : String(error))
+    }
+  }
+  return (
+    <div className="contracts">
+      <Select
+        label="Contract"
+        value={String(session.contractNumber)}
+        options={session.contracts.map(({ contractNumber, name }) => ({
+          value: String(contractNumber),
+          label: `${name} (${contractNumber})`,
+        }))}
+        onChange={go}
+      />
+      <p className="form-fault" role="alert">
+        {fault}
+      </p>
+    </div>
   )
 }

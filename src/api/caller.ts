@@ -67,6 +67,7 @@ export function assertOperator(account: Account): void {
   throw new WeirError('WEIR_FORBIDDEN', 'only the operator of this installation may do this')
 }
 
-function datacenterIdOf(path: string): string {
+/** The data center that a resource lies in. */
+export function datacenterIdOf(path: string): string {
   return path.split('/')[2] ?? ''
 }

@@ -54,6 +54,7 @@ test('who signs out, or whose session has ended, is asked to sign in', { skip: w
   await page.getByRole('button', { name: 'Sign out' }).click()
   await page.getByRole('button', { name: 'Sign in' }).waitFor()
   await reader.signIn(weir.owner)
+  await reader.goto('/delivery')
   await weir.store.db.updateTable('tokens').set({ revoked_at: 1 }).where('purpose', '=', 'console').execute()
   await page.getByRole('button', { name: 'Sign in' }).waitFor() // By itself: the page asks every few seconds.
 
@@ -153,8 +154,10 @@ test('a server that is gone is said, not waited for', { skip: withoutBrowser }, 
   await using browser = await startBrowser()
   await using reader = await Reader.open(browser, weir.origin)
   await reader.signIn(weir.owner)
+  await reader.goto('/explore')
 
   await reader.page.route('**/cloudapi/**', (route) => route.abort())
+  await reader.page.getByRole('link', { name: 'Resources' }).first().click()
   await reader.page.getByText('No answer from the server').waitFor()
   await reader.assertAccessible('no answer')
   await reader.page.unroute('**/cloudapi/**')
@@ -198,7 +201,196 @@ test('the colours that a reader chose stay', { skip: withoutBrowser }, async () 
   assert.equal(await ground(), dark)
 })
 
-test('all that loads before the first chart is under 300 kB, compressed', { skip: withoutBrowser }, () => {
+test('a busy server is asked again, without anybody doing anything', { skip: withoutBrowser }, async () => {
+  await using weir = await startControlPlane({ consoleDirectory: CONSOLE })
+  await using browser = await startBrowser()
+  await using reader = await Reader.open(browser, weir.origin)
+  await reader.signIn(weir.owner)
+
+  const body = JSON.stringify({ httpStatus: 503, messages: [{ errorCode: '503', message: 'all are busy' }] })
+  await reader.page.route('**/weir/v1/explore', (route) => route.fulfill({ status: 503, body }), { times: 1 })
+  await reader.page.getByRole('link', { name: 'Explore' }).first().click()
+  await reader.page.getByText('The server is busy').waitFor()
+  await reader.assertAccessible('busy')
+  await reader.page.getByText('No flows yet').waitFor()
+
+  assert.deepEqual(reader.faults, [])
+})
+
+test('a user of several contracts goes from one to another, in all tabs', {
+  skip: withoutBrowser,
+}, async () => {
+  await using weir = await startControlPlane({ consoleDirectory: CONSOLE })
+  const owner = { email: 'north@example.org', password: 'a long password' }
+  await weir.post('/weir/v1/contracts', { contractNumber: 4711, name: 'north', owner })
+  const headers = { 'x-contract-number': '4711' }
+  const properties = { name: 'oslo', location: 'no/osl' }
+  await weir.call('POST', '/datacenters', { properties }, headers)
+  await using browser = await startBrowser()
+  await using reader = await Reader.open(browser, weir.origin, NARROW)
+  const { page } = reader
+  await reader.signIn(weir.owner)
+  const other = await page.context().newPage()
+  await other.goto(`${weir.origin}/explore`)
+  await other.getByRole('heading', { name: 'Explore' }).waitFor()
+
+  await page.getByRole('heading', { name: 'Data center local' }).waitFor()
+  await page.getByLabel(/^Account/).click()
+  await reader.assertAccessible('the menu')
+  await reader.assertFits('the menu')
+  await page.getByRole('combobox', { name: 'Contract' }).selectOption('4711')
+  await page.getByRole('heading', { name: 'Data center oslo' }).waitFor()
+  assert.equal(await page.getByRole('heading', { name: 'Data center local' }).count(), 0)
+  await other.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+  await other.locator('.account-contract').getByText('north').waitFor({ state: 'attached' })
+
+  assert.deepEqual(reader.faults, [])
+})
+
+test('what does not change is asked for seldom, and not sent again', { skip: withoutBrowser }, async () => {
+  await using weir = await startControlPlane({ consoleDirectory: CONSOLE })
+  await using browser = await startBrowser()
+  await using reader = await Reader.open(browser, weir.origin)
+  const { page } = reader
+  const answers: string[] = []
+  page.on('response', (it) => answers.push(`${it.status()} ${new URL(it.url()).pathname}`))
+  const countOf = (answer: string) => answers.filter((it) => it === answer).length
+  await page.clock.install()
+  await reader.signIn(weir.owner)
+  await reader.settled()
+
+  const pass = async (seconds: number) => {
+    for (let passed = 0; passed < seconds; passed += 10) {
+      await page.clock.runFor(10_000)
+      await page.waitForTimeout(50) // What was asked for is answered by a server whose clock goes on as ever.
+    }
+  }
+  await pass(40)
+  assert.deepEqual([countOf('200 /weir/v1/flowlogs'), countOf('200 /cloudapi/v6/datacenters')], [1, 1])
+  const asked = countOf('304 /weir/v1/flowlogs')
+  assert.ok(asked >= 2, String(asked))
+
+  // Nobody looks: nobody is asked. What somebody else enables is seen at once, inventory and all.
+  await page.evaluate("Object.defineProperty(document, 'hidden', { value: true, configurable: true })")
+  await pass(180)
+  assert.ok(answers.filter((it) => it.endsWith('/flowlogs')).length <= asked + 2)
+  await weir.finished(await weir.post(`${weir.nicPath}/flowlogs`, FLOW_LOG))
+  await page.evaluate("delete document.hidden; document.dispatchEvent(new Event('visibilitychange'))")
+  await page.getByRole('button', { name: 'Disable the flow log on eth0' }).waitFor()
+  assert.ok(countOf('200 /cloudapi/v6/datacenters') >= 2)
+
+  assert.deepEqual(reader.faults, [])
+})
+
+test('among many interfaces one is found by its name, its address or its state', {
+  skip: withoutBrowser,
+}, async () => {
+  await using weir = await startControlPlane({ consoleDirectory: CONSOLE })
+  const servers = weir.nicPath.replace(/\/nics\/.*/, '')
+  for (let at = 0; at < 10; at++) {
+    const properties = { name: `${'long-'.repeat(20)}${at}`, lan: 1, ips: [`10.0.0.${at}`] }
+    await weir.post(`${servers}/nics`, { properties })
+  }
+  await using browser = await startBrowser()
+  await using reader = await Reader.open(browser, weir.origin, NARROW)
+  const { page } = reader
+  await reader.signIn(weir.owner)
+
+  await page.getByRole('searchbox', { name: 'Find' }).fill('10.0.0.7')
+  await page.waitForURL(/find=10\.0\.0\.7/)
+  assert.equal(await page.getByRole('button', { name: /^Enable/ }).count(), 1)
+  await reader.assertAccessible('found')
+  await reader.assertFits('found')
+  await page.getByRole('searchbox', { name: 'Find' }).fill('nothing such')
+  await page.getByRole('button', { name: 'Show all' }).click()
+  assert.equal(await page.getByRole('button', { name: /^Enable/ }).count(), 12)
+
+  assert.deepEqual(reader.faults, [])
+})
+
+test('accepted and refused are told apart also by those who see no red, no green or no blue', () => {
+  const tokens = readFileSync('console/src/style/tokens.css', 'utf8')
+  const pairOf = (name: string) =>
+    new RegExp(`--${name}: light-dark\\((#\\w{6}), (#\\w{6})\\)`).exec(tokens)!.slice(1)
+  const [accept, reject] = [pairOf('accept'), pairOf('reject')]
+
+  for (const [kind, matrix] of Object.entries(SEEN_BY)) {
+    for (const at of [0, 1]) {
+      const [a, b] = [accept[at]!, reject[at]!].map((colour) => labOf(seenThrough(matrix, colour)))
+      const distance = Math.hypot(...a!.map((it, index) => it - b![index]!))
+      assert.ok(distance > 45, `${kind}: ${distance.toFixed(0)}`)
+    }
+  }
+})
+
+/** Machado, Oliveira, Fernandes (2009): what is seen by those who lack one kind of cone, in linear RGB. */
+const SEEN_BY = {
+  protanopia: [
+    [0.152286, 1.052583, -0.204868],
+    [0.114503, 0.786281, 0.099216],
+    [-0.003882, -0.048116, 1.051998],
+  ],
+  deuteranopia: [
+    [0.367322, 0.860646, -0.227968],
+    [0.280085, 0.672501, 0.047413],
+    [-0.01182, 0.04294, 0.968881],
+  ],
+  tritanopia: [
+    [1.255528, -0.076749, -0.178779],
+    [-0.078411, 0.930809, 0.147602],
+    [0.004733, 0.691367, 0.3039],
+  ],
+}
+
+function seenThrough(matrix: number[][], colour: string): number[] {
+  const linear = [1, 3, 5].map((at) => {
+    const value = Number.parseInt(colour.slice(at, at + 2), 16) / 255
+    return value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4
+  })
+  return matrix.map((row) =>
+    Math.min(
+      1,
+      Math.max(
+        0,
+        row.reduce((sum, it, at) => sum + it * linear[at]!, 0),
+      ),
+    ),
+  )
+}
+
+/** CIE 1976 L*a*b*, under D65. */
+function labOf([r, g, b]: number[]): number[] {
+  const curve = (t: number) => (t > 0.008856 ? Math.cbrt(t) : 7.787 * t + 16 / 116)
+  const x = curve((0.4124 * r! + 0.3576 * g! + 0.1805 * b!) / 0.9505)
+  const y = curve(0.2126 * r! + 0.7152 * g! + 0.0722 * b!)
+  const z = curve((0.0193 * r! + 0.1192 * g! + 0.9505 * b!) / 1.089)
+  return [116 * y - 16, 500 * (x - y), 200 * (y - z)]
+}
+
+test('what Chromium loads before the first chart is under 300 kB, and comes under a strict policy', {
+  skip: withoutBrowser,
+}, async () => {
+  await using weir = await startControlPlane({ consoleDirectory: CONSOLE })
+  await using browser = await startBrowser()
+  await using reader = await Reader.open(browser, weir.origin)
+  const loaded: Promise<number>[] = []
+  reader.page.on('requestfinished', (it) =>
+    loaded.push(it.sizes().then(({ responseBodySize }) => responseBodySize)),
+  )
+
+  const document = await reader.page.goto(weir.origin)
+  await reader.signIn(weir.owner)
+  await reader.settled()
+
+  const size = (await Promise.all(loaded)).reduce((sum, it) => sum + it, 0)
+  assert.ok(size > 50_000 && size < BUDGET, `${size} bytes`)
+  const policy = document!.headers()['content-security-policy']!
+  assert.match(policy, /default-src 'none'; script-src 'self'; style-src 'self'/)
+  assert.doesNotMatch(policy, /unsafe|https?:|data:|\*/)
+  assert.deepEqual(reader.faults, [], 'asks nobody else')
+})
+
+test('all that is not for charts is under 300 kB, compressed', { skip: withoutBrowser }, () => {
   const assets = readdirSync(path.join(CONSOLE, 'assets')).filter((it) => !it.startsWith('echarts'))
   const size = assets
     .map((it) => readFileSync(path.join(CONSOLE, 'assets', it)))

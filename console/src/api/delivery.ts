@@ -1,4 +1,4 @@
-import { ApiError, getJson } from './http.ts'
+import { getIfChanged, getJson } from './http.ts'
 
 export interface DeliveryStatus {
   agents: Agent[]
@@ -70,14 +70,9 @@ export function loadStatus(signal?: AbortSignal): Promise<DeliveryStatus> {
   return getJson<DeliveryStatus>('/weir/v1/status', signal)
 }
 
-/** What the reader may know of some flow logs: members see those of their data centers only, one by one. */
-export async function loadDeliveries(ids: string[], signal?: AbortSignal): Promise<FlowLogDelivery[]> {
-  try {
-    return (await loadStatus(signal)).flowLogs
-  } catch (error) {
-    if (!(error instanceof ApiError) || error.status !== 403) throw error
-    return Promise.all(ids.map((id) => getJson<FlowLogDelivery>(`/weir/v1/flowlogs/${id}`, signal)))
-  }
+/** What the reader may see of the contract's flow logs; the same array as long as nothing changes. */
+export async function loadDeliveries(signal?: AbortSignal): Promise<FlowLogDelivery[]> {
+  return (await getIfChanged<{ items: FlowLogDelivery[] }>('/weir/v1/flowlogs', signal)).items
 }
 
 export async function loadBuckets(signal?: AbortSignal): Promise<string[]> {

@@ -5,6 +5,11 @@ export class ApiError extends Error {
     super(message)
     this.status = status
   }
+
+  /** Likely to be over soon: worth asking again without anybody's doing. */
+  get isPassing(): boolean {
+    return [0, 429, 502, 503].includes(this.status)
+  }
 }
 
 const CLOUD_API = '/cloudapi/v6'
@@ -13,7 +18,7 @@ const CLOUD_API = '/cloudapi/v6'
 export async function send(
   method: string,
   path: string,
-  { body, signal }: { body?: unknown; signal?: AbortSignal | undefined } = {},
+  { body, signal, etag }: { body?: unknown; signal?: AbortSignal | undefined; etag?: string } = {},
 ): Promise<Response> {
   const url = path.startsWith('/weir/') ? path : `${CLOUD_API}${path}`
   let response: Response
@@ -25,6 +30,7 @@ export async function send(
       headers: {
         'x-weir-console': '1', // Without it the server takes a change for the work of another site.
         ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+        ...(etag === undefined ? {} : { 'if-none-match': etag }),
       },
       ...(body === undefined ? {} : { body: JSON.stringify(body) }),
       ...(signal === undefined ? {} : { signal }),
@@ -33,10 +39,23 @@ export async function send(
     if (signal?.aborted) throw cause
     throw new ApiError(0, 'The server does not answer. Is it running, and is the network there?')
   }
-  if (response.ok) return response
+  if (response.ok || response.status === 304) return response
   const error = new ApiError(response.status, await refusal(response))
   if (response.status === 401) dispatchEvent(new Event('weir-signed-out'))
   throw error
+}
+
+const known = new Map<string, { etag: string; value: unknown }>()
+
+/** As `getJson`; what has not changed since is neither sent nor made anew: the very same value comes back. */
+export async function getIfChanged<T>(path: string, signal?: AbortSignal): Promise<T> {
+  const last = known.get(path)
+  const etag = last?.etag
+  const response = await send('GET', path, { signal, ...(etag === undefined ? {} : { etag }) })
+  if (response.status === 304) return last!.value as T
+  const value = (await response.json()) as T
+  known.set(path, { etag: response.headers.get('etag') ?? '', value })
+  return value
 }
 
 export async function getJson<T>(path: string, signal?: AbortSignal): Promise<T> {

@@ -1,11 +1,14 @@
 import { ApiError, getJson, postJson, send } from './http.ts'
 
+type Role = 'owner' | 'admin' | 'member'
+
 export interface Session {
   email: string
   contractNumber: number
-  role: 'owner' | 'admin' | 'member'
+  role: Role
   operator: boolean
-  contracts: number[]
+  /** What the session can be switched to, its own contract among them. */
+  contracts: { contractNumber: number; name: string; role: Role }[]
   windowSizeS: number
 }
 
@@ -23,6 +26,10 @@ export async function currentSession(signal: AbortSignal): Promise<Session | und
 
 export function signIn(credentials: Credentials): Promise<Session> {
   return postJson<Session>('/weir/v1/session', credentials)
+}
+
+export async function switchContract(contractNumber: number): Promise<Session> {
+  return (await (await send('PUT', '/weir/v1/session', { body: { contractNumber } })).json()) as Session
 }
 
 export async function signOut(): Promise<void> {

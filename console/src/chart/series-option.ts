@@ -53,8 +53,8 @@ export function seriesOption(answer: Series, colours: Colours, options: Options)
           stack: 'all',
           silent: false,
           triggerLineEvent: true,
-          lineStyle: { width: 1, color: colour },
-          areaStyle: { color: colour, opacity: 0.85 },
+          lineStyle: { width: 0 }, // The outline of a thin band would hide those below it.
+          areaStyle: { color: colour, opacity: 0.9 },
           itemStyle: { color: colour, ...(it.key === 'REJECT' ? { decal: hatch(colours) } : {}) },
           data: points(it.values.map((value) => (value > 0 ? value : null))),
         }
@@ -100,7 +100,7 @@ function openPart(answer: Series, colours: Colours, fromS: number) {
       silent: true,
       itemStyle: { color: colours.line, opacity: 0.45 },
       label: {
-        position: 'insideTop' as const,
+        position: 'insideTopRight' as const,
         color: colours.muted,
         fontFamily: 'IBM Plex Sans',
         fontSize: 11,

@@ -1,4 +1,4 @@
-import { type Interface, loadInventory } from '../api/cloud.ts'
+import type { Interface } from '../api/cloud.ts'
 import {
   type Agent,
   type DeliveryStatus,
@@ -8,6 +8,8 @@ import {
   type StoredObject,
   windowStartOf,
 } from '../api/delivery.ts'
+import { unlessIdle } from '../state/idle.ts'
+import { interfacesOf, useInventory } from '../state/inventory.ts'
 import { useLoaded } from '../state/load.ts'
 import { setQuery, usePlace } from '../state/location.ts'
 import { useSession } from '../state/session.ts'
@@ -24,34 +26,26 @@ import { stateOf, withRemedy } from './flow-log-state.ts'
 
 const REFRESH_MS = 5_000
 
-async function load(signal: AbortSignal) {
-  const [status, datacenters] = await Promise.all([loadStatus(signal), loadInventory(signal)])
-  const interfaces = datacenters.flatMap(({ servers, gateways }) => [
-    ...servers.flatMap(({ nics }) => nics),
-    ...gateways,
-  ])
-  return { status, interfaces: new Map(interfaces.map((it) => [it.id, it])) }
-}
-
 /** What has arrived, what is under way, and what is in its way. */
 export function Delivery() {
-  const loaded = useLoaded('delivery', load, REFRESH_MS)
+  const loaded = useLoaded('status', loadStatus, () => unlessIdle(REFRESH_MS))
   const { value, error } = loaded
+  const inventory = useInventory(value?.flowLogs.map(({ id }) => id))
+  const interfaces = new Map(inventory.value?.flatMap(interfacesOf).map((it) => [it.id, it]))
+  const isHere = value !== undefined && (inventory.value ?? inventory.error) !== undefined
   return (
     <>
       <header className="page-head">
         <h1>Delivery</h1>
-        {value !== undefined && <p className="muted">Windows of {durationText(value.status.windowSizeS)}</p>}
+        {value !== undefined && <p className="muted">Windows of {durationText(value.windowSizeS)}</p>}
       </header>
-      {value === undefined && error === undefined && <Loading what="delivery" />}
+      {!isHere && error === undefined && <Loading what="delivery" />}
       {error !== undefined && <Failure error={error} again={loaded.again} />}
-      {value !== undefined && error === undefined && (
+      {isHere && error === undefined && (
         <>
-          <FlowLogs status={value.status} interfaces={value.interfaces} />
-          <Agents agents={value.status.agents} />
-          {value.status.flowLogs.length > 0 && (
-            <Objects flowLogs={value.status.flowLogs} interfaces={value.interfaces} />
-          )}
+          <FlowLogs status={value} interfaces={interfaces} />
+          <Agents agents={value.agents} />
+          {value.flowLogs.length > 0 && <Objects flowLogs={value.flowLogs} interfaces={interfaces} />}
         </>
       )}
     </>

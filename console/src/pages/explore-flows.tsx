@@ -1,9 +1,11 @@
+import type { ReactNode } from 'react'
 import type { Answer, FlowColumn, FlowRow, Names } from '../api/explore.ts'
 import { useAnswer } from '../state/explore.ts'
 import { setQuery, usePlace } from '../state/location.ts'
 import { useScope } from '../state/scope.ts'
 import { bytesText, countText } from '../text/numbers.ts'
 import { interfaceText, protocolText } from '../text/words.ts'
+import { Amount } from '../ui/amount.tsx'
 import { ActionBadge, Badge } from '../ui/badge.tsx'
 import { Button } from '../ui/button.tsx'
 import { Long } from '../ui/long.tsx'
@@ -90,8 +92,8 @@ function columnsFor(names: Names): Column<FlowRow>[] {
         <Endpoint side="dst" address={row.dstaddr} port={row.dstport} name={nameOf(names, row.dstaddr)} />
       ),
     },
-    { title: 'Packets', sort: 'packets', value: (it) => countOr(it.packets, countText), numeric: true },
-    { title: 'Bytes', sort: 'bytes', value: (it) => countOr(it.bytes, bytesText), numeric: true },
+    { title: 'Packets', sort: 'packets', value: (it) => amountOr(it.packets, countText), numeric: true },
+    { title: 'Bytes', sort: 'bytes', value: (it) => amountOr(it.bytes, bytesText), numeric: true },
     {
       title: 'Interface',
       sort: 'interface',
@@ -107,8 +109,8 @@ function nameOf(names: Names, address: string | null): string | undefined {
   return address === null ? undefined : names.addresses[address]
 }
 
-function countOr(value: number | null, text: (value: number) => string): string {
-  return value === null ? '–' : text(value)
+function amountOr(value: number | null, text: (value: number) => string): ReactNode {
+  return value === null ? '–' : <Amount value={value} text={text} />
 }
 
 function Endpoint({

@@ -11,10 +11,9 @@ import { durationText } from '../text/times.ts'
 import { DIMENSIONS, keyText } from '../text/words.ts'
 import { Amount } from '../ui/amount.tsx'
 import { Select } from '../ui/choice.tsx'
-import { Disclosure } from '../ui/disclosure.tsx'
 import { type Column, Table } from '../ui/table.tsx'
-import { Time } from '../ui/time.tsx'
 import { AnswerFrame, FilterBy, filterByClick } from './explore-parts.tsx'
+import { StepsTable } from './steps-table.tsx'
 
 const SPLITS: (Dimension | 'none')[] = [
   'action',
@@ -124,9 +123,17 @@ function SeriesAnswer({
         }
       />
       <LinesTable answer={answer} metric={metric} split={split} labelOf={labelOf} />
-      <Disclosure summary="Every step as a table">
-        {() => <StepsTable answer={answer} metric={metric} labelOf={labelOf} />}
-      </Disclosure>
+      <StepsTable
+        timesS={result.timesS}
+        lines={[
+          ...result.series.map((line) => ({ title: labelOf(line), values: line.values })),
+          { title: 'Total', values: result.total.values },
+          ...(result.previous === undefined
+            ? []
+            : [{ title: 'Period before', values: result.previous.values }]),
+        ]}
+        text={(value) => rateText(metric, value)}
+      />
     </>
   )
 }
@@ -186,40 +193,6 @@ function LinesTable({
       rows={rows}
       rowKey={({ label }, index) => `${label} ${index}`}
       rowClass={({ isTotal }) => (isTotal ? 'total' : undefined)}
-    />
-  )
-}
-
-/** What the chart draws, in numbers. */
-function StepsTable({
-  answer,
-  metric,
-  labelOf,
-}: {
-  answer: Answer<'series'>
-  metric: Metric
-  labelOf(line: Line): string
-}) {
-  const { timesS, series, total, previous } = answer.result
-  const lines = [
-    ...series.map((line) => ({ title: labelOf(line), line })),
-    { title: 'Total', line: total },
-    ...(previous === undefined ? [] : [{ title: 'Period before', line: previous }]),
-  ]
-  const columns: Column<number>[] = [
-    { title: 'From', value: (at) => <Time s={timesS[at]!} /> },
-    ...lines.map(({ title, line }) => ({
-      title,
-      value: (at: number) => <Amount value={line.values[at]!} text={(it) => rateText(metric, it)} />,
-      numeric: true,
-    })),
-  ]
-  return (
-    <Table
-      caption="Every step of the chart"
-      columns={columns}
-      rows={timesS.map((_, at) => at)}
-      rowKey={(at) => String(at)}
     />
   )
 }

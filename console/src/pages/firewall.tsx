@@ -11,7 +11,6 @@ import { countText, percentText, plural, rateText } from '../text/numbers.ts'
 import { interfaceText, protocolText } from '../text/words.ts'
 import { Amount } from '../ui/amount.tsx'
 import { Badge } from '../ui/badge.tsx'
-import { Disclosure } from '../ui/disclosure.tsx'
 import { Link } from '../ui/link.tsx'
 import { Long } from '../ui/long.tsx'
 import { RangePicker } from '../ui/range-picker.tsx'
@@ -20,6 +19,7 @@ import { type Column, Table } from '../ui/table.tsx'
 import { Time } from '../ui/time.tsx'
 import { AnswerFrame, FilterBy } from './explore-parts.tsx'
 import { ReachPanel } from './firewall-reach.tsx'
+import { StepsTable } from './steps-table.tsx'
 
 /** Do the rules do what they should? What was refused, what changed, what nobody uses. */
 export function Firewall() {
@@ -106,9 +106,11 @@ function RefusedAnswer({ answer }: { answer: Answer<'rejects'> }) {
           setQuery({ since: String(sinceS), until: String(untilS), live: undefined })
         }
       />
-      <Disclosure summary="Every step as a table">
-        {() => <RefusedSteps timesS={series.timesS} values={values} />}
-      </Disclosure>
+      <StepsTable
+        timesS={series.timesS}
+        lines={[{ title: 'Refused', values }]}
+        text={(value) => rateText('flows', value)}
+      />
       <div className="quarters">
         <RejectTable
           title="By source"
@@ -130,24 +132,6 @@ function RefusedAnswer({ answer }: { answer: Answer<'rejects'> }) {
         />
       </div>
     </>
-  )
-}
-
-function RefusedSteps({ timesS, values }: { timesS: number[]; values: number[] }) {
-  return (
-    <Table
-      caption="Refused flows, every step of the chart"
-      columns={[
-        { title: 'From', value: (at) => <Time s={timesS[at]!} /> },
-        {
-          title: 'Refused',
-          value: (at) => <Amount value={values[at]!} text={(it) => rateText('flows', it)} />,
-          numeric: true,
-        },
-      ]}
-      rows={timesS.map((_, at) => at)}
-      rowKey={(at) => String(at)}
-    />
   )
 }
 

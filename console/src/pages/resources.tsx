@@ -1,8 +1,10 @@
 import { useState } from 'react'
-import { type Datacenter, type Interface, loadInventory } from '../api/cloud.ts'
+import type { Datacenter, Interface } from '../api/cloud.ts'
 import { type FlowLogDelivery, loadDeliveries } from '../api/delivery.ts'
+import { unlessIdle } from '../state/idle.ts'
+import { interfacesOf, useInventory } from '../state/inventory.ts'
 import { useLoaded } from '../state/load.ts'
-import { pathWithScope } from '../state/location.ts'
+import { pathWithScope, setQuery, usePlace } from '../state/location.ts'
 import { bytesText, plural } from '../text/numbers.ts'
 import { Badge } from '../ui/badge.tsx'
 import { Button } from '../ui/button.tsx'
@@ -13,7 +15,9 @@ import { CodeDialog } from './flow-log-code.tsx'
 import { DisableDialog, EnableDialog } from './flow-log-dialogs.tsx'
 import { type FlowLogState, stateOf } from './flow-log-state.ts'
 
-const REFRESH_MS = 5_000
+const REFRESH_MS = 15_000
+/** Somebody waits for a flow log to come to life. */
+const REFRESH_WAITING_MS = 3_000
 
 interface Opened {
   kind: 'enable' | 'disable' | 'code'
@@ -21,42 +25,52 @@ interface Opened {
   datacenter: Datacenter
 }
 
-async function load(signal: AbortSignal) {
-  const datacenters = await loadInventory(signal)
-  const ids = datacenters.flatMap(interfacesOf).flatMap((it) => (it.flowLog ? [it.flowLog.id] : []))
-  const deliveries = ids.length === 0 ? [] : await loadDeliveries(ids, signal)
-  return { datacenters, deliveries: new Map(deliveries.map((it) => [it.id, it])) }
-}
-
-function interfacesOf({ servers, gateways }: Datacenter): Interface[] {
-  return [...servers.flatMap(({ nics }) => nics), ...gateways]
-}
-
 /** What can have a flow log, where it is, and what its flow log does. */
 export function Resources() {
-  const loaded = useLoaded('resources', load, REFRESH_MS)
+  const delivery = useLoaded('deliveries', loadDeliveries, (value) =>
+    unlessIdle(value?.every(isSettled) ? REFRESH_MS : REFRESH_WAITING_MS),
+  )
+  const inventory = useInventory(delivery.value?.map(({ id }) => id))
+  const { query } = usePlace()
+  const find = query.get('find') ?? ''
   const [opened, setOpened] = useState<Opened>()
+  const again = () => {
+    inventory.again()
+    delivery.again()
+  }
   const close = () => {
     setOpened(undefined)
-    loaded.again()
+    again()
   }
-  const { value, error } = loaded
+  const error = inventory.error ?? delivery.error
+  const deliveries = new Map(delivery.value?.map((it) => [it.id, it]))
+  const datacenters = delivery.value === undefined ? undefined : inventory.value
+  const found = datacenters?.map((it) => matching(it, find)).filter((it) => it !== undefined)
   return (
     <>
       <header className="page-head">
         <h1>Resources</h1>
-        {value !== undefined && <Summary datacenters={value.datacenters} />}
+        {datacenters !== undefined && <Summary datacenters={datacenters} />}
       </header>
-      {value === undefined && error === undefined && <Loading what="resources" />}
-      {error !== undefined && <Failure error={error} again={loaded.again} />}
-      {value?.datacenters.length === 0 && (
+      {datacenters === undefined && error === undefined && <Loading what="resources" />}
+      {error !== undefined && <Failure error={error} again={again} />}
+      {datacenters?.length === 0 && (
         <Empty title="No data center yet">
           Create one through the API, or share one with a group that you are in. On a machine of your own,{' '}
           <code>weir up</code> makes one with all its interfaces.
         </Empty>
       )}
-      {value?.datacenters.map((it) => (
-        <DatacenterSection key={it.id} datacenter={it} deliveries={value.deliveries} onOpen={setOpened} />
+      {datacenters !== undefined && datacenters.flatMap(interfacesOf).length >= FIND_FROM && (
+        <Find find={find} />
+      )}
+      {find !== '' && found?.length === 0 && (
+        <Empty
+          title="Nothing has that in its name or address"
+          action={<Button onClick={() => setQuery({ find: undefined })}>Show all</Button>}
+        />
+      )}
+      {found?.map((it) => (
+        <DatacenterSection key={it.id} datacenter={it} deliveries={deliveries} onOpen={setOpened} />
       ))}
       {opened?.kind === 'enable' && (
         <EnableDialog of={opened.of} datacenter={opened.datacenter} onClose={close} />
@@ -65,6 +79,49 @@ export function Resources() {
       {opened?.kind === 'code' && <CodeDialog of={opened.of} onClose={() => setOpened(undefined)} />}
     </>
   )
+}
+
+function isSettled({ delivery }: FlowLogDelivery): boolean {
+  return delivery.objects > 0 && delivery.lastError === null
+}
+
+/** Fewer are found by looking. */
+const FIND_FROM = 8
+
+function Find({ find }: { find: string }) {
+  return (
+    <search className="find">
+      <label htmlFor="find">Find</label>
+      <input
+        id="find"
+        type="search"
+        value={find}
+        placeholder="name, address, bucket or device"
+        autoComplete="off"
+        spellCheck={false}
+        onChange={({ target }) => setQuery({ find: target.value }, { replace: true })}
+      />
+    </search>
+  )
+}
+
+/** What of a data center has all the words of `find`; undefined where nothing has. */
+function matching(it: Datacenter, find: string): Datacenter | undefined {
+  const words = find.toLowerCase().split(/\s+/)
+  const fits = (around: string, { name, addresses, place, mac, kind, flowLog }: Interface) => {
+    const bucket = flowLog?.properties.bucket ?? 'off'
+    const text = [around, name, ...addresses, place, mac, KINDS[kind], bucket].join(' ').toLowerCase()
+    return words.every((word) => text.includes(word))
+  }
+  if (find.trim() === '') return it
+  const servers = it.servers
+    .map((server) => ({
+      ...server,
+      nics: server.nics.filter((nic) => fits(`${it.name} ${server.name}`, nic)),
+    }))
+    .filter(({ nics }) => nics.length > 0)
+  const gateways = it.gateways.filter((gateway) => fits(it.name, gateway))
+  return servers.length + gateways.length === 0 ? undefined : { ...it, servers, gateways }
 }
 
 function Summary({ datacenters }: { datacenters: Datacenter[] }) {
@@ -99,7 +156,7 @@ function DatacenterSection({ datacenter, deliveries, onOpen }: SectionProps) {
         <h2 id={`dc-${datacenter.id}`}>
           <span className="kind">Data center</span> {datacenter.name}
         </h2>
-        {datacenter.location !== '' && <span className="muted">{datacenter.location}</span>}
+        {datacenter.location !== '' && <span className="muted">in {datacenter.location}</span>}
       </header>
       {servers.length === 0 && gateways.length === 0 && (
         <Empty title="Nothing in this data center yet">

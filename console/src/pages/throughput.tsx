@@ -16,6 +16,7 @@ import { RangePicker } from '../ui/range-picker.tsx'
 import { type Column, Table } from '../ui/table.tsx'
 import { Time } from '../ui/time.tsx'
 import { AnswerFrame, FilterBy } from './explore-parts.tsx'
+import { StepsTable } from './steps-table.tsx'
 
 /** How much went through each interface, and who made the peaks. */
 export function Throughput() {
@@ -86,6 +87,14 @@ function OverTime() {
           </li>
         ))}
       </ul>
+      <StepsTable
+        timesS={result.timesS}
+        lines={[
+          ...result.series.map((line) => ({ title: labelOf(line), values: line.values })),
+          { title: 'Total', values: result.total.values },
+        ]}
+        text={bitRateText}
+      />
     </section>
   )
 }

@@ -9,11 +9,13 @@ export interface Loaded<T> {
   again(): void
 }
 
-/** Loads whenever `key` changes, and every `refreshMs`. An answer that comes too late for its key is thrown away. */
+const RETRY_MS = 4_000
+
+/** Loads whenever `key` changes, and every `refreshMs`, or as often as what came asks for. An answer that comes too late for its key is thrown away. */
 export function useLoaded<T>(
   key: string | undefined,
   load: (signal: AbortSignal) => Promise<T>,
-  refreshMs?: number,
+  refreshMs?: number | ((value: T | undefined) => number),
 ): Loaded<T> {
   const [state, setState] = useState<{ key?: string; value?: T; error?: ApiError; loading: boolean }>({
     loading: key !== undefined,
@@ -21,19 +23,26 @@ export function useLoaded<T>(
   const [round, setRound] = useState(0)
   const loader = useRef(load)
   loader.current = load
-  // biome-ignore lint/correctness/useExhaustiveDependencies: `round` asks for the same once more.
+  const pace = useRef(refreshMs)
+  pace.current = refreshMs
+  const paceKey = typeof refreshMs === 'function' ? 'by value' : refreshMs
+  // biome-ignore lint/correctness/useExhaustiveDependencies: `round` asks for the same once more, `paceKey` stands for `refreshMs`.
   useEffect(() => {
     if (key === undefined) return
     const controller = new AbortController()
     let timer: ReturnType<typeof setTimeout> | undefined
     const run = async () => {
+      let newest: T | undefined
+      let isPassing = false
       setState((it) => ({ ...it, loading: true }))
       try {
         const value = await loader.current(controller.signal)
+        newest = value
         if (!controller.signal.aborted) setState({ key, value, loading: false })
       } catch (cause) {
         if (controller.signal.aborted) return
         const error = cause instanceof ApiError ? cause : new ApiError(0, String(cause))
+        isPassing = error.isPassing
         setState((it) => ({
           key,
           loading: false,
@@ -41,7 +50,10 @@ export function useLoaded<T>(
           ...(it.key === key ? { value: it.value as T } : {}),
         }))
       }
-      if (refreshMs !== undefined && !controller.signal.aborted) timer = setTimeout(whenVisible, refreshMs)
+      const { current } = pace
+      const paceMs = typeof current === 'function' ? current(newest) : current
+      const afterMs = isPassing ? Math.min(RETRY_MS, paceMs ?? RETRY_MS) : paceMs
+      if (afterMs !== undefined && !controller.signal.aborted) timer = setTimeout(whenVisible, afterMs)
     }
     // Nobody looks at a hidden page: it asks again when it is seen.
     const whenVisible = () => {
@@ -53,7 +65,7 @@ export function useLoaded<T>(
       controller.abort()
       clearTimeout(timer)
     }
-  }, [key, refreshMs, round])
+  }, [key, paceKey, round])
   return {
     value: state.value,
     error: state.error,

@@ -42,7 +42,9 @@ export function Failure({ error, again }: { error: ApiError; again?: () => void 
   return (
     <div className="state state-bad" role="alert">
       <p className="state-title">{titleOf(error)}</p>
-      <p>{error.message}</p>
+      <p>
+        {error.message} {error.isPassing && 'It is asked again every few seconds.'}
+      </p>
       {again !== undefined && error.status !== 422 && <Button onClick={again}>Try again</Button>}
     </div>
   )

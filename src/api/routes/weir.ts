@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import type { FastifyInstance } from 'fastify'
 import { Type } from 'typebox'
 import type { AgentHealth } from '../../model/agent-protocol.ts'
@@ -14,7 +15,15 @@ import type { FlowLogRow, PointRow } from '../../store/schema.ts'
 import { LIVE_MS } from '../../store/settle.ts'
 import { collectAgentMetrics } from '../agent-metrics.ts'
 import type { Services } from '../app.ts'
-import { assertAdministrator, assertOperator, assertPrivilege, assertVisible, notFound } from '../caller.ts'
+import {
+  assertAdministrator,
+  assertOperator,
+  assertPrivilege,
+  assertVisible,
+  datacenterIdOf,
+  notFound,
+  visibleDatacenters,
+} from '../caller.ts'
 import {
   type BucketStatus,
   bucketStatuses,
@@ -107,6 +116,21 @@ function addStatus(app: FastifyInstance, services: Services): void {
     }
   })
 
+  app.get('/weir/v1/flowlogs', async (request, reply) => {
+    const flowLogs = await visibleFlowLogs(services, request.account!)
+    const points = await allPoints(services, flowLogs)
+    const pending = pendingDeliveries(await listAgents(store.db))
+    const nowMs = store.clock.nowMs()
+    const items = flowLogs.map((it) => {
+      const { checkedAt: _, ...shown } = renderFlowLog(it, { points, pending, nowMs })
+      return shown
+    })
+    // Pages ask for it every few seconds, and mostly nothing has changed.
+    const etag = `"${createHash('sha256').update(JSON.stringify(items)).digest('base64url')}"`
+    reply.header('etag', etag)
+    return request.headers['if-none-match'] === etag ? reply.code(304).send() : { items }
+  })
+
   const params = Type.Object({ flowLogId: Type.String() })
   app.get('/weir/v1/flowlogs/:flowLogId', { schema: { params } }, async (request) => {
     const { flowLogId } = request.params as { flowLogId: string }
@@ -118,6 +142,19 @@ function addStatus(app: FastifyInstance, services: Services): void {
     const pending = pendingDeliveries(await listAgents(store.db))
     return renderFlowLog(flowLog, { points, pending, nowMs: store.clock.nowMs() })
   })
+}
+
+/** Of the contract; who is but a member sees those of data centers that are shared with it. */
+async function visibleFlowLogs({ store }: Services, account: Account): Promise<FlowLogRow[]> {
+  const flowLogs = await listFlowLogs(store.db, account.contractNumber)
+  const visible = await visibleDatacenters(store.db, account)
+  if (visible === undefined) return flowLogs
+  const rows = await findByIds(
+    store.db,
+    flowLogs.map(({ id }) => id),
+  )
+  const shown = new Set(rows.filter((row) => visible.includes(datacenterIdOf(row.path))).map(({ id }) => id))
+  return flowLogs.filter(({ id }) => shown.has(id))
 }
 
 async function allPoints({ store }: Services, flowLogs: FlowLogRow[]): Promise<PointRow[]> {
