@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
-import { readFileSync } from 'node:fs'
+import { readFileSync, statSync } from 'node:fs'
+import path from 'node:path'
 import { test } from 'node:test'
 import type { Page } from 'playwright-core'
 import { withoutRoot } from '../support/network.ts'
@@ -101,6 +102,7 @@ test('pages full of real traffic answer the three questions, accessibly and in a
     await reader.page.getByText(`in ${packets.toLocaleString('en')} packets`).waitFor()
     await reader.goto('/firewall')
     await reader.page.getByText(`${refused} flows`, { exact: true }).waitFor()
+    await assertDelivered(world, reader)
   }
   for (const options of [LIGHT, DARK, NARROW]) {
     await using reader = await Reader.open(browser, world.origin, options)
@@ -222,6 +224,22 @@ test('a stretch of time is chosen with the mouse, and live goes on by itself', {
   await expectMore(page, before)
   assert.deepEqual(reader.faults, [])
 })
+
+/** What the delivery page counts is what lies in the bucket. */
+async function assertDelivered(world: GatewayWorld, reader: Reader): Promise<void> {
+  await reader.goto('/delivery')
+  const rows = reader.page.getByRole('table', { name: 'Flow logs', exact: true }).locator('tbody tr')
+  for (const [at, guest] of ['web', 'db'].entries()) {
+    const names = world.weir.objects('flowlogs').filter((name) => name.startsWith(`${guest}-`))
+    const sizes = names.map((name) => statSync(path.join(world.weir.dataDir, 'buckets/flowlogs', name)).size)
+    const counts = names.map((name) => world.weir.records('flowlogs', name).length)
+    const shown = await rows.nth(at).locator('data').all()
+    const numbers = await Promise.all(shown.map(async (it) => Number(await it.getAttribute('value'))))
+
+    const sum = (all: number[]) => all.reduce((total, it) => total + it, 0)
+    assert.deepEqual(numbers, [names.length, sum(counts), sum(sizes)], guest)
+  }
+}
 
 /** Waits until the page itself, untouched, sums up more records than that. */
 async function expectMore(page: Page, records: number): Promise<void> {
