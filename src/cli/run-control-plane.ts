@@ -5,7 +5,7 @@ import path from 'node:path'
 import { createApp, type DeliveredObject } from '../api/app.ts'
 import { bootstrap, bootstrapContract, bootstrapShared } from '../api/bootstrap.ts'
 import type { BucketStore } from '../api/bucket-store.ts'
-import { DirectoryStore } from '../buckets/directory/directory-store.ts'
+import { DirectoryStore, type StoreLog } from '../buckets/directory/directory-store.ts'
 import { type S3Options, S3Store } from '../buckets/s3/s3-store.ts'
 import { Explorer } from '../explore/explorer.ts'
 import { WorkerPool } from '../explore/worker-pool.ts'
@@ -58,7 +58,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<R
   const store = await openStore(
     databaseUrl === undefined ? { sqlitePath: path.join(dataDir, 'weir.db') } : { postgresUrl: databaseUrl },
   )
-  const buckets = await openBuckets(options)
+  const buckets = await openBuckets(options, log)
   const hasConsole = existsSync(path.join(CONSOLE, 'index.html'))
   const made = await firstThings(options, { store, buckets })
   // Before anything else can fail: nobody but us has the password.
@@ -143,9 +143,9 @@ async function firstThings(
   return { credentials: { username, password, token, contractNumber }, agentToken, bucket, nics }
 }
 
-async function openBuckets({ s3, dataDir }: ControlPlaneOptions): Promise<BucketStore> {
+async function openBuckets({ s3, dataDir }: ControlPlaneOptions, log: StoreLog): Promise<BucketStore> {
   if (s3 !== undefined) return new S3Store(s3)
-  const directory = new DirectoryStore({ directory: path.join(dataDir, 'buckets') })
+  const directory = new DirectoryStore({ directory: path.join(dataDir, 'buckets') }, { log })
   await directory.start()
   return directory
 }

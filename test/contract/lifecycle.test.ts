@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
-import { readdir, utimes } from 'node:fs/promises'
+import { mkdtemp, readdir, rm, utimes, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { test } from 'node:test'
 import { setTimeout as pause } from 'node:timers/promises'
@@ -8,6 +9,7 @@ import {
   ListObjectsV2Command,
   PutObjectCommand,
 } from '@aws-sdk/client-s3'
+import { DirectoryStore } from '../../src/buckets/directory/directory-store.ts'
 import { S3Lifecycle } from '../../src/buckets/s3/s3-lifecycle.ts'
 import { missingForRadosgw } from '../support/radosgw.ts'
 import { S3World } from '../support/s3-world.ts'
@@ -53,6 +55,33 @@ test('rules of an embedded bucket are kept, shown, and enforced by age and prefi
   assert.deepEqual(cleared.body.items, [{ prefix: 'db', days: 9 }])
   assert.equal(wrong.status, 422)
   assert.equal(foreign.status, 404)
+})
+
+test('a server removes what is too old by itself: each hour, and when it starts', async (t) => {
+  t.mock.timers.enable({ apis: ['setInterval'] })
+  const directory = await mkdtemp(path.join(tmpdir(), 'weir-lifecycle-'))
+  t.after(() => rm(directory, { recursive: true, force: true }))
+  let nowMs = Date.now()
+  const clock = { nowMs: () => nowMs, monotonicNs: () => 0n }
+  const folder = path.join(directory, 'flowlogs')
+  const names = async () => (await readdir(folder)).sort()
+  const untilThere = async (wanted: string[]) => {
+    for (let i = 0; i < 500 && (await names()).length !== wanted.length; i++) await pause(10)
+    assert.deepEqual(await names(), wanted)
+  }
+  const store = new DirectoryStore({ directory }, { clock })
+  await store.start()
+  await store.createBucket('flowlogs')
+  for (const name of ['db-1.log.gz', 'web-1.log.gz']) await writeFile(path.join(folder, name), CONTENT)
+  await store.lifecycle.setRules('flowlogs', [{ prefix: 'web', days: 7 }])
+
+  nowMs += 8 * 86_400_000
+  await untilThere(['db-1.log.gz', 'web-1.log.gz'])
+  t.mock.timers.tick(3_600_000)
+  await untilThere(['db-1.log.gz'])
+  await writeFile(path.join(folder, 'web-2.log.gz'), CONTENT)
+  await new DirectoryStore({ directory }, { clock }).start()
+  await untilThere(['db-1.log.gz'])
 })
 
 test('rules of a bucket on radosgw are set with the tenant’s keys, work, and leave others’ rules alone', {

@@ -95,6 +95,11 @@ function testDelivery(): void {
   const key = () => [technicalUser, `--access-key=${world.technicalUser.accessKeyId}`]
   const faults = [
     {
+      reason: 'AccessDenied', // The technical user is removed from the bucket: the service is disabled, as promised.
+      cause: (delivery: S3Delivery, bucket: string) => delivery.tenant.grant(bucket, []),
+      cure: (delivery: S3Delivery, bucket: string) => delivery.tenant.grant(bucket, GRANT),
+    },
+    {
       reason: 'QuotaExceeded',
       cause(_: S3Delivery, bucket: string) {
         world.ceph.admin('quota', 'set', '--max-objects=1', quota(bucket))
@@ -133,14 +138,14 @@ function testDelivery(): void {
       await delivery.addWindow(1)
       await delivery.untilEmpty()
 
-      cause(delivery, bucket)
+      await cause(delivery, bucket)
       try {
         await delivery.addWindow(2)
         await delivery.addWindow(3)
         await delivery.until(() => delivery.deliverer.status().buckets[0]?.state === 'refused')
         await delivery.report()
       } finally {
-        cure(delivery, bucket)
+        await cure(delivery, bucket)
       }
       const env = { WEIR_SERVER: delivery.origin, WEIR_TOKEN: delivery.owner.token }
       const shown = await runCommand(flowlog, ['get', id], { env })

@@ -14,6 +14,11 @@ const NAME_SIZE_MAX = 255 // NAME_MAX of every Linux file system that matters.
 const LEFTOVER_AGE_MS = 3_600_000
 const EXPIRY_INTERVAL_MS = 3_600_000
 
+export interface StoreLog {
+  info(fields: object, message: string): void
+  error(fields: object, message: string): void
+}
+
 /**
  * Buckets as folders, objects as files: `<directory>/<bucket>/<object name>`, readable with plain `zcat`. An object
  * appears whole, once, and is never overwritten.
@@ -22,12 +27,14 @@ export class DirectoryStore {
   readonly embedded = this
   readonly #directory: string
   readonly #clock: Clock
+  readonly #log: StoreLog | undefined
   readonly lifecycle: DirectoryLifecycle
   #secret: Buffer | undefined
 
-  constructor(options: { directory: string }, dependencies: { clock?: Clock } = {}) {
+  constructor(options: { directory: string }, dependencies: { clock?: Clock; log?: StoreLog } = {}) {
     this.#directory = path.resolve(options.directory)
     this.#clock = dependencies.clock ?? systemClock
+    this.#log = dependencies.log
     this.lifecycle = new DirectoryLifecycle({ directory: this.#ownPath('lifecycle') }, { store: this })
   }
 
@@ -41,11 +48,18 @@ export class DirectoryStore {
       if (found !== undefined && found.mtimeMs < this.#clock.nowMs() - LEFTOVER_AGE_MS)
         await rm(file, { force: true })
     }
-    // Nothing waits for it: retention is a matter of days, and a failed round is followed by another.
-    setInterval(
-      () => void this.lifecycle.expire(this.#clock.nowMs()).catch(() => {}),
-      EXPIRY_INTERVAL_MS,
-    ).unref()
+    void this.#expire()
+    setInterval(() => void this.#expire(), EXPIRY_INTERVAL_MS).unref()
+  }
+
+  /** Nothing waits for it: retention is a matter of days, and a failed round is followed by another. */
+  async #expire(): Promise<void> {
+    try {
+      const objects = await this.lifecycle.expire(this.#clock.nowMs())
+      if (objects > 0) this.#log?.info({ objects }, 'removed objects that were too old')
+    } catch (error) {
+      this.#log?.error({ err: error }, 'removing what is too old failed')
+    }
   }
 
   async removeObject(bucket: string, objectName: string): Promise<void> {
