@@ -36,7 +36,7 @@ interface Agent {
 
 interface Status {
   agents: Agent[]
-  flowLogs: { id: string; bucket: string }[]
+  flowLogs: { id: string; bucket: string; prefix: string }[]
   buckets: Bucket[]
 }
 
@@ -128,7 +128,10 @@ function lossText(spool: SpoolHealth): string {
 
 function showPoints(points: Point[], flowLogs: Status['flowLogs'], context: CommandContext): void {
   if (points.length === 0) return
-  const targetOf = (point: Point): string => flowLogs.find((it) => it.id === point.flowLogId)?.bucket ?? '-'
+  const targets = new Map(
+    flowLogs.map(({ id, bucket, prefix }) => [id, prefix === '' ? bucket : `${bucket}/${prefix}`]),
+  )
+  const targetOf = (point: Point): string => targets.get(point.flowLogId) ?? '-'
   const columns: Column<Point>[] = [
     { title: '  FLOW LOG', value: (it) => `  ${it.flowLogId}` },
     { title: 'BUCKET', value: targetOf },
