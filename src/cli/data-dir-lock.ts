@@ -53,7 +53,9 @@ function readLock(file: string): { pid: number; startTime: string } | undefined 
 function startTimeOf(pid: number): string {
   try {
     const text = readFileSync(`/proc/${pid}/stat`, 'utf8')
-    return text.slice(text.lastIndexOf(')') + 2).split(' ')[19] ?? ''
+    const [state = '', ...rest] = text.slice(text.lastIndexOf(')') + 2).split(' ')
+    if (/[ZX]/.test(state)) return 'gone' // Dead, and only its parent has not looked yet.
+    return rest[18] ?? ''
   } catch {
     return 'gone'
   }

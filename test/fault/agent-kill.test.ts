@@ -49,7 +49,7 @@ test(`an agent killed ${KILLS} times delivers every packet, once (seed ${SEED})`
   const next = random(SEED)
   for (let kills = 0; kills < KILLS; kills++) {
     await pause(momentOfDeath(next))
-    agent.kill()
+    await agent.kill()
     await agent.start()
   }
   traffic.kill('SIGTERM')
@@ -102,9 +102,13 @@ class AgentProcess {
     await said(this.#child, /metering started/)
   }
 
-  kill(): void {
-    this.#child?.kill('SIGKILL')
+  async kill(): Promise<void> {
+    const child = this.#child
     this.#child = undefined
+    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return
+    const exit = new Promise((resolve) => child.once('exit', resolve))
+    child.kill('SIGKILL')
+    await exit
   }
 
   async finish(): Promise<void> {
