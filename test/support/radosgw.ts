@@ -206,6 +206,7 @@ interface Cluster {
 
 /**
  * `ms_mon_client_mode`: without cephx, radosgw would else try for ever to encrypt what it says to the monitor.
+ * `osd_client_watch_timeout`: what a killed radosgw had watched is else waited for, for half a minute.
  * `tcp_nodelay`: an answer with a body would else wait 40 ms for an acknowledgement of its head.
  */
 function configuration(it: Cluster): string {
@@ -244,6 +245,7 @@ mon_tick_interval = 1
 [osd]
 osd_data = ${it.folder}/osd
 osd_objectstore = memstore
+osd_client_watch_timeout = 3
 memstore_device_bytes = 2147483648
 osd_memory_target = 939524096
 [client]
