@@ -40,3 +40,17 @@ test('signals of a change come after its commit, and not at all when it fails', 
   assert.deepEqual(heard, ['a'])
   await store.close()
 })
+
+test('a database that takes no transaction fails the changes that wait for one', {
+  timeout: 10_000,
+}, async () => {
+  const store = await openStore({ sqlitePath: ':memory:' })
+  await store.close()
+
+  const outcomes = await Promise.allSettled([1, 2].map((it) => store.change(async () => it)))
+
+  assert.deepEqual(
+    outcomes.map((it) => it.status),
+    ['rejected', 'rejected'],
+  )
+})

@@ -43,6 +43,7 @@ export class GroupCommit {
           for (let job = this.#next(jobs); job !== undefined; job = this.#next(jobs)) await runOne(job, tx)
         })
       } catch (error) {
+        if (jobs.length === 0) jobs.push(...this.#queue.splice(0)) // It did not even begin, nor will it for these.
         for (const job of jobs) job.outcome = { error } // Not committed: none of them has happened.
       }
       for (const job of jobs) settle(job)
