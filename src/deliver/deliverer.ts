@@ -80,7 +80,7 @@ export interface DelivererDependencies {
   api: UploadGrants
   clock: Clock
   log: DeliveryLog
-  http?: HttpExchange
+  http?: Pick<HttpExchange, 'exchange' | 'stop'>
   onDelivered?: (delivery: Delivery) => void
 }
 
@@ -156,7 +156,7 @@ export class Deliverer {
   readonly #api: UploadGrants
   readonly #clock: Clock
   readonly #log: DeliveryLog
-  readonly #http: HttpExchange
+  readonly #http: Pick<HttpExchange, 'exchange' | 'stop'>
   readonly #onDelivered: (delivery: Delivery) => void
   readonly #stopping = new AbortController()
   readonly #lanes = new Map<string, Lane>()
