@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process'
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { availableParallelism, tmpdir, totalmem } from 'node:os'
 import path from 'node:path'
 import { gzipSync } from 'node:zlib'
@@ -18,6 +18,7 @@ import { median, parameter, random, report } from './bench.ts'
 // later one. Budget: warm at least 20 times faster than awk and no slower than 1.2 times plain DuckDB; cold
 // is reported.
 // Left out: fetching from an object store, and the start of the process (0.2 s).
+// `--logs=DIR` keeps the generated objects there for the next run; `--generate` does nothing else.
 
 const objects = parameter('objects', { smoke: 4, full: 2_000 })
 const recordsPerObject = parameter('records', { smoke: 2_000, full: 50_000 })
@@ -26,6 +27,8 @@ const START_S = 1_795_000_200
 const WINDOW_SIZE_S = 600
 
 const directory = mkdtempSync(path.join(tmpdir(), 'weir-explore-bench-'))
+const kept = process.argv.find((it) => it.startsWith('--logs='))?.slice('--logs='.length)
+const buckets = path.join(kept === undefined ? directory : path.resolve(kept), 'buckets')
 interface Preset {
   name: string
   by: Dimension[]
@@ -70,10 +73,13 @@ try {
 }
 
 async function main(): Promise<void> {
-  const folder = path.join(directory, 'buckets', 'logs')
+  const folder = path.join(buckets, 'logs')
   mkdirSync(folder, { recursive: true })
   for (let object = 0; object < objects; object++) writeObject(folder, object)
-  const gzipBytes = readdirSync(folder).reduce((sum, name) => sum + statSync(path.join(folder, name)).size, 0)
+  if (process.argv.includes('--generate')) return
+  const names = readdirSync(folder)
+  if (names.length !== objects) throw new Error(`${folder} holds ${names.length} objects, not ${objects}`)
+  const gzipBytes = names.reduce((sum, name) => sum + statSync(path.join(folder, name)).size, 0)
   const database = await openDatabase({
     threads: availableParallelism(),
     memoryMaxMib: Math.floor(totalmem() / 2 ** 20 / 2),
@@ -81,9 +87,9 @@ async function main(): Promise<void> {
     spillMaxMib: 16_384,
   })
   const explorer = new Explorer(
-    { cacheDirectory: path.join(directory, 'cache'), cacheSizeMax: 64 * 2 ** 30 },
+    { cacheDirectory: path.join(directory, 'cache'), cacheSizeMax: 64 * 2 ** 30, packsAtOnce: 4 },
     {
-      store: new DirectorySource({ directory: path.join(directory, 'buckets') }),
+      store: new DirectorySource({ directory: buckets }),
       executor: new LocalExecutor(database),
       clock: systemClock,
     },
@@ -192,13 +198,15 @@ function askAwk(folder: string, { awk }: Preset): string {
 function writeObject(folder: string, object: number): void {
   const next = random(object + 1)
   const windowS = START_S + object * WINDOW_SIZE_S
+  const file = path.join(folder, `web-${windowS}.log.gz`)
+  if (existsSync(file)) return
   const members: Buffer[] = []
   for (let from = 0; from < recordsPerObject; from += 8_192) {
     let text = ''
     for (let i = from; i < Math.min(from + 8_192, recordsPerObject); i++) text += line(next, windowS)
     members.push(gzipSync(text, { level: 1 }))
   }
-  writeFileSync(path.join(folder, `web-${windowS}.log.gz`), Buffer.concat(members))
+  writeFileSync(file, Buffer.concat(members))
 }
 
 /** A few busy addresses and many quiet ones, as networks have. */

@@ -16,6 +16,11 @@ const MODULES = [
   },
   { source: 'wasm/meter.ts', target: 'src/meter/meter-wasm.gen.ts', name: 'METER_WASM' },
   { source: 'wasm/record-gzip.ts', target: 'src/encode/record-gzip-wasm.gen.ts', name: 'RECORD_GZIP_WASM' },
+  {
+    source: 'wasm/record-columns.ts',
+    target: 'src/explore/record-columns-wasm.gen.ts',
+    name: 'RECORD_COLUMNS_WASM',
+  },
 ]
 const LINE_SIZE = 100
 const root = fileURLToPath(new URL('..', import.meta.url))

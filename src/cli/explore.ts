@@ -73,7 +73,11 @@ export async function openExploring(values: ExploreValues, context: CommandConte
   const sources = new Sources(values, context, server)
   const places = await sources.places(values.from ?? [])
   const explorer = new Explorer(
-    { cacheDirectory, cacheSizeMax: Number(values['cache-mib-max']) * 2 ** 20 },
+    {
+      cacheDirectory,
+      cacheSizeMax: Number(values['cache-mib-max']) * 2 ** 20,
+      packsAtOnce: 2 * availableParallelism(), // Some are fetched while others are written.
+    },
     { store: sources, executor: new LocalExecutor(database), clock: systemClock },
   )
   await explorer.start()

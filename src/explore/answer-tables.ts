@@ -119,14 +119,11 @@ export function topSql(
   { by }: TopQuestion,
   parameters: Parameters<Inquiry['from']>[0],
 ): string {
-  const keys = by.map((dimension, at) => `${dimensionSql(dimension)} AS k${at}`).join(', ')
-  const names = by.map((_, at) => `k${at}`).join(', ')
-  // By action first: sums over all flows without a condition for each, and then few rows to tell apart.
-  const byAction = `SELECT ${keys}, action AS verdict, ${TALLY_SQL} ${inquiry.from(parameters)} GROUP BY ALL`
-  const rejected = (column: string): string => `coalesce(sum(${column}) FILTER (verdict = 'REJECT'), 0)`
-  return `SELECT ${names}, sum(flows) AS flows, sum(packets) AS packets, sum(bytes) AS bytes, min("firstS") AS "firstS",
-    max("lastS") AS "lastS", ${rejected('flows')} AS "rejectedFlows", ${rejected('packets')} AS rejected_packets,
-    ${rejected('bytes')} AS rejected_bytes FROM (${byAction}) GROUP BY ${names}`
+  const keys = by.map((dimension, at) => `${dimensionSql(dimension)} AS k${at}`)
+  const rejected = (sum: string): string => `coalesce(${sum} FILTER (action = 'REJECT'), 0)`
+  return `SELECT ${keys.join(', ')}, ${TALLY_SQL}, ${rejected('count(*)')} AS "rejectedFlows",
+    ${rejected('sum(packets)')} AS rejected_packets, ${rejected('sum(bytes)')} AS rejected_bytes
+    ${inquiry.from(parameters)} GROUP BY ${by.map((_, at) => at + 1).join(', ')}`
 }
 
 export function topOrder({ by, metric }: TopQuestion): string {

@@ -46,7 +46,7 @@ export class Parameters {
   readonly values: DuckDBValue[] = []
 
   /** Returns the placeholder, such as `$3::UINTEGER`. */
-  add(value: DuckDBValue, type: 'UUID' | 'VARCHAR' | 'UINTEGER' | 'UBIGINT' | 'DOUBLE'): string {
+  add(value: DuckDBValue, type: 'UUID' | 'VARCHAR' | 'UINTEGER' | 'BIGINT' | 'DOUBLE'): string {
     this.values.push(value)
     return `$${this.values.length}::${type}`
   }

@@ -32,14 +32,22 @@ const COLUMNS: Record<string, string[]> = {
   status: ['log_status'],
 }
 
-/** A condition over `flows`; never NULL, so that `not` and `!=` include records whose field is '-'. */
-export function filterSql(filter: Filter, parameters: Parameters, context: FilterContext): string {
+/**
+ * A condition over `flows`. `not` and `!=` include records whose field is '-', so below them it is never NULL;
+ * elsewhere NULL is as good as false, and a bare comparison is what DuckDB can skip row groups by.
+ */
+export function filterSql(
+  filter: Filter,
+  parameters: Parameters,
+  context: FilterContext,
+  isNegated = false,
+): string {
   switch (filter.kind) {
     case 'not':
-      return `NOT ${filterSql(filter.term, parameters, context)}`
+      return `NOT ${filterSql(filter.term, parameters, context, true)}`
     case 'all':
     case 'any': {
-      const terms = filter.terms.map((term) => filterSql(term, parameters, context))
+      const terms = filter.terms.map((term) => filterSql(term, parameters, context, isNegated))
       return `(${terms.join(filter.kind === 'all' ? ' AND ' : ' OR ')})`
     }
     case 'compare': {
@@ -53,7 +61,10 @@ export function filterSql(filter: Filter, parameters: Parameters, context: Filte
             : equalSql(column, field, value, parameters, context),
         ),
       )
-      return `${isNegative ? 'NOT ' : ''}coalesce(${conditions.join(' OR ')}, false)`
+      const condition = conditions.join(' OR ')
+      if (isNegative) return `NOT coalesce(${condition}, false)`
+      if (isNegated) return `coalesce(${condition}, false)`
+      return conditions.length === 1 ? condition : `(${condition})`
     }
   }
 }
@@ -78,7 +89,7 @@ function orderSql(column: string, operator: string, value: FilterValue, paramete
     throw new FilterError(`'${value.text}' has no order`, value.at, value.text.length)
   // `dstport > 8000-8100` means above all of it, `<` below all of it.
   const bound = operator === '>' || operator === '<=' ? value.to : value.from
-  return `${column} ${operator} ${parameters.add(BigInt(bound), 'UBIGINT')}`
+  return `${column} ${operator} ${parameters.add(BigInt(bound), 'BIGINT')}`
 }
 
 function equalSql(
@@ -98,14 +109,14 @@ function equalSql(
     }
     case 'range': {
       const { from, to } = value
-      if (from === to) return `${column} = ${parameters.add(BigInt(from), 'UBIGINT')}`
-      return `${column} BETWEEN ${parameters.add(BigInt(from), 'UBIGINT')}
-        AND ${parameters.add(BigInt(to), 'UBIGINT')}`
+      if (from === to) return `${column} = ${parameters.add(BigInt(from), 'BIGINT')}`
+      return `${column} BETWEEN ${parameters.add(BigInt(from), 'BIGINT')}
+        AND ${parameters.add(BigInt(to), 'BIGINT')}`
     }
     case 'service': {
-      const protocol = `protocol = ${parameters.add(BigInt(value.protocol), 'UBIGINT')}`
+      const protocol = `protocol = ${parameters.add(BigInt(value.protocol), 'BIGINT')}`
       if (value.port === undefined) return protocol
-      return `(${protocol} AND service_port(srcport, dstport) = ${parameters.add(BigInt(value.port), 'UBIGINT')})`
+      return `(${protocol} AND service_port(srcport, dstport) = ${parameters.add(BigInt(value.port), 'BIGINT')})`
     }
     case 'word': {
       if (field.type !== 'interface') return `${column} = ${parameters.add(value.word, 'VARCHAR')}`

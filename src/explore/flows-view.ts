@@ -18,8 +18,8 @@ export const PACK_COLUMNS = [
   ['srcport', 'USMALLINT'],
   ['dstport', 'USMALLINT'],
   ['protocol', 'UTINYINT'],
-  ['packets', 'UBIGINT'],
-  ['bytes', 'UBIGINT'],
+  ['packets', 'BIGINT'],
+  ['bytes', 'BIGINT'],
   ['start_s', 'UINTEGER'],
   ['end_s', 'UINTEGER'],
   ['action', 'VARCHAR'],
@@ -78,37 +78,8 @@ export function literal(text: string): string {
   return `'${text.replaceAll("'", "''")}'`
 }
 
-const OCTET = '(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])'
-const HEX_GROUP = '[0-9a-fA-F]{1,4}'
-
-/**
- * Functions that every database has. Those of addresses are steps: each is a long expression, and the
- * planner would
- * choke on one that had them all in it.
- */
+/** Functions that every database has. */
 export const MACROS: readonly string[] = [
-  `CREATE OR REPLACE MACRO ipv4_hex(a) AS CASE
-     WHEN regexp_full_match(a, '${OCTET}(\\.${OCTET}){3}')
-     THEN format('{:02x}{:02x}{:02x}{:02x}', split_part(a, '.', 1)::UTINYINT::INTEGER,
-       split_part(a, '.', 2)::UTINYINT::INTEGER, split_part(a, '.', 3)::UTINYINT::INTEGER,
-       split_part(a, '.', 4)::UTINYINT::INTEGER) END`,
-  // A dotted tail (::ffff:192.0.2.1) becomes the two groups that it stands for.
-  `CREATE OR REPLACE MACRO ipv6_undotted(a) AS CASE
-     WHEN contains(a, '.') THEN regexp_extract(a, '^(.*:)', 1) || left(ipv4_hex(regexp_extract(a, '([^:]*)$', 1)), 4)
-       || ':' || right(ipv4_hex(regexp_extract(a, '([^:]*)$', 1)), 4)
-     ELSE a END`,
-  `CREATE OR REPLACE MACRO ipv6_groups(half) AS CASE WHEN half = '' THEN []::VARCHAR[]
-    ELSE string_split(half, ':') END`,
-  `CREATE OR REPLACE MACRO ipv6_filled(a) AS CASE
-     WHEN NOT contains(a, '::') THEN string_split(a, ':')
-     ELSE ipv6_groups(split_part(a, '::', 1))
-       || list_transform(range(greatest(1, 8 - len(ipv6_groups(split_part(a, '::', 1))) - len(ipv6_groups(split_part(a, '::', 2))))), lambda x: '0')
-       || ipv6_groups(split_part(a, '::', 2)) END`,
-  // Its arguments are what the two functions above make of an address: whoever has many computes each once.
-  `CREATE OR REPLACE MACRO ipv6_hex_of(a, undotted, filled) AS CASE
-     WHEN regexp_full_match(undotted, '(${HEX_GROUP}|:){2,15}') AND NOT regexp_matches(a, '[0-9a-fA-F]{5}')
-       AND len(string_split(a, '::')) <= 2 AND len(filled) = 8 AND NOT list_contains(filled, '')
-     THEN list_aggregate(list_transform(filled, lambda g: lpad(lower(g), 4, '0')), 'string_agg', '') END`,
   `CREATE OR REPLACE MACRO protocol_name(p) AS CASE p
      ${Object.entries(PROTOCOL_NAMES)
        .map(([number, name]) => `WHEN ${number} THEN '${name}'`)

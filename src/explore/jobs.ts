@@ -2,7 +2,8 @@ import type { DuckDBInstance } from '@duckdb/node-api'
 import { ask, type ExportFormat, writeExport } from './ask.ts'
 import { Session } from './duckdb.ts'
 import type { Inquest } from './inquiry.ts'
-import { mergePacks, type PackInput, type WrittenPack, writePack } from './pack-writer.ts'
+import { PackThreads } from './pack-threads.ts'
+import { mergePacks, type PackInput, PackWriter, type WrittenPack } from './pack-writer.ts'
 import type { Finding } from './question.ts'
 
 /** What a database is asked to do, in this process or in a worker. Plain data both ways. */
@@ -30,15 +31,21 @@ export interface Executor {
   stop(): Promise<void>
 }
 
+/** Made when it is needed: it has memory of its own. */
+let packWriter: PackWriter | undefined
+
+/** Does a job in this process, which is a worker's: a pack takes all of its time. */
 export async function runJob(
   database: DuckDBInstance,
   job: Job,
   signal?: AbortSignal,
 ): Promise<JobResults[Job['kind']]> {
+  if (job.kind === 'pack') {
+    packWriter ??= new PackWriter()
+    return packWriter.write(job.packPath, job.inputs)
+  }
   using session = await Session.open(database, signal)
   switch (job.kind) {
-    case 'pack':
-      return await writePack(session, job.packPath, job.inputs)
     case 'merge':
       return await mergePacks(session, job.packPath, job.from)
     case 'ask':
@@ -48,9 +55,10 @@ export async function runJob(
   }
 }
 
-/** Does jobs in this process. */
+/** Does jobs in this process: packs in threads, all else in DuckDB's. */
 export class LocalExecutor implements Executor {
   readonly #database: DuckDBInstance
+  readonly #packThreads = new PackThreads()
 
   constructor(database: DuckDBInstance) {
     this.#database = database
@@ -60,10 +68,13 @@ export class LocalExecutor implements Executor {
     job: Extract<Job, { kind: Kind }>,
     signal?: AbortSignal,
   ): Promise<JobResults[Kind]> {
-    return (await runJob(this.#database, job, signal)) as JobResults[Kind]
+    const it: Job = job
+    const done = it.kind === 'pack' ? this.#packThreads.write(it, signal) : runJob(this.#database, it, signal)
+    return (await done) as JobResults[Kind]
   }
 
   async stop(): Promise<void> {
+    await this.#packThreads.stop()
     this.#database.closeSync()
   }
 }

@@ -26,7 +26,7 @@ export interface Pack {
   objects: CachedObject[]
 }
 
-const INDEX_VERSION = 1
+const INDEX_VERSION = 2
 const TOUCH_INTERVAL_MS = 60_000
 /** Files without an index that are younger may be another process at work. */
 const LEFTOVER_AGE_MS = 3_600_000
