@@ -73,11 +73,10 @@ export async function findTop(
 ): Promise<Results['top'] & { totals: Counters & { accepted: Counters; rejected: Counters } }> {
   const { by, metric, limit = 20, offset = 0 } = question
   const order = topOrder(question)
-  await inquiry.run((parameters) => {
-    const sql = topSql(inquiry, question, parameters)
-    inquiry.show(parameters.inline(`${sql} ${order} LIMIT ${limit}`))
-    return `CREATE OR REPLACE TEMP TABLE groups AS ${sql}`
-  })
+  inquiry.show((parameters) => `${topSql(inquiry, question, parameters)} ${order} LIMIT ${limit}`)
+  await inquiry.run(
+    (parameters) => `CREATE OR REPLACE TEMP TABLE groups AS ${topSql(inquiry, question, parameters)}`,
+  )
   const rows = await inquiry.rows<TopGroup>(
     () => `SELECT * FROM groups ${order} LIMIT ${limit} OFFSET ${offset}`,
   )

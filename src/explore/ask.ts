@@ -106,7 +106,7 @@ async function findTotals(inquiry: Inquiry, show: boolean): Promise<Finding['tot
     (
       parameters,
     ) => `SELECT action, count(*) AS flows, coalesce(sum(packets), 0) AS packets, coalesce(sum(bytes), 0) AS bytes
-      ${inquiry.from(parameters)} GROUP BY action`,
+      ${inquiry.from(parameters, { withoutDirection: true })} GROUP BY action`,
     { show },
   )
   const sum = (wanted: (action: string | null) => boolean): Counters =>

@@ -77,7 +77,13 @@ export class Inquiry {
   /** `FROM … WHERE …`: flows of the range (or of another) that pass the filter; not what was skipped. */
   from(
     parameters: Parameters,
-    options: { range?: TimeRange; status?: 'OK' | 'SKIPDATA' | 'any'; and?: string } = {},
+    options: {
+      range?: TimeRange
+      status?: 'OK' | 'SKIPDATA' | 'any'
+      and?: string
+      /** For who does not ask for it: finding the direction is more work than all else. */
+      withoutDirection?: boolean
+    } = {},
   ): string {
     const { sinceS, untilS } = options.range ?? this.range
     const status = options.status ?? 'OK'
@@ -89,15 +95,18 @@ export class Inquiry {
         filterSql(this.#filter, parameters, { interfaceIds: (name) => this.#interfaceIds(name) }),
       )
     }
-    return `FROM ${this.#withDirection ? DIRECTED_FLOWS : 'flows'} WHERE ${conditions.join(' AND ')}`
+    const isDirected =
+      status !== 'SKIPDATA' &&
+      this.#withDirection &&
+      (options.withoutDirection !== true || usesDirection(this.#filter))
+    return `FROM ${isDirected ? DIRECTED_FLOWS : 'flows'} WHERE ${conditions.join(' AND ')}`
   }
 
   /** Works on one statement; with `show` it is part of the answer. */
   async rows<T>(make: (parameters: Parameters) => string, options: { show?: boolean } = {}): Promise<T[]> {
+    if (options.show) this.show(make)
     const parameters = new Parameters()
-    const sql = make(parameters)
-    if (options.show) this.show(parameters.inline(sql))
-    return this.#session.rows<T>(sql, parameters)
+    return this.#session.rows<T>(make(parameters), parameters)
   }
 
   async run(make: (parameters: Parameters) => string): Promise<void> {
@@ -105,8 +114,10 @@ export class Inquiry {
     await this.#session.run(make(parameters), parameters)
   }
 
-  show(sql: string): void {
-    this.#shown.push(sql.replaceAll(/\s*\n\s*/g, ' '))
+  /** Puts a statement into the answer, with its values, for a person to run. */
+  show(make: (parameters: Parameters) => string): void {
+    const parameters = new Parameters()
+    this.#shown.push(parameters.inline(make(parameters)).replaceAll(/\s*\n\s*/g, ' '))
   }
 
   #interfaceIds(name: string): string[] {
@@ -160,14 +171,16 @@ export async function makeOwnAddresses(session: Session, interfaces: Inquest['in
   )
   if (known.length > 0) await session.run(`INSERT INTO own_addresses VALUES ${known.join(', ')}`)
   await session.run(`INSERT INTO own_addresses
-    WITH ends AS (
-      SELECT interface_id, contains(srcaddr, ':') AS is_v6, unnest(CASE WHEN srcaddr = dstaddr THEN [srcaddr]
-        ELSE [srcaddr, dstaddr] END) AS address
-      FROM flows WHERE log_status = 'OK' AND interface_id NOT IN (SELECT interface_id FROM own_addresses)),
-    counted AS (SELECT interface_id, is_v6, address, count(*) AS flows FROM ends GROUP BY ALL),
-    shares AS (SELECT *, flows / (SELECT count(*) FROM flows f WHERE f.log_status = 'OK'
-      AND f.interface_id = counted.interface_id
-      AND contains(f.srcaddr, ':') = counted.is_v6) AS share FROM counted),
+    WITH unknown AS NOT MATERIALIZED (
+      SELECT interface_id, srcaddr, dstaddr FROM flows
+      WHERE log_status = 'OK' AND interface_id NOT IN (SELECT interface_id FROM own_addresses)),
+    sources AS (SELECT interface_id, srcaddr AS address, count(*) AS flows FROM unknown GROUP BY ALL),
+    targets AS (SELECT interface_id, dstaddr AS address, count(*) AS flows FROM unknown
+      WHERE dstaddr IS DISTINCT FROM srcaddr GROUP BY ALL),
+    ends AS (SELECT *, contains(address, ':') AS is_v6 FROM (FROM sources UNION ALL FROM targets)),
+    sizes AS (SELECT interface_id, contains(address, ':') AS is_v6, sum(flows) AS flows FROM sources GROUP BY ALL),
+    shares AS (SELECT interface_id, is_v6, address, sum(ends.flows) / any_value(sizes.flows) AS share
+      FROM ends JOIN sizes USING (interface_id, is_v6) GROUP BY ALL),
     frequent AS (SELECT *, count(*) OVER (PARTITION BY interface_id, is_v6) AS rivals FROM shares
       WHERE share >= ${OWN_SHARE_MIN})
     SELECT interface_id, address FROM frequent WHERE rivals = 1`)

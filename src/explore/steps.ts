@@ -87,7 +87,8 @@ export function stepsSql(
   }
   const beginS = `(${steps.firstS} + step * ${steps.stepS})`
   const overlapS = `least(end_s::BIGINT + 1, ${beginS} + ${steps.stepS}, ${it.untilS}) - greatest(start_s, ${beginS})`
-  return `WITH spans AS (
+  // Read twice rather than kept: most flows are in one step, and those need no row of their own.
+  return `WITH spans AS NOT MATERIALIZED (
       SELECT ${groups}start_s, end_s, ${stepOf('start_s')} AS first_step,
         ${stepOf(`least(end_s, ${it.untilS - 1})`)} AS last_step, ${it.metric} AS metric ${it.from}),
     parts AS (
