@@ -328,11 +328,11 @@ function collect(value: unknown, into: Set<unknown>): void {
     for (const it of Object.values(value)) collect(it, into)
 }
 
-/** A pack that another process removed between choosing and opening it. */
+/** A pack that another process removed between choosing and opening it, or that is cut short. */
 function isLostFile(error: unknown): boolean {
   return (
     error instanceof WeirError &&
     error.code === 'WEIR_QUERY_FAILED' &&
-    /No files found|Cannot open file/i.test(error.message)
+    /No files found|Cannot open file|No magic bytes|too small to be a Parquet/i.test(error.message)
   )
 }

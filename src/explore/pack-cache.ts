@@ -114,11 +114,14 @@ export class PackCache {
     return this.#byObject.get(`${bucket}/${name}`)?.pack
   }
 
-  /** Forgets packs whose file is gone: another process shares this directory, and its limit is ours. */
+  /**
+   * Forgets packs whose file is gone: another process shares this directory, and its limit is ours. Also those that a
+   * machine without power did not write to their end: nothing here is worth waiting for the disk.
+   */
   async forgetLost(): Promise<void> {
     for (const pack of [...this.#packs.values()]) {
-      if (pack.size === 0 || (await stat(this.path(pack.id)).catch(() => undefined)) !== undefined) continue
-      await this.remove(pack)
+      const found = pack.size === 0 ? pack : await stat(this.path(pack.id)).catch(() => undefined)
+      if (found?.size !== pack.size) await this.remove(pack)
     }
   }
 

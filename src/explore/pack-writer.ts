@@ -34,8 +34,8 @@ export interface WrittenPack {
 
 /** What one object may unfold to; gzip reaches a thousandfold. */
 const TEXT_SIZE_MAX = 2 ** 30
-/** Large pieces: half the time of zlib's own choice. */
-const UNPACKED_PIECE_SIZE = 1 << 20
+/** Two thirds of the time that zlib's own choice takes: large, and within a processor's cache. */
+const UNPACKED_PIECE_SIZE = 1 << 18
 
 /** Takes all of a processor, and no turn of the event loop: for threads and processes that do nothing else. */
 export class PackWriter {

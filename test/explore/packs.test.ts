@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { readdir, readFile, rm, stat } from 'node:fs/promises'
+import { readdir, readFile, rm, stat, truncate } from 'node:fs/promises'
 import path from 'node:path'
 import { test } from 'node:test'
 import { gzipSync } from 'node:zlib'
@@ -180,6 +180,18 @@ test('a pack that another process removed is made again', async () => {
   await flowsOf(world)
   const directory = path.join(world.directory, 'cache')
   for (const name of await readdir(directory)) await rm(path.join(directory, name), { recursive: true })
+
+  assert.equal(await flowsOf(world), countOf(records))
+})
+
+test('packs that were cut short by a loss of power are made again', async () => {
+  await using world = await World.make()
+  await world.deliver(records)
+  await flowsOf(world)
+  const directory = path.join(world.directory, 'cache')
+  const [empty, half] = (await readdir(directory)).filter((it) => it.endsWith('.parquet'))
+  await truncate(path.join(directory, empty!), 0)
+  await truncate(path.join(directory, half!), 5_000)
 
   assert.equal(await flowsOf(world), countOf(records))
 })
