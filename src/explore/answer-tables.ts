@@ -80,20 +80,17 @@ export async function findTop(
   const rows = await inquiry.rows<TopGroup>(
     () => `SELECT * FROM groups ${order} LIMIT ${limit} OFFSET ${offset}`,
   )
-  const [sums] = await inquiry.rows<Counters & { groups: number; rf: number; rp: number; rb: number }>(
-    () => `SELECT count(*) AS groups, coalesce(sum(flows), 0) AS flows, coalesce(sum(packets), 0) AS packets,
-      coalesce(sum(bytes), 0) AS bytes, coalesce(sum("rejectedFlows"), 0) AS rf,
-      coalesce(sum(rejected_packets), 0) AS rp, coalesce(sum(rejected_bytes), 0) AS rb FROM groups`,
+  const sums = 'coalesce(sum(packets), 0) AS packets, coalesce(sum(bytes), 0) AS bytes'
+  const [all] = await inquiry.rows<Counters & { groups: number }>(
+    () => `SELECT count(*) AS groups, coalesce(sum(flows), 0) AS flows, ${sums} FROM groups`,
   )
-  const all = sums!
-  const rest: Counters = { flows: all.flows, packets: all.packets, bytes: all.bytes }
-  for (const row of rows) {
-    rest.flows -= row.flows
-    rest.packets -= row.packets
-    rest.bytes -= row.bytes
-  }
-  const rejected = { flows: all.rf, packets: all.rp, bytes: all.rb }
-  const accepted = { flows: all.flows - all.rf, packets: all.packets - all.rp, bytes: all.bytes - all.rb }
+  // What was refused is few: summed apart, for each sum of a group is paid for with each flow.
+  const [rejected] = await inquiry.rows<Counters>((parameters) => {
+    const from = inquiry.from(parameters, { and: "action = 'REJECT'", withoutDirection: true })
+    return `SELECT count(*) AS flows, ${sums} ${from}`
+  })
+  const { groups, ...totals } = all!
+  const rest = minus(totals, ...rows)
   return {
     rows: rows.map((row) => ({
       key: Object.fromEntries(
@@ -105,12 +102,22 @@ export async function findTop(
       firstS: row.firstS,
       lastS: row.lastS,
       rejectedFlows: row.rejectedFlows,
-      share: all[metric] === 0 ? 0 : (row[metric] ?? 0) / all[metric],
+      share: totals[metric] === 0 ? 0 : (row[metric] ?? 0) / totals[metric],
     })),
-    count: all.groups,
+    count: groups,
     rest,
-    totals: { flows: all.flows, packets: all.packets, bytes: all.bytes, accepted, rejected },
+    totals: { ...totals, accepted: minus(totals, rejected!), rejected: rejected! },
   }
+}
+
+function minus(counters: Counters, ...others: Counters[]): Counters {
+  const left = { ...counters }
+  for (const { flows, packets, bytes } of others) {
+    left.flows -= flows
+    left.packets -= packets
+    left.bytes -= bytes
+  }
+  return left
 }
 
 export function topSql(
@@ -119,9 +126,7 @@ export function topSql(
   parameters: Parameters<Inquiry['from']>[0],
 ): string {
   const keys = by.map((dimension, at) => `${dimensionSql(dimension)} AS k${at}`)
-  const rejected = (sum: string): string => `coalesce(${sum} FILTER (action = 'REJECT'), 0)`
-  return `SELECT ${keys.join(', ')}, ${TALLY_SQL}, ${rejected('count(*)')} AS "rejectedFlows",
-    ${rejected('sum(packets)')} AS rejected_packets, ${rejected('sum(bytes)')} AS rejected_bytes
+  return `SELECT ${keys.join(', ')}, ${TALLY_SQL}, coalesce(sum((action = 'REJECT')::UTINYINT), 0) AS "rejectedFlows"
     ${inquiry.from(parameters)} GROUP BY ${by.map((_, at) => at + 1).join(', ')}`
 }
 
