@@ -98,14 +98,18 @@ export function runWeir(
   })
 }
 
-/** `weir agent` without an option; nothing of it is left in the kernel at the end. */
-export function startAgent(dataDir: string): AsyncDisposable {
+/** `weir agent` without an option; nothing of it is left in the kernel at the end, but when it was only killed. */
+export function startAgent(dataDir: string): { kill(): Promise<unknown> } & AsyncDisposable {
   const agent = spawn(NODE, [WEIR, 'agent'], {
     env: { ...process.env, WEIR_DATA_DIR: dataDir, WEIR_SERVER: '', WEIR_AGENT_TOKEN: '' },
     stdio: 'ignore',
   })
   const exit = new Promise((resolve) => agent.once('exit', resolve))
   return {
+    kill() {
+      agent.kill('SIGKILL')
+      return exit
+    },
     async [Symbol.asyncDispose]() {
       agent.kill('SIGTERM')
       await exit
