@@ -13,6 +13,8 @@ export interface BucketStore {
   /** In the order of their names, after `after`. */
   listObjects(bucket: string, listing: ObjectListing): Promise<StoredObject[]>
   readObject(bucket: string, objectName: string): Promise<Readable | undefined>
+  /** True of a store that cannot refuse a second object of one name. */
+  readonly overwrites?: boolean
   /** Only of a store that this process serves itself. */
   embedded?: EmbeddedBuckets
 }

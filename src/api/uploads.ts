@@ -126,7 +126,7 @@ export class Uploads {
     { upload, stem }: Reservation,
   ): Promise<ObjectRow & { delivered: boolean }> {
     // Asked for the first time: if something else has that name, the store says so and the agent asks again.
-    if (isNew) return { ...reserved, delivered: false }
+    if (isNew && this.#buckets.overwrites !== true) return { ...reserved, delivered: false }
     assertSameSegment(reserved, upload)
     let object = reserved
     for (let tried = 0; tried < NAMES_TRIED_MAX; tried++) {

@@ -2,7 +2,8 @@ import assert from 'node:assert/strict'
 import fs from 'node:fs'
 import { after, before, test } from 'node:test'
 import { setTimeout as pause } from 'node:timers/promises'
-import { CreateBucketCommand, DeleteBucketCommand } from '@aws-sdk/client-s3'
+import { gzipSync } from 'node:zlib'
+import { CreateBucketCommand, DeleteBucketCommand, PutObjectCommand } from '@aws-sdk/client-s3'
 import { flowlog } from '../../src/cli/commands/flowlog.ts'
 import { ControlPlaneClient, type ControlPlaneError } from '../../src/deliver/control-plane-client.ts'
 import { random } from '../../src/stdx/prng.ts'
@@ -161,6 +162,25 @@ function testDelivery(): void {
       await assertEachLineOnce(delivery, bucket)
     })
   }
+
+  test('a store without conditional writes is asked before each upload, so that nothing is overwritten there either', async () => {
+    await using delivery = await S3Delivery.start(world, { nics: 1 })
+    const bucket = await delivery.tenant.createBucket(['WRITE', 'READ', 'READ_ACP'])
+    await delivery.createFlowLog(0, `${bucket}/web`)
+    const taken = { Bucket: bucket, Key: 'web-60.log.gz', Body: gzipSync('not ours\n') }
+    await delivery.tenant.client.send(new PutObjectCommand({ ...taken, ACL: 'public-read' }))
+    await delivery.stopControlPlane()
+    delivery.conditionalWrites = false
+    await delivery.startControlPlane()
+    delivery.startAgent()
+
+    await delivery.addWindow(1)
+    await delivery.untilEmpty()
+
+    const stored = await delivery.stored(bucket)
+    assert.deepEqual([...stored.keys()], ['web-60.log.gz', 'web-61.log.gz'])
+    assert.deepEqual(stored.get('web-60.log.gz'), ['not ours'])
+  })
 
   test('a host gets no upload for what it does not carry', async () => {
     await using delivery = await S3Delivery.start(world, { nics: 1 })

@@ -58,6 +58,8 @@ export class S3Delivery implements AsyncDisposable {
   spool!: Spool
   deliverer!: Deliverer
   linesMade = 0
+  /** From the next start of the control plane. */
+  conditionalWrites = true
   /** How far the control plane's clock is wrong. */
   skewMs = 0
   readonly #directory: string
@@ -131,7 +133,9 @@ export class S3Delivery implements AsyncDisposable {
   async startControlPlane(): Promise<void> {
     const clock = { ...systemClock, nowMs: () => systemClock.nowMs() + this.skewMs }
     this.#store = await openStore({ sqlitePath: path.join(this.#directory, 'weir.db') }, { clock })
-    this.#buckets = this.#world.store(`http://127.0.0.1:${this.storeProxy.port}`, undefined, clock)
+    const { conditionalWrites } = this
+    const endpoint = `http://127.0.0.1:${this.storeProxy.port}`
+    this.#buckets = this.#world.store(endpoint, undefined, { clock, conditionalWrites })
     this.#app = await createApp(
       { windowSizeS: 60, attachGraceMs: 10 },
       { store: this.#store, buckets: this.#buckets },

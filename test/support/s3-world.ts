@@ -35,13 +35,18 @@ export class S3World implements AsyncDisposable {
   }
 
   /** Through `endpoint`, where a proxy may stand. */
-  store(endpoint = this.ceph.endpoint, credentials = this.technicalUser, clock = systemClock): S3Store {
+  store(
+    endpoint = this.ceph.endpoint,
+    credentials = this.technicalUser,
+    { clock = systemClock, conditionalWrites = true } = {},
+  ): S3Store {
     const requestTimeoutMs = 700 // Black holes are frequent here.
     const options = {
       endpoint,
       region: 'us-east-1',
       addressing: ADDRESSING,
       credentials,
+      conditionalWrites,
       requestTimeoutMs,
     } as const
     return new S3Store(options, { clock })

@@ -53,6 +53,7 @@ interface Found {
  * user, and the bucket's owner has full control. The secret never leaves this class: not in URLs, logs or errors.
  */
 export class S3Store {
+  readonly overwrites: boolean
   readonly #options: S3Options
   readonly #clock: Clock
   readonly #client: S3Client
@@ -61,6 +62,7 @@ export class S3Store {
   #technicalUser: Promise<string | undefined> | undefined
 
   constructor(options: S3Options, dependencies: { clock?: Clock } = {}) {
+    this.overwrites = options.conditionalWrites === false
     this.#options = options
     this.#clock = dependencies.clock ?? systemClock
     const ca = options.ca === undefined ? {} : { ca: options.ca }
