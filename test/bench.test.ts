@@ -4,7 +4,7 @@ import { test } from 'node:test'
 import { withoutRoot } from './support/network.ts'
 
 // Small sizes, so that no benchmark rots. What a benchmark measures is not judged here, but that it finds itself right.
-const BENCHMARKS = ['metering', 'record-codecs', 'convert-peers', 'api', 'explore']
+const BENCHMARKS = ['metering', 'record-codecs', 'convert-peers', 'api', 'explore', 'delivery']
 const IN_THE_KERNEL = ['kernel-hook', 'kernel-live', 'kernel-drain', 'kernel-attach', 'seal', 'forwarding']
 
 for (const name of [...BENCHMARKS, ...IN_THE_KERNEL]) {

@@ -222,6 +222,26 @@ test('what arrives in one request is counted for each flow log', async () => {
   )
 })
 
+test('a bucket whose store is silent delays the others of its request by two seconds at most', async (t) => {
+  await using weir = await startControlPlane()
+  await using agent = agentOf(weir)
+  await weir.post('/weir/v1/buckets', { name: 'silent' })
+  const good = await withFlowLog(weir)
+  const silent = await withFlowLog(weir, { ...FLOW_LOG.properties, bucket: 'silent/web' }, 1)
+  const { buckets } = weir
+  const findBucket = buckets.findBucket.bind(buckets)
+  t.mock.method(buckets, 'findBucket', (name: string) =>
+    name === 'silent' ? new Promise(() => {}) : findBucket(name),
+  )
+
+  const beginMs = performance.now()
+  const answers = await agent.ask(segment('s1', [silent]), segment('s2', [good]))
+  const tookMs = performance.now() - beginMs
+
+  assert.deepEqual(answers.map(statusOf), [503, 0])
+  assert.ok(tookMs < 4_000, `took ${tookMs} ms`)
+})
+
 test('a request for more segments than are allowed is refused', async () => {
   await using weir = await startControlPlane()
   await using agent = agentOf(weir)
