@@ -25,7 +25,7 @@ const flowLogs = parameter('flowLogs', { smoke: 20, full: 2_000 })
 const objects = parameter('objects', { smoke: 50, full: 5_000 })
 const objectSize = parameter('objectSize', { smoke: 2_000, full: 6_000 })
 const concurrency = parameter('concurrency', { smoke: 16, full: 16 })
-const rounds = parameter('rounds', { smoke: 1, full: 3 })
+const rounds = parameter('rounds', { smoke: 1, full: 5 })
 
 interface Target {
   flowLogId: string
@@ -48,8 +48,9 @@ async function main(): Promise<void> {
     const targets = await createFlowLogs(controlPlane, bucket)
     const createMs = Math.round((performance.now() - begin) / targets.length)
     const bodies = makeBodies()
+    const plainBucket = await tenant.createBucket() // Both buckets grow from round to round.
     for (let round = 1; round <= rounds; round++) {
-      const plain = await plainPuts(world, await tenant.createBucket(), bodies)
+      const plain = await plainPuts({ world, bucket: plainBucket, bodies, round })
       const delivered = await deliver({ world, directory, controlPlane, targets, bodies, round })
       const stored = await countObjects(tenant, bucket)
       report('delivery', {
@@ -75,14 +76,15 @@ function makeBodies(): Buffer[] {
   )
 }
 
-async function plainPuts(world: S3World, bucket: string, bodies: readonly Buffer[]) {
+async function plainPuts(it: { world: S3World; bucket: string; bodies: readonly Buffer[]; round: number }) {
+  const { world, bucket, bodies, round } = it
   const store = world.store()
   const http = new HttpExchange()
   const signed = await Promise.all(
     bodies.map((body, i) =>
       store.signUpload({
         bucket,
-        objectName: `plain-${i}`,
+        objectName: `plain-${round}-${i}`,
         size: body.length,
         sha256: createHash('sha256').update(body).digest('hex'),
         expiresAtMs: Date.now() + 900_000,
