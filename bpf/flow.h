@@ -12,7 +12,7 @@
 #define POINTS_MAX 65536 /* Their numbers have 16 bits. */
 #define POINTS_BY_IFINDEX 65536 /* A power of two: the table is indexed by the low bits of the ifindex. */
 #define FRAGMENTS_MAX 65536
-#define STASH_SIZE 1024 /* A power of two. */
+#define STASH_SIZE 65536 /* A power of two; with many CPUs at work, thousands of packets are between hook and verdict. */
 #define NS_PER_S 1000000000ULL
 #define GRACE_S 1 /* For so long after its end, a window still takes verdicts. */
 

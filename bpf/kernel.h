@@ -122,6 +122,9 @@ enum skb_drop_reason_subsys { SKB_DROP_REASON_SUBSYS_OPENVSWITCH = 3 };
 #define DST_METADATA 0x0080
 #define SKB_DST_NOREF 1UL
 #define NFCT_PTRMASK (~7UL)
+#define IP_CT_RELATED 1 /* enum ip_conntrack_info: the low bits of skb->_nfct */
+#define IP_CT_IS_REPLY 3
+#define IP_CT_RELATED_REPLY 4
 #define IFF_LOOPBACK 0x8
 #define IFF_802_1Q_VLAN (1UL << 0) /* these are of priv_flags */
 #define IFF_EBRIDGE (1UL << 1)

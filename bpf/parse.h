@@ -11,6 +11,7 @@
 
 #define VLAN_TAGS_MAX 2
 #define EXTENSIONS_MAX 8
+#define JUMBO_HEADER_SIZE 8
 #define FRAGMENT_S_MAX 60 /* RFC 8200, 4.5: fragments wait no longer for each other */
 
 struct source {
@@ -313,6 +314,9 @@ static __always_inline int parse_ipv6(const struct source *source, __u32 at, __u
 	if (!chain.is_later && chain.left) {
 		parse_transport(source, at, chain.at - at, chain.protocol, packet);
 		count_segments(source, segmentation, packet, at, chain.at - at, chain.protocol);
+		/* More than 64 KiB in one piece has a header of the stack's own, which no segment gets. */
+		if (is_jumbo && segmentation->size && chain.protocol == IPPROTO_TCP)
+			packet->octets -= packet->packets * JUMBO_HEADER_SIZE;
 	}
 	return PARSED_FLOW;
 }

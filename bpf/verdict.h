@@ -107,26 +107,29 @@ static __always_inline bool slot_takes(__u32 slot, __u32 counted, __u64 now)
 
 /*
  * The packet as it came in, where address translation has changed it since: conntrack's tuple in the direction of this
- * packet. Not for what is merely related to a connection (ICMP errors).
+ * packet. What is merely related to a connection (an ICMP error) has only its destination from there.
  */
 static __noinline bool packet_untranslate(struct packet *packet, __u64 conntrack)
 {
 	struct nf_conn *connection = (void *)(conntrack & NFCT_PTRMASK);
 	__u32 state_of_packet = conntrack & ~NFCT_PTRMASK;
+	bool is_related = state_of_packet == IP_CT_RELATED || state_of_packet == IP_CT_RELATED_REPLY;
 	struct nf_conntrack_tuple tuple;
 
-	if (!connection || !bpf_core_type_exists(struct nf_conn) || state_of_packet == 1 || state_of_packet > 3)
+	if (!connection || !bpf_core_type_exists(struct nf_conn) || state_of_packet > IP_CT_RELATED_REPLY)
 		return false;
 	void *tuples = (void *)connection + bpf_core_field_offset(struct nf_conn, tuplehash);
 
-	if (state_of_packet == 3)
+	if (state_of_packet >= IP_CT_IS_REPLY)
 		tuples += sizeof(struct nf_conntrack_tuple_hash);
 	if (bpf_probe_read_kernel(&tuple, sizeof(tuple), tuples + __builtin_offsetof(struct nf_conntrack_tuple_hash, tuple)))
 		return false;
-	if (tuple.dst.protonum != packet->key.tail >> 24)
+	if (!is_related && tuple.dst.protonum != packet->key.tail >> 24)
 		return false;
-	__builtin_memcpy(packet->key.source, &tuple.src.u3, 16);
 	__builtin_memcpy(packet->key.destination, &tuple.dst.u3, 16);
+	if (is_related)
+		return true;
+	__builtin_memcpy(packet->key.source, &tuple.src.u3, 16);
 	if (has_ports(tuple.dst.protonum))
 		packet->key.ports = tuple.src.port | (__u32)tuple.dst.port << 16;
 	return true;
@@ -200,6 +203,11 @@ __noinline int refuse_input(struct refusal *refusal)
 
 	if (!point)
 		return 0;
+	/* A classifier's word follows our hook at once: without a stash it spoke before us, and nothing was counted. */
+	if (refusal->reason == REASON_TC) {
+		__sync_fetch_and_add(&state.verdicts_unmatched, 1);
+		return 0;
+	}
 	packet->key.tail |= tail_of(point, DIRECTION_INGRESS);
 	if (refuse_counted(packet, refusal->now, refusal->reason))
 		return 0;
@@ -407,8 +415,15 @@ static __always_inline void judge(__u64 *context, __u32 reason, bool is_egress)
 		if (!(is_loopback && iif) && !(is_copy && route_ifindex == iif))
 			out = route_ifindex;
 	}
-	/* One copy of a broadcast was refused; others may have gone where they should. */
-	bool is_input = iif && !(is_copy && (out || is_bridge));
+	/*
+	 * One copy of a broadcast was refused; others may have gone where they should. A bridge that is observed itself
+	 * and has taken a copy for the host is where that one was refused, and only there.
+	 */
+	bool is_own_copy = is_copy && is_bridge && iif == ifindex && point_of(refusal.netns, ifindex);
+	bool is_input = iif && (!is_copy || (!out && (!is_bridge || is_own_copy)));
+
+	if (is_own_copy)
+		refusal.has_below = 0;
 
 	refusal.now = refusal.source.now = clock_now();
 	if (!refusal_read(skb, &refusal))

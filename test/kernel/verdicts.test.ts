@@ -1,10 +1,19 @@
 import assert from 'node:assert/strict'
 import { before, test } from 'node:test'
-import { attachClassic, type Hook, loadClassifier } from '../../src/capture/ebpf/ffi/libbpf.ts'
+import {
+  attachClassic,
+  attachTcx,
+  type Descriptor,
+  detachLink,
+  type Hook,
+  loadClassifier,
+} from '../../src/capture/ebpf/ffi/libbpf.ts'
 import { findDeviceByName, inNetns } from '../../src/capture/ebpf/ffi/libc.ts'
 import { ensureObject } from '../support/bpf-object.ts'
 import { KernelWorld, type ReadRow } from '../support/kernel-world.ts'
 import { TestNetwork, withoutRoot } from '../support/network.ts'
+import { ethernet, ipv4, tag, tcp, udp } from '../support/packet-corpus.ts'
+import { PacketSocket } from '../support/packet-socket.ts'
 
 // Who refuses a packet, and what the points on its way say of it. Points: 1 on the host's side of guest a, 2 on that of
 // guest b (both mirrored), 3 the host's own eth0. Rows are "point direction source > destination protocol action".
@@ -153,6 +162,26 @@ const CASES: Case[] = [
     expected: [`1 EGRESS ${A_TO_B} 1x31 REJECT`],
   },
   {
+    name: 'a classifier that somebody put in front of our hook: what it refuses is not seen, and takes nothing from others',
+    arrange: () => {},
+    act: ({ network, world, host, a }) => {
+      const udpFrom1000 = 'UDP4-DATAGRAM:10.0.2.2:9,bind=:1000'
+      const sendOne = () => network.run(a, 'socat', '-u', 'EXEC:printf abc', udpFrom1000)
+      sendOne()
+      using program = loadShooter()
+      using link = inNetns(host, () => attachTcx(program.fd, findDeviceByName('to-a')!.ifindex, 'ingress'))
+      sendOne()
+      detachLink(link.fd)
+      assert.equal(world.meter.stats().unmatchedVerdicts, 1n)
+    },
+    expected: [
+      `1 EGRESS ${A_TO_B} 1x31 ACCEPT`,
+      '1 INGRESS 10.0.2.2 > 10.0.1.2 1x59 ACCEPT',
+      '2 EGRESS 10.0.2.2 > 10.0.1.2 1x59 ACCEPT',
+      `2 INGRESS ${A_TO_B} 1x31 ACCEPT`,
+    ],
+  },
+  {
     name: 'a classifier on clsact egress, behind our hook',
     arrange: ({ host }) => shoot(host, 'to-b', 'egress'),
     act: udpFromA,
@@ -253,10 +282,197 @@ const CASES: Case[] = [
       ...['1 INGRESS', '3 EGRESS'].map((at) => `${at} 10.0.1.1 > 10.0.1.2 2x59 ACCEPT`),
     ],
   },
+  ...['prerouting', 'input'].map((hook) => ({
+    name: `bridge family, ${hook}: no receiver was chosen, or it is the host`,
+    topology: bridged,
+    arrange: nft(chain('bridge', hook, 'udp dport 9 drop')),
+    act: (place: Place) => send(place, 'a', '10.0.1.1', 9),
+    expected: ['1 EGRESS 10.0.1.2 > 10.0.1.1:9 1x31 REJECT'],
+  })),
+  {
+    name: 'bridge family, output: what the host itself sends',
+    topology: bridged,
+    arrange: nft(chain('bridge', 'output', 'udp dport 9 drop')),
+    act: (place) => send(place, 'host', '10.0.1.3', 9),
+    expected: ['2 INGRESS 10.0.1.1 > 10.0.1.3:9 1x31 REJECT'],
+  },
+  {
+    name: 'bridge family, postrouting: both ports',
+    topology: bridged,
+    arrange: nft(chain('bridge', 'postrouting', 'udp dport 9 drop')),
+    act: (place) => send(place, 'a', '10.0.1.3', 9),
+    expected: ['1 EGRESS 10.0.1.2 > 10.0.1.3:9 1x31 REJECT', '2 INGRESS 10.0.1.2 > 10.0.1.3:9 1x31 REJECT'],
+  },
+  {
+    name: 'bridged packets that are shown to the IP firewall',
+    topology: bridged,
+    arrange: (place) => {
+      place.network.run(place.host, 'sysctl', '-qw', 'net.bridge.bridge-nf-call-iptables=1')
+      nft(chain('inet', 'forward', 'udp dport 9 drop'))(place)
+    },
+    act: (place) => send(place, 'a', '10.0.1.3', 9),
+    expected: ['1 EGRESS 10.0.1.2 > 10.0.1.3:9 1x31 REJECT', '2 INGRESS 10.0.1.2 > 10.0.1.3:9 1x31 REJECT'],
+  },
+  {
+    name: 'a broadcast that the host refuses: refused where the host took it from the bridge, not at the sender',
+    topology: bridged,
+    arrange: ({ network, host, world }) => {
+      network.nft(host, chain('inet', 'input', 'udp dport 9 drop'))
+      world.attach(3, 'br0', host)
+    },
+    act: ({ network, a }) =>
+      network.run(a, 'socat', '-u', 'EXEC:printf abc', 'UDP4-DATAGRAM:10.0.1.255:9,broadcast'),
+    expected: [
+      '1 EGRESS 10.0.1.2 > 10.0.1.255:9 1x31 ACCEPT',
+      '2 INGRESS 10.0.1.2 > 10.0.1.255:9 1x31 ACCEPT',
+      '3 INGRESS 10.0.1.2 > 10.0.1.255:9 1x31 REJECT',
+    ],
+  },
+  {
+    name: 'a broadcast to a routed port, refused in input',
+    arrange: nft(chain('inet', 'input', 'udp dport 9 drop')),
+    act: ({ network, a }) =>
+      network.run(a, 'socat', '-u', 'EXEC:printf abc', 'UDP4-DATAGRAM:10.0.1.255:9,broadcast'),
+    expected: ['1 EGRESS 10.0.1.2 > 10.0.1.255:9 1x31 REJECT'],
+  },
+  {
+    name: 'a multicast to the host, refused in input',
+    arrange: nft(chain('inet', 'input', 'udp dport 9 drop')),
+    act: ({ network, a }) => network.run(a, 'socat', '-u', 'EXEC:printf abc', 'UDP4-DATAGRAM:224.0.0.1:9'),
+    expected: ['1 EGRESS 10.0.1.2 > 224.0.0.1:9 1x31 REJECT'],
+  },
+  {
+    name: 'iptables-legacy DROP in FORWARD',
+    arrange: ({ network, host }) =>
+      network.run(host, 'iptables-legacy', '-A', 'FORWARD', '-p', 'udp', '--dport', '9', '-j', 'DROP'),
+    act: udpFromA,
+    expected: [`1 EGRESS ${A_TO_B} 1x31 REJECT`, `2 INGRESS ${A_TO_B} 1x31 REJECT`],
+  },
+  {
+    name: 'iptables REJECT with a TCP reset',
+    arrange: ({ network, host }) => {
+      const rule = '-p tcp --dport 9 -j REJECT --reject-with tcp-reset'
+      network.run(host, 'iptables', '-A', 'FORWARD', ...rule.split(' '))
+    },
+    act: ({ network, a }) => network.attempt(a, 'bash', '-c', ': > /dev/tcp/10.0.2.2/9'),
+    expected: [
+      '1 EGRESS 10.0.1.2 > 10.0.2.2 1x60 REJECT',
+      '1 INGRESS 10.0.2.2 > 10.0.1.2 1x40 ACCEPT',
+      '2 INGRESS 10.0.1.2 > 10.0.2.2 1x60 REJECT',
+    ],
+  },
+  {
+    name: 'what connection tracking calls invalid',
+    arrange: nft(chain('inet', 'forward', 'ct state invalid drop')),
+    act: ({ network, a, host }) => {
+      using socket = new PacketSocket(a, 'eth0')
+      const mac = (ns: string, dev: string) =>
+        Buffer.from(network.run(ns, 'cat', `/sys/class/net/${dev}/address`).trim().replaceAll(':', ''), 'hex')
+      const bytes = ipv4(tcp(1000, 80, 0x11), { protocol: 6, source: '10.0.1.2', destination: '10.0.2.2' })
+      bytes.writeUInt16BE(~onesSum(bytes.subarray(0, 20)) & 0xffff, 10)
+      socket.send(Buffer.concat([mac(host, 'to-a'), mac(a, 'eth0'), Buffer.from('0800', 'hex'), bytes]))
+    },
+    expected: ['1 EGRESS 10.0.1.2 > 10.0.2.2 1x40 REJECT', '2 INGRESS 10.0.1.2 > 10.0.2.2 1x40 REJECT'],
+  },
+  {
+    name: 'a reverse path filter and martian addresses are routing, not a firewall',
+    arrange: ({ network, host, a }) => {
+      network.run(host, 'sysctl', '-qw', 'net.ipv4.conf.all.rp_filter=1')
+      network.address(a, 'eth0', '10.0.7.7/32')
+      const mac = network.run(host, 'cat', '/sys/class/net/to-a/address').trim()
+      network.run(a, 'ip', 'neigh', 'replace', '10.0.1.1', 'lladdr', mac, 'dev', 'eth0') // ARP is filtered, too.
+    },
+    act: ({ network, a }) => network.attempt(a, 'ping', '-c', '1', '-W', '0.1', '-I', '10.0.7.7', '10.0.2.2'),
+    expected: ['1 EGRESS 10.0.7.7 > 10.0.2.2 1x84 ACCEPT'],
+  },
+  {
+    name: 'source translated, and refused behind the translation',
+    arrange: nft(`table ip t {
+      chain nat { type nat hook postrouting priority srcnat; oifname "to-b" masquerade; }
+      chain c { type filter hook postrouting priority 200; udp dport 9 drop; }
+    }`),
+    act: udpFromA,
+    expected: [`1 EGRESS ${A_TO_B} 1x31 REJECT`, '2 INGRESS 10.0.2.1 > 10.0.2.2:9 1x31 REJECT'],
+  },
+  {
+    name: 'the answer to a translated source, refused in forward',
+    arrange: nft(`table ip t {
+      chain nat { type nat hook postrouting priority srcnat; oifname "to-b" masquerade; }
+      chain c { type filter hook forward priority filter; ct direction reply drop; }
+    }`),
+    act: ({ network, a, b }) => {
+      network.start(b, 'socat', 'UDP4-RECVFROM:9', 'EXEC:cat')
+      network.run(b, 'bash', '-c', 'until ss -lnu | grep -q :9; do sleep 0.01; done')
+      network.attempt(a, 'bash', '-c', 'echo abc | socat -T 0.2 - UDP4:10.0.2.2:9,bind=:2000')
+    },
+    expected: [
+      `1 EGRESS ${A_TO_B} 1x32 ACCEPT`,
+      '1 INGRESS 10.0.2.2 > 10.0.1.2:2000 1x32 REJECT',
+      '2 EGRESS 10.0.2.2 > 10.0.2.1:2000 1x32 REJECT',
+      '2 INGRESS 10.0.2.1 > 10.0.2.2:9 1x32 ACCEPT',
+    ],
+  },
+  {
+    name: 'an ICMP error about a translated packet, refused in forward',
+    arrange: nft(`table ip t {
+      chain nat { type nat hook postrouting priority srcnat; oifname "to-b" masquerade; }
+      chain c { type filter hook forward priority filter; ct state related drop; }
+    }`),
+    act: udpFromA,
+    expected: [
+      `1 EGRESS ${A_TO_B} 1x31 ACCEPT`,
+      '1 INGRESS 10.0.2.2 > 10.0.1.2 1x59 REJECT',
+      '2 EGRESS 10.0.2.2 > 10.0.2.1 1x59 REJECT',
+      '2 INGRESS 10.0.2.1 > 10.0.2.2:9 1x31 ACCEPT',
+    ],
+  },
+  {
+    name: 'a datagram of the host that would have been fragmented, refused in output',
+    arrange: nft(chain('inet', 'output', 'udp dport 9 drop')),
+    act: (place) => send(place, 'host', '10.0.2.2', 9, 4000),
+    expected: [`2 INGRESS 10.0.2.1 > 10.0.2.2:9 3x${(4000 + 8 + 60) / 3} REJECT`],
+  },
+  {
+    name: 'fragments refused one by one before they are put together',
+    arrange: nft(
+      `table ip t { chain c { type filter hook prerouting priority -450; ip daddr 10.0.2.2 drop; }; }`,
+    ),
+    act: (place) => send(place, 'a', '10.0.2.2', 9, 4000),
+    expected: [`1 EGRESS ${A_TO_B} 3x${(4000 + 8 + 60) / 3} REJECT`],
+  },
+  {
+    name: 'too large for the next link: lost, not refused',
+    arrange: ({ network, host }) => network.run(host, 'ip', 'link', 'set', 'to-b', 'mtu', '1000'),
+    act: ({ network, a }) =>
+      network.attempt(a, 'ping', '-c', '1', '-W', '0.1', '-M', 'do', '-s', '1200', '10.0.2.2'),
+    expected: ['1 EGRESS 10.0.1.2 > 10.0.2.2 1x1228 ACCEPT', '1 INGRESS 10.0.1.1 > 10.0.1.2 1x576 ACCEPT'],
+  },
+  {
+    name: 'frames with two tags inside, refused at netdev ingress',
+    arrange: nft(chain('netdev', 'ingress', 'drop', 'device "to-a"')),
+    act: ({ a }) => {
+      using socket = new PacketSocket(a, 'eth0')
+      const inner = ipv4(udp(1000, 9, 3), { source: '10.0.1.2', destination: '10.0.2.2' })
+      socket.send(ethernet(0x88a8, tag(0x8100, tag(0x0800, inner))))
+      socket.send(ethernet(0x8100, tag(0x0800, inner)))
+    },
+    expected: [`1 EGRESS ${A_TO_B} 2x31 REJECT`],
+  },
 ]
+
+function onesSum(header: Buffer): number {
+  let sum = 0
+  for (let at = 0; at < header.length; at += 2) sum += header.readUInt16BE(at)
+  return (sum & 0xffff) + (sum >>> 16)
+}
 
 /** Another's program on the device: IPv4 datagrams to port 9 are shot (TC_ACT_SHOT), all else goes on. */
 function shoot(host: string, device: string, hook: Hook): void {
+  using program = loadShooter()
+  inNetns(host, () => attachClassic(program.fd, findDeviceByName(device)!.ifindex, hook, 1))
+}
+
+function loadShooter(): Descriptor {
   const instructions = [
     'bf16000000000000', // r6 = context
     '3000000017000000', // r0 = byte 23, the protocol
@@ -268,8 +484,7 @@ function shoot(host: string, device: string, hook: Hook): void {
     'b7000000ffffffff', // return TC_ACT_UNSPEC
     '9500000000000000',
   ]
-  using program = loadClassifier('shoot', Buffer.from(instructions.join(''), 'hex'))
-  inNetns(host, () => attachClassic(program.fd, findDeviceByName(device)!.ifindex, hook, 1))
+  return loadClassifier('shoot', Buffer.from(instructions.join(''), 'hex'))
 }
 
 for (const { name, topology = routed, arrange, act, expected } of CASES) {

@@ -4,7 +4,7 @@
  */
 
 /** Part of the pin path. Raise it with any change that an older or newer agent could misread. */
-export const LAYOUT_VERSION = 1
+export const LAYOUT_VERSION = 2
 
 export const SLOTS = 4
 export const POINTS_BY_IFINDEX = 65_536
