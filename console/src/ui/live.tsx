@@ -24,7 +24,10 @@ export function LiveState({ around, live }: { around: Around; live: Live }) {
       </p>
       {silent.length > 0 && (
         <details className="note note-warn" open={silent.length < 4}>
-          <summary>Only what is delivered of {plural(Math.max(silent.length, flowLogs - answering - waiting), 'flow log')}</summary>
+          <summary>
+            Only what is delivered of{' '}
+            {plural(Math.max(silent.length, flowLogs - answering - waiting), 'flow log')}
+          </summary>
           <ul>
             {silent.map((it) => (
               <li key={it.interface}>
