@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict'
+import { execFile } from 'node:child_process'
 import { mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { after, before, test } from 'node:test'
+import { promisify } from 'node:util'
 import { gunzipSync, gzipSync } from 'node:zlib'
 import type { Browser, Locator } from 'playwright-core'
 import { formatRecord } from '../../src/encode/record.ts'
@@ -13,6 +15,7 @@ import { CONSOLE, Reader, startBrowser, withoutBrowser } from './support/browser
 // loops and maps and nothing of explore's code or the page's. Pages give their exact numbers in <data> and <time>.
 
 const SKIP = withoutBrowser
+const run = promisify(execFile)
 const SINCE_S = NOW_S - 2 * 3600 - 77 // Not at a window's edge.
 const UNTIL_S = NOW_S - 601
 const RANGE = `since=${SINCE_S}&until=${UNTIL_S}`
@@ -396,6 +399,20 @@ test('what was refused: over time, by whom, where, and what the answer to a ques
       .map(({ key }) => key)
       .sort(),
   )
+  // The command beside the answer, as copied, finds the same.
+  await reader.page.getByText('The same as a command').click()
+  const command = (await reader.page.getByRole('region', { name: 'weir' }).textContent())!
+  const env = { ...process.env, WEIR_SERVER: weir.origin, WEIR_TOKEN: weir.owner.token }
+  const [, ...args] = [...command.split(' '), '--json']
+  const { stdout } = await run(process.execPath, ['bin/weir.js', ...args], { env })
+  const { result } = JSON.parse(stdout) as {
+    result: Record<'accepted' | 'refused' | 'answered', { flows: number }>
+  }
+  assert.deepEqual(
+    [result.accepted.flows, result.refused.flows, result.answered.flows],
+    seen.map(([, count]) => count),
+  )
+
   const to = flows.filter((it) => it.dst === own && it.dstport === 443)
   const back = flows.filter((it) => it.src === own && it.srcport === 443 && !refused(it))
   assert.deepEqual(

@@ -2,7 +2,7 @@
 // namespaces of its own, so that the pictures show neither the name nor the addresses of the machine:
 //
 //   unshare --uts --net sh -c 'hostname gateway; ip link set lo up; node test/console/screenshots.ts'
-import { mkdirSync } from 'node:fs'
+import { mkdirSync, statSync } from 'node:fs'
 import path from 'node:path'
 import type { BrowserContextOptions } from 'playwright-core'
 import { random } from '../../src/stdx/prng.ts'
@@ -12,6 +12,8 @@ import { addressOf, GatewayWorld } from './support/gateway.ts'
 const FOLDER = path.resolve('docs/img')
 /** Pages that are a long table: their beginning is enough. */
 const LONG = ['flows', 'delivery']
+const SIZE_MAX = 150_000
+const DESKTOP = { width: 1280, height: 800 }
 const TRAFFIC_MS = 90_000
 
 async function main(): Promise<void> {
@@ -26,8 +28,8 @@ async function main(): Promise<void> {
   const untilS = Math.floor(Date.now() / 1000) - 4
   await using browser = await startBrowser()
   const modes: [string, BrowserContextOptions][] = [
-    ['light', LIGHT],
-    ['dark', DARK],
+    ['light', { ...LIGHT, viewport: DESKTOP }],
+    ['dark', { ...DARK, viewport: DESKTOP }],
     ['narrow', NARROW],
   ]
   for (const [mode, options] of modes) {
@@ -38,10 +40,11 @@ async function main(): Promise<void> {
     for (const [name, target] of Object.entries(pages(sinceS, untilS))) {
       await reader.goto(target)
       await reader.page.waitForTimeout(300) // A chart is painted one frame after its data is there.
-      await reader.page.screenshot({
-        path: path.join(FOLDER, `${name}-${mode}.png`),
-        fullPage: !LONG.includes(name),
-      })
+      const file = path.join(FOLDER, `${name}-${mode}.png`)
+      const { size } = await reader.page
+        .screenshot({ path: file, fullPage: !LONG.includes(name) })
+        .then(() => statSync(file))
+      if (size > SIZE_MAX) await reader.page.screenshot({ path: file }) // What does not fit is not needed.
     }
     process.stderr.write(`${mode}: ${reader.faults.join('; ') || 'done'}\n`)
   }
@@ -62,20 +65,34 @@ function pages(sinceS: number, untilS: number): Record<string, string> {
   }
 }
 
-/** An office that browses, a web server that asks its database, and somebody who tries doors. */
+/**
+ * An office that browses, more and less by turns; a web server that asks its database; backups; somebody who tries doors,
+ * one of which an administrator opens in the end; and logs that are sent to nobody.
+ */
 async function traffic(world: GatewayWorld): Promise<void> {
   const next = random(7)
   const upTo = (max: number) => 1 + (next() % max)
-  const endMs = Date.now() + TRAFFIC_MS
-  let ports = 0
-  while (Date.now() < endMs) {
+  const beginMs = Date.now()
+  let isOpen = false
+  for (let round = 0; Date.now() < beginMs + TRAFFIC_MS; round++) {
+    const share = (Date.now() - beginMs) / TRAFFIC_MS
+    const busy = 0.25 + Math.abs(Math.sin(share * 7)) + (share > 0.55 && share < 0.6 ? 2 : 0)
+    const size = (max: number) => Math.ceil(busy * upTo(max))
+    const web = { tcp: upTo(4) === 1 ? [80, 443] : [443], udp: [53] }
     await Promise.all([
-      world.send('office', 'web', { tcp: [80, 443], udp: [53] }, { rounds: upTo(6), size: upTo(60_000) }),
-      world.send('web', 'db', { tcp: [5432] }, { rounds: upTo(4), size: upTo(120_000) }),
+      world.send('office', 'web', web, { rounds: Math.ceil(busy * 4), size: size(60_000) }),
+      world.send('web', 'db', { tcp: [5432] }, { rounds: Math.ceil(busy * 3), size: size(90_000) }),
+      ...(round % 9 === 4 ? [world.send('db', 'web', { tcp: [443] }, { rounds: 6, size: 180_000 })] : []),
       ...(upTo(3) === 1
-        ? [world.send('office', 'db', { tcp: [5432, [22, 23, 3306, 3389, 8080][ports++ % 5]!] })]
+        ? [world.send('office', 'db', { tcp: [5432, [22, 23, 3306, 3389, 8080][next() % 5]!] })]
         : []),
+      ...(upTo(6) === 1 ? [world.send('office', 'web', { tcp: [22] })] : []),
+      ...(upTo(8) === 1 ? [world.send('db', 'web', { udp: [514] }, { size: 200 })] : []),
     ])
+    if (share > 0.75 && !isOpen) {
+      world.allow('office', 'db', 5432)
+      isOpen = true
+    }
   }
 }
 

@@ -5,9 +5,18 @@ import { DIMENSIONS } from '../text/words.ts'
 import type { Colours } from './colours.ts'
 import { TOOLTIP, tip } from './tip.ts'
 
+const SHORT_BELOW = 600
+
 /** Who talks to whom: a column per dimension, links as wide as what went over them. */
 export function sankeyOption(answer: Sankey, colours: Colours, metric: Metric, width: number): EChartsOption {
-  const labels = new Map(answer.nodes.map((node) => [node.id, node.label]))
+  // Where there is little room, a service's number says more than the beginning of its name.
+  const isShort = width < SHORT_BELOW
+  const labels = new Map(
+    answer.nodes.map((node) => [
+      node.id,
+      isShort && node.dimension === 'service' && node.key !== null ? String(node.key) : node.label,
+    ]),
+  )
   const lastColumn = Math.max(...answer.nodes.map(({ column }) => column))
   const labelWidth = Math.max(56, Math.min(190, width / 5))
   return {

@@ -17,10 +17,10 @@ export function useAnswer<K extends Kind>(
   return { ...loaded, value: value !== undefined && value.kind === question?.kind ? value.answer : undefined }
 }
 
-/** From when on windows have not been delivered yet; undefined where the range ends before. */
-export function openFromS({ range, coverage }: Around, windowSizeS: number): number | undefined {
+/** From when on windows have neither been delivered nor told live; undefined where the range ends before. */
+export function openFromS({ range, coverage, live }: Around, windowSizeS: number): number | undefined {
   const { newestWindowS } = coverage
-  if (newestWindowS === null) return undefined
+  if (newestWindowS === null || (live?.answering ?? 0) > 0) return undefined
   const fromS = newestWindowS + windowSizeS
   // Of a range of the past all has come that ever will.
   const isRecent = range.untilS > Date.now() / 1000 - 2 * windowSizeS

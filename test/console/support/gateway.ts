@@ -14,7 +14,7 @@ export function addressOf(guest: Guest): string {
   return `10.${GUESTS.indexOf(guest) + 1}.0.2`
 }
 
-// Everybody may use the web server and names; the database is the web server's alone; telnet is nobody's.
+// Everybody may use the web server, names and a log collector, which nobody has started; the database is the web server's alone; telnet is nobody's.
 const RULES = `
 table inet filter {
   chain forward {
@@ -23,7 +23,7 @@ table inet filter {
     tcp dport 23 drop
     ip daddr ${addressOf('web')} tcp dport { 80, 443 } accept
     ip daddr ${addressOf('db')} ip saddr ${addressOf('web')} tcp dport 5432 accept
-    udp dport 53 accept
+    udp dport { 53, 514 } accept
     meta l4proto icmp accept
   }
 }`
@@ -39,9 +39,11 @@ export class GatewayWorld implements AsyncDisposable {
   readonly network = new TestNetwork()
   readonly weir = new WeirProcess()
   readonly #namespaces = new Map<Guest, string>()
+  #host = ''
 
   async start(windowSizeS: number): Promise<this> {
     const host = this.network.namespace('g')
+    this.#host = host
     for (const guest of GUESTS) {
       const namespace = this.network.namespace(guest)
       const [a, b] = [addressOf(guest).replace(/2$/, '1'), addressOf(guest)]
@@ -69,6 +71,13 @@ export class GatewayWorld implements AsyncDisposable {
       await said(server, /serving/)
     }
     return this
+  }
+
+  /** A rule that lets one guest in to a port of another, from now on. */
+  allow(from: Guest, to: Guest, port: number): void {
+    const places = ['ip', 'saddr', addressOf(from), 'ip', 'daddr', addressOf(to)]
+    const rule = [...places, 'tcp', 'dport', String(port), 'accept']
+    this.network.run(this.#host, 'nft', 'insert', 'rule', 'inet', 'filter', 'forward', ...rule)
   }
 
   get credentials(): Credentials {
