@@ -7,6 +7,8 @@ import { TOOLTIP, timeTip } from './tip.ts'
 const TIP_ROWS_MAX = 12
 
 interface Options {
+  /** Of the chart, in pixels. */
+  width: number
   metric: Metric
   labelOf(index: number): string
   /** Shown in bit/s, say, instead of the metric's own unit. */
@@ -17,8 +19,35 @@ interface Options {
   openFromS?: number | undefined
 }
 
+/** Narrower ones cannot be told apart, and are drawn askew. */
+const STEP_PX_MIN = 3
+
+/** As many steps as there is room for: neighbours become one with their mean rate. */
+function forWidth(answer: Series, width: number): Series {
+  const count = Math.ceil((answer.timesS.length * STEP_PX_MIN) / Math.max(1, width))
+  if (count < 2) return answer
+  const merged = (values: readonly number[]) =>
+    values.flatMap((_, at) => {
+      if (at % count > 0) return []
+      const some = values.slice(at, at + count)
+      return some.reduce((sum, it) => sum + it, 0) / some.length
+    })
+  const coarse = (it: Series['total']) => {
+    const values = merged(it.values)
+    return { ...it, values, max: Math.max(0, ...values) }
+  }
+  return {
+    stepS: answer.stepS * count,
+    timesS: answer.timesS.filter((_, at) => at % count === 0),
+    series: answer.series.map(coarse),
+    total: coarse(answer.total),
+    ...(answer.previous === undefined ? {} : { previous: coarse(answer.previous) }),
+  }
+}
+
 /** Rates over time, one band per series, the largest at the bottom; the period before as a dashed line. */
-export function seriesOption(answer: Series, colours: Colours, options: Options): EChartsOption {
+export function seriesOption(exact: Series, colours: Colours, options: Options): EChartsOption {
+  const answer = forWidth(exact, options.width)
   const { timesS, series, previous } = answer
   const text = options.valueText ?? ((value: number) => rateText(options.metric, value))
   // A rate holds for a whole step: two points each. ECharts' own steps leave gaps between stacked bands.

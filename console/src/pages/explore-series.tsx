@@ -106,8 +106,9 @@ function SeriesAnswer({
         label={label}
         version={JSON.stringify([answer.range, result, split])}
         height={320}
-        option={(colours) =>
+        option={(colours, width) =>
           seriesOption(result, colours, {
+            width,
             metric,
             labelOf: (index) => labelOf(result.series[index]!),
             openFromS: openFromS(answer, windowSizeS),

@@ -95,8 +95,9 @@ function RefusedAnswer({ answer }: { answer: Answer<'rejects'> }) {
         label={`Refused flows over time: ${rateText('flows', line.max)} at most. The tables below say by whom and where.`}
         version={JSON.stringify(series)}
         height={180}
-        option={(colours) =>
+        option={(colours, width) =>
           seriesOption(shown, colours, {
+            width,
             metric: 'flows',
             labelOf: () => 'Rejected',
             openFromS: openFromS(answer, windowSizeS),

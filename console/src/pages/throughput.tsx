@@ -66,8 +66,9 @@ function OverTime() {
         label={`Throughput of all interfaces: ${bitRateText(result.total.avg)} on average, ${bitRateText(result.total.max)} at most. The table below has the numbers.`}
         version={JSON.stringify(result)}
         height={240}
-        option={(colours) =>
+        option={(colours, width) =>
           seriesOption(result, colours, {
+            width,
             metric: 'bytes',
             labelOf: (index) => labelOf(result.series[index]!),
             valueText: bitRateText,
