@@ -14,6 +14,7 @@ const FOLDER = path.resolve('docs/img')
 const LONG = ['flows', 'delivery']
 const SIZE_MAX = 150_000
 const DESKTOP = { width: 1280, height: 800 }
+const TOP = { x: 0, y: 0, width: 1280, height: 720 }
 const TRAFFIC_MS = 90_000
 
 async function main(): Promise<void> {
@@ -44,7 +45,7 @@ async function main(): Promise<void> {
       const { size } = await reader.page
         .screenshot({ path: file, fullPage: !LONG.includes(name) })
         .then(() => statSync(file))
-      if (size > SIZE_MAX) await reader.page.screenshot({ path: file }) // What does not fit is not needed.
+      if (size > SIZE_MAX) await reader.page.screenshot({ path: file, clip: TOP }) // What does not fit is not needed.
     }
     process.stderr.write(`${mode}: ${reader.faults.join('; ') || 'done'}\n`)
   }
