@@ -235,7 +235,7 @@ function addHooks(
 ): void {
   const { metrics } = services
   app.addHook('onRequest', async (request, reply) => {
-    if (isPretty(request.query)) reply.serializer(toPrettyJson)
+    if (!pathOf(request).startsWith('/agent/') && isPretty(request.query)) reply.serializer(toPrettyJson)
     reply.header('x-ratelimit-limit', limit.perMinute)
     reply.header('x-ratelimit-burst', limit.burst)
     reply.header('x-ratelimit-remaining', limit.burst)

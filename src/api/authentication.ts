@@ -8,12 +8,14 @@ import {
   findUserByEmail,
   type Membership,
   membershipsOf,
+  type TokenBearer,
 } from '../store/accounts.ts'
 import { findAgentToken } from '../store/agents.ts'
 import type { UserRow } from '../store/schema.ts'
 import { hashPassword, passwordMatches } from '../store/secrets.ts'
 import type { Store } from '../store/store.ts'
 import { InvalidInputError } from './errors.ts'
+import { ReadMemory } from './read-memory.ts'
 import { assertSameOrigin, sessionToken } from './session-cookie.ts'
 
 /** What says who asks. */
@@ -32,11 +34,15 @@ export class Authentication {
   // be read.
   readonly #verified = new Set<string>()
   readonly #key = randomBytes(32)
+  readonly #tokens: ReadMemory<TokenBearer>
+  readonly #agentTokens: ReadMemory<string>
   #decoyHash: Promise<string> | undefined
   #derivations = 0
 
   constructor(store: Store) {
     this.#store = store
+    this.#tokens = new ReadMemory(store)
+    this.#agentTokens = new ReadMemory(store)
   }
 
   async user(request: Asking): Promise<Account> {
@@ -54,14 +60,17 @@ export class Authentication {
   /** Agent tokens open the agent protocol and nothing else. */
   async agent(request: Asking): Promise<string> {
     const [scheme, credentials] = authorizationOf(request)
-    const host = scheme === 'bearer' ? await findAgentToken(this.#store.db, credentials) : undefined
+    if (scheme !== 'bearer') throw unauthorized()
+    const host = await this.#agentTokens.read(credentials, () => findAgentToken(this.#store.db, credentials))
     if (host === undefined) throw unauthorized()
     return host
   }
 
   async #byToken(token: string, request: Asking): Promise<Account> {
-    const row = await findToken(this.#store.db, token, this.#store.clock.nowMs())
+    const nowMs = this.#store.clock.nowMs()
+    const row = await this.#tokens.read(token, () => findToken(this.#store.db, token, nowMs))
     if (row === undefined || row.active === 0) throw unauthorized()
+    if (row.expires_at !== null && row.expires_at <= nowMs) throw unauthorized() // Since it was read.
     if (row.role === null && row.operator === 0) throw unauthorized() // No longer a member of its contract.
     const own: Membership = { contractNumber: row.contract_number, role: row.role ?? 'admin' }
     const wanted = wantedContract(request)

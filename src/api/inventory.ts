@@ -223,7 +223,7 @@ async function accept(
     ...request,
     parents: await ancestorsOf(change.tx, row.path),
   })
-  await settleRequests(change, { resourceIds: [row.id] })
+  await settleRequests(change, { touching: [row.id] })
   return requestId
 }
 

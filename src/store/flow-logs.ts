@@ -120,14 +120,24 @@ async function withdraw(change: Change, id: string, host: string | null): Promis
   }
 }
 
+const ASSIGNED = [
+  'id',
+  'interface_id',
+  'contract_number',
+  'action',
+  'direction',
+  'bucket',
+  'prefix',
+  'binding',
+  'created_at',
+] as const
+
 export async function assignmentsOf(db: Db, host: string): Promise<Assignment[]> {
-  const rows = await db
-    .selectFrom('flow_logs')
-    .selectAll()
-    .where('deleted_at', 'is', null)
-    .where((it) => it.or([it('host', '=', host), it('host', 'is', null)]))
-    .orderBy('created_at')
-    .execute()
+  const all = db.selectFrom('flow_logs').select(ASSIGNED).where('deleted_at', 'is', null)
+  // Two questions, because SQLite answers one with an `or` by walking through everybody's.
+  const bound = await all.where('host', '=', host).execute()
+  const offered = await all.where('host', 'is', null).execute()
+  const rows = [...bound, ...offered].sort((a, b) => a.created_at - b.created_at)
   return rows.map((it) => ({
     flowLogId: it.id,
     interfaceId: it.interface_id,
@@ -144,20 +154,15 @@ export async function assignmentsOf(db: Db, host: string): Promise<Assignment[]>
  * Takes over what an agent says about its flow logs. Returns those whose state changed: requests may be
  * waiting for them.
  */
-export async function recordPoints(
-  change: Change,
-  host: string,
-  report: { version: number; points: AgentReport['points'] },
-): Promise<string[]> {
+export async function recordPoints(change: Change, host: string, report: Report): Promise<string[]> {
   const known = new Map((await pointsOfHost(change.tx, host)).map((it) => [it.flow_log_id, it]))
-  const reported = new Map(report.points.map((it) => [it.flowLogId, it]))
+  const { news, gone } = differences(known, report)
   const changed: string[] = []
-  for (const point of await concerning(change.tx, host, [...reported.keys()], { offered: true })) {
-    const it = reported.get(point)!
+  for (const point of await concerning(change.tx, host, [...news.keys()], { offered: true })) {
+    const it = news.get(point)!
     const before = known.get(point)
     const device = it.device ?? null
     const message = it.message ?? null
-    if (before?.state === it.state && before.device === device && before.message === message) continue
     await change.tx
       .insertInto('points')
       .values({
@@ -185,12 +190,40 @@ export async function recordPoints(
     }
     changed.push(point)
   }
-  for (const [id, point] of known) {
-    if (reported.has(id) || !isGone(point, report.version)) continue
+  for (const id of gone) {
     await change.tx.deleteFrom('points').where('flow_log_id', '=', id).where('host', '=', host).execute()
     changed.push(id)
   }
   return changed
+}
+
+type Report = { version: number; points: AgentReport['points'] }
+
+/** Whether `recordPoints` would write anything: most reports say what the last one said. */
+export async function saysNews(db: Db, host: string, report: Report): Promise<boolean> {
+  const known = new Map((await pointsOfHost(db, host)).map((it) => [it.flow_log_id, it]))
+  const { news, gone } = differences(known, report)
+  return news.size > 0 || gone.length > 0
+}
+
+function differences(
+  known: Map<string, KnownPoint>,
+  report: Report,
+): { news: Map<string, AgentReport['points'][number]>; gone: string[] } {
+  const news: AgentReport['points'] = []
+  const silent = new Set(known.keys())
+  for (const it of report.points) {
+    silent.delete(it.flowLogId)
+    const before = known.get(it.flowLogId)
+    const isSame =
+      before !== undefined &&
+      before.state === it.state &&
+      before.device === (it.device ?? null) &&
+      before.message === (it.message ?? null)
+    if (!isSame) news.push(it)
+  }
+  const gone = [...silent].filter((id) => isGone(known.get(id)!, report.version))
+  return { news: new Map(news.map((it) => [it.flowLogId, it])), gone }
 }
 
 /** What could not be attached at first is attached after all. */
@@ -204,7 +237,7 @@ async function revive(change: Change, id: string): Promise<void> {
 }
 
 /** Silence of an agent that does not know of a withdrawal yet says nothing. */
-function isGone(point: PointRow, reportedVersion: number): boolean {
+function isGone(point: KnownPoint, reportedVersion: number): boolean {
   return point.removed_version !== null && reportedVersion >= point.removed_version
 }
 
@@ -235,8 +268,11 @@ async function concerning(
   return found
 }
 
-function pointsOfHost(db: Db, host: string): Promise<PointRow[]> {
-  return db.selectFrom('points').selectAll().where('host', '=', host).execute()
+type KnownPoint = Omit<PointRow, 'host' | 'reported_at'>
+
+function pointsOfHost(db: Db, host: string): Promise<KnownPoint[]> {
+  const columns = ['flow_log_id', 'state', 'device', 'message', 'removed_version'] as const
+  return db.selectFrom('points').select(columns).where('host', '=', host).execute()
 }
 
 export function pointsOf(db: Db, flowLogIds: readonly string[]): Promise<PointRow[]> {

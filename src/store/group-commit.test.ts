@@ -41,16 +41,21 @@ test('signals of a change come after its commit, and not at all when it fails', 
   await store.close()
 })
 
-test('a database that takes no transaction fails the changes that wait for one', {
-  timeout: 10_000,
-}, async () => {
-  const store = await openStore({ sqlitePath: ':memory:' })
-  await store.close()
-
-  const outcomes = await Promise.allSettled([1, 2].map((it) => store.change(async () => it)))
-
-  assert.deepEqual(
-    outcomes.map((it) => it.status),
-    ['rejected', 'rejected'],
-  )
 })
+
+test('patient changes go with the first that cannot wait, else when their patience ends', async () => {
+  const store = await openStore({ sqlitePath: ':memory:' })
+  const order: string[] = []
+  const make = (contractNumber: number, patienceMs: number) =>
+    store
+      .change((change) => createContract(change, { contractNumber, name: 'x' }), { patienceMs })
+      .then(() => order.push(`${contractNumber}`))
+
+  const patient = [make(1, 60_000), make(2, 60_000)]
+  await make(3, 0)
+  await Promise.all(patient)
+  await make(4, 1)
+
+  assert.deepEqual(order.toSorted(), ['1', '2', '3', '4'])
+  assert.deepEqual(await contractNumbers(store.db), [1, 2, 3, 4])
+  await store.close()

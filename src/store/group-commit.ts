@@ -20,17 +20,33 @@ interface Job {
 export class GroupCommit {
   readonly #db: Db
   readonly #queue: Job[] = []
+  readonly #patient: Job[] = []
+  #patienceEnds: NodeJS.Timeout | undefined
   #draining = false
 
   constructor(db: Db) {
     this.#db = db
   }
 
-  run<T>(work: (tx: Transaction<Tables>) => Promise<T>): Promise<T> {
+  /** With `patienceMs` the change waits that long for company; it goes with the first that cannot wait. */
+  run<T>(work: (tx: Transaction<Tables>) => Promise<T>, patienceMs = 0): Promise<T> {
     return new Promise<T>((resolve, reject) => {
-      this.#queue.push({ work, resolve, reject })
-      if (!this.#draining) void this.#drain()
+      const job: Job = { work, resolve, reject }
+      if (patienceMs === 0) {
+        this.#queue.push(job)
+        this.#begin()
+        return
+      }
+      this.#patient.push(job)
+      this.#patienceEnds ??= setTimeout(() => this.#begin(), patienceMs)
     })
+  }
+
+  #begin(): void {
+    clearTimeout(this.#patienceEnds)
+    this.#patienceEnds = undefined
+    this.#queue.push(...this.#patient.splice(0))
+    if (!this.#draining) void this.#drain()
   }
 
   async #drain(): Promise<void> {

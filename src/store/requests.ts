@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto'
+import { someAtATime } from './batches.ts'
 import type { Author } from './resources.ts'
 import type { RequestRow, RequestTargetRow, ResourceRow } from './schema.ts'
 import { type Change, type Db, newEtag } from './store.ts'
@@ -126,30 +127,46 @@ function targetRow(
   }
 }
 
+/** Which unfinished requests are meant: any that touch these resources, or those that change these. */
+export interface Concerning {
+  touching: readonly string[]
+  changing?: readonly string[]
+}
+
 /**
- * The unfinished requests that touch one of these resources, or whose time has come, oldest first.
- * Unfinished ones are few and finished ones without end, so every condition is asked of the former.
+ * The unfinished requests that concern some resources, or that wait for no moment to come any more; oldest
+ * first.
  */
 export async function unfinishedRequests(
   db: Db,
-  which: { resourceIds: readonly string[] } | { dueAtMs: number },
+  which: Concerning | { dueAtMs: number },
 ): Promise<RequestRow[]> {
-  if ('resourceIds' in which && which.resourceIds.length === 0) return []
-  return db
-    .selectFrom('requests')
-    .selectAll()
-    .where('finished_at', 'is', null)
-    .where(({ exists, selectFrom }) => {
-      const targets = selectFrom('request_targets')
+  const unfinished = db.selectFrom('requests').selectAll().where('finished_at', 'is', null)
+  if ('dueAtMs' in which) {
+    return unfinished
+      .where(({ exists, not, selectFrom }) => {
+        const waiting = selectFrom('request_targets')
+          .select('request_targets.request_id')
+          .whereRef('request_targets.request_id', '=', 'requests.id')
+        return not(exists(waiting.where('wait', '=', 'attach').where('due_at', '>', which.dueAtMs)))
+      })
+      .orderBy('ordinal')
+      .execute()
+  }
+  const found = new Map<string, RequestRow>()
+  const collect = async (resourceIds: readonly string[], roles: readonly RequestTargetRow['role'][]) => {
+    for (const some of someAtATime(resourceIds)) {
+      const targets = db
+        .selectFrom('request_targets')
         .select('request_targets.request_id')
-        .whereRef('request_targets.request_id', '=', 'requests.id')
-      if ('resourceIds' in which) {
-        return exists(targets.where('resource_id', 'in', which.resourceIds.slice(0, 10_000)))
-      }
-      return exists(targets.where('role', '=', 'target').where('due_at', '<=', which.dueAtMs))
-    })
-    .orderBy('ordinal')
-    .execute()
+        .where('resource_id', 'in', some)
+        .where('role', 'in', roles)
+      for (const it of await unfinished.where('id', 'in', targets).execute()) found.set(it.id, it)
+    }
+  }
+  await collect(which.touching, ['target', 'parent'])
+  await collect(which.changing ?? [], ['target'])
+  return [...found.values()].sort((a, b) => a.ordinal - b.ordinal)
 }
 
 /** Asked several times a second: idling must not cost a transaction. */
@@ -159,25 +176,16 @@ export async function hasUnfinished(db: Db): Promise<boolean> {
 }
 
 /** Two requests must keep their order when one changes what the other touches; siblings need not wait. */
-export async function isBlocked(change: Change, request: RequestRow): Promise<boolean> {
-  const row = await change.tx
-    .selectFrom('requests')
-    .select('requests.id')
-    .where('finished_at', 'is', null)
-    .where('ordinal', '<', request.ordinal)
-    .where(({ exists, selectFrom }) =>
-      exists(
-        selectFrom('request_targets as other')
-          .innerJoin('request_targets as mine', 'mine.resource_id', 'other.resource_id')
-          .select('other.request_id')
-          .whereRef('other.request_id', '=', 'requests.id')
-          .where('mine.request_id', '=', request.id)
-          .where((it) => it.or([it('mine.role', '=', 'target'), it('other.role', '=', 'target')])),
-      ),
-    )
-    .limit(1)
-    .executeTakeFirst()
-  return row !== undefined
+export async function isBlocked(
+  change: Change,
+  request: RequestRow,
+  targets: RequestTargetRow[],
+): Promise<boolean> {
+  const idsOf = (role: RequestTargetRow['role']) =>
+    targets.filter((it) => it.role === role).map((it) => it.resource_id)
+  const concerning = { touching: idsOf('target'), changing: idsOf('parent') }
+  const unfinished = await unfinishedRequests(change.tx, concerning)
+  return unfinished.some((it) => it.ordinal < request.ordinal)
 }
 
 export function targetsOf(db: Db, requestId: string): Promise<RequestTargetRow[]> {

@@ -1,7 +1,14 @@
 import { attachment } from './flow-logs.ts'
-import { finishRequest, isBlocked, startRequest, targetsOf, unfinishedRequests } from './requests.ts'
+import {
+  type Concerning,
+  finishRequest,
+  isBlocked,
+  startRequest,
+  targetsOf,
+  unfinishedRequests,
+} from './requests.ts'
 import { lockDatacenters, setResourceState } from './resources.ts'
-import type { RequestRow, RequestTargetRow } from './schema.ts'
+import type { RequestTargetRow } from './schema.ts'
 import type { Change } from './store.ts'
 
 /** An agent that was silent for this long is not waited for. */
@@ -11,36 +18,28 @@ export const LIVE_MS = 15_000
  * Finishes what can be finished among the requests that touch these resources, or whose time has come. One
  * that ends may free the next in line, so this goes on until nothing moves.
  */
-export async function settleRequests(
-  change: Change,
-  which: { resourceIds: readonly string[] } | { dueAtMs: number },
-): Promise<void> {
+export async function settleRequests(change: Change, which: Concerning | { dueAtMs: number }): Promise<void> {
   let queue = await unfinishedRequests(change.tx, which)
-  const finished = new Set<string>()
   while (queue.length > 0) {
-    const freed = new Set<string>()
+    const freed = { touching: new Set<string>(), changing: new Set<string>() }
     for (const request of queue) {
-      if (finished.has(request.id)) continue
       const targets = await targetsOf(change.tx, request.id)
       await lockDatacenters(
         change,
         targets.map((it) => it.path),
       )
-      if (await isBlocked(change, request)) continue
+      if (await isBlocked(change, request, targets)) continue
       await startRequest(change, request)
       const outcome = await outcomeOf(change, targets)
       if (outcome === 'waiting') continue
       await finishRequest(change, request, targets, outcome.failure)
-      finished.add(request.id)
-      for (const it of targets) freed.add(it.resource_id)
+      for (const it of targets) freed[it.role === 'target' ? 'touching' : 'changing'].add(it.resource_id)
     }
-    queue = await stillOpen(change, [...freed], finished)
+    queue = await unfinishedRequests(change.tx, {
+      touching: [...freed.touching],
+      changing: [...freed.changing],
+    })
   }
-}
-
-async function stillOpen(change: Change, ids: string[], finished: Set<string>): Promise<RequestRow[]> {
-  const open = await unfinishedRequests(change.tx, { resourceIds: ids })
-  return open.filter((it) => !finished.has(it.id))
 }
 
 type Outcome = 'waiting' | { failure: string | undefined }

@@ -34,6 +34,8 @@ export class Store {
   readonly clock: Clock
   readonly #writer: Db
   readonly #groupCommit: GroupCommit | undefined
+  /** Changes of this process, counted as they are committed and before anybody hears of them. */
+  commits = 0
   /** Says what has changed in this process; other replicas find out by asking the database. */
   readonly signals = new EventEmitter<Signals>().setMaxListeners(0)
 
@@ -48,12 +50,14 @@ export class Store {
   /**
    * Runs `work` in one transaction; signals what it touched when that is committed. It may run several
    * times, when another replica's transaction came in its way, so it must touch nothing but the database.
+   * With `patienceMs` it may wait that long for others to share its commit.
    */
-  async change<T>(work: (change: Change) => Promise<T>): Promise<T> {
+  async change<T>(work: (change: Change) => Promise<T>, { patienceMs = 0 } = {}): Promise<T> {
     for (let attempt = 1; ; attempt++) {
       const change = { nowMs: this.clock.nowMs(), hosts: new Set<string>(), dialect: this.dialect }
       try {
-        const result = await this.#transaction((tx) => work({ ...change, tx }))
+        const result = await this.#transaction((tx) => work({ ...change, tx }), patienceMs)
+        this.commits++
         for (const host of change.hosts) this.signals.emit('assignments', host)
         return result
       } catch (error) {
@@ -62,8 +66,8 @@ export class Store {
     }
   }
 
-  #transaction<T>(work: (tx: Transaction<Tables>) => Promise<T>): Promise<T> {
-    return this.#groupCommit?.run(work) ?? this.#writer.transaction().execute(work)
+  #transaction<T>(work: (tx: Transaction<Tables>) => Promise<T>, patienceMs: number): Promise<T> {
+    return this.#groupCommit?.run(work, patienceMs) ?? this.#writer.transaction().execute(work)
   }
 
   async close(): Promise<void> {

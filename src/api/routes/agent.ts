@@ -17,7 +17,7 @@ import {
 } from '../../model/agent-protocol.ts'
 import { WeirError } from '../../model/errors.ts'
 import { issueAgentToken, recordHeartbeat, redeemEnrolment } from '../../store/agents.ts'
-import { carriedIds, recordPoints } from '../../store/flow-logs.ts'
+import { carriedIds, recordPoints, saysNews } from '../../store/flow-logs.ts'
 import { settleRequests } from '../../store/settle.ts'
 import type { Db } from '../../store/store.ts'
 import type { Services } from '../app.ts'
@@ -25,6 +25,7 @@ import { versionNumber } from '../assignment-feed.ts'
 import { invalidInput, segmentRefusal } from '../errors.ts'
 
 const WAIT_S_MAX = 60
+const HEARTBEAT_PATIENCE_MS = 100
 
 const Segment = Type.Unsafe<string>({ type: 'string', pattern: '^[A-Za-z0-9._-]{1,200}$' })
 const count = Type.Integer({ minimum: 0 })
@@ -177,16 +178,22 @@ export async function agentRoutes(app: FastifyInstance, services: Services): Pro
       throw new WeirError('WEIR_BAD_REQUEST', message)
     }
     const version = versionNumber(report.assignmentsVersion)
-    const changed = await store.change(async (change) => {
-      const { agentVersion, startedAt, points } = report
-      const changed = await recordPoints(change, host, { version, points }) // First: these may be carried from now on.
-      const health = await credible(change.tx, host, report.health)
-      await recordHeartbeat(change, { host, agentVersion, startedAt, health })
-      return changed
-    })
+    const { agentVersion, startedAt, points } = report
+    const isNews = await saysNews(store.db, host, { version, points })
+    const changed = await store.change(
+      async (change) => {
+        // First: these may be carried from now on.
+        const changed = isNews ? await recordPoints(change, host, { version, points }) : []
+        const health = await credible(change.tx, host, report.health)
+        await recordHeartbeat(change, { host, agentVersion, startedAt, health })
+        return changed
+      },
+      // A fleet that has nothing new to say shares its commits, so that it keeps nobody from the disk.
+      { patienceMs: isNews ? 0 : HEARTBEAT_PATIENCE_MS },
+    )
     // A transaction of its own, because it locks data centers. Were it lost, the settler would come by soon.
     if (changed.length > 0) {
-      await store.change((change) => settleRequests(change, { resourceIds: changed }))
+      await store.change((change) => settleRequests(change, { touching: changed }))
     }
     return reply.code(204).send()
   })
