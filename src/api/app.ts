@@ -20,6 +20,7 @@ import './caller.ts'
 import { errorBody, invalidInput, sendError } from './errors.ts'
 import { Inventory } from './inventory.ts'
 import { createLiveBoard, type LiveBoard } from './live-board.ts'
+import { OpenIdIssuer, type OpenIdOptions } from './open-id.ts'
 import { isPretty } from './query.ts'
 import { RateLimit } from './rate-limit.ts'
 import { collectRoutes, methodsOf } from './route-table.ts'
@@ -56,6 +57,8 @@ export interface AppOptions {
   trustProxy?: boolean | string
   /** Serve HTTPS: certificate chain and key, PEM. */
   tls?: { cert: string; key: string }
+  /** Takes this issuer's tokens, too. */
+  openId?: OpenIdOptions
   /** The built console; without one there is none. */
   consoleDirectory?: string
 }
@@ -124,7 +127,10 @@ export async function createApp(
     origin: (request) => originOf(options.publicUrl, request),
     base: (request) => `${originOf(options.publicUrl, request)}${API_BASE}`,
   }
-  const authentication = new Authentication(store)
+  const authentication = new Authentication(
+    store,
+    options.openId === undefined ? undefined : new OpenIdIssuer(options.openId),
+  )
   const { consoleDirectory } = options
   const authenticate = async (request: FastifyRequest) => {
     const isConsole = consoleDirectory !== undefined && isConsolePath(request.method, pathOf(request))

@@ -15,6 +15,7 @@ import type { UserRow } from '../store/schema.ts'
 import { hashPassword, passwordMatches } from '../store/secrets.ts'
 import type { Store } from '../store/store.ts'
 import { InvalidInputError } from './errors.ts'
+import type { OpenIdIssuer } from './open-id.ts'
 import { ReadMemory } from './read-memory.ts'
 import { assertSameOrigin, sessionToken } from './session-cookie.ts'
 
@@ -24,12 +25,15 @@ export interface Asking {
   method: string
 }
 
+/** Our own tokens have no dots. */
+const JWT = /^[\w-]+\.[\w-]+\.[\w-]*$/
 const VERIFIED_MAX = 10_000
 const DERIVATIONS_MAX = 32
 
 /** Finds out who asks. Runs before routing, so that a stranger does not even learn which paths exist. */
 export class Authentication {
   readonly #store: Store
+  readonly #openId: OpenIdIssuer | undefined
   // scrypt takes tens of milliseconds: a password that matched once is remembered, keyed so that it cannot
   // be read.
   readonly #verified = new Set<string>()
@@ -39,15 +43,19 @@ export class Authentication {
   #decoyHash: Promise<string> | undefined
   #derivations = 0
 
-  constructor(store: Store) {
+  constructor(store: Store, openId: OpenIdIssuer | undefined) {
     this.#store = store
+    this.#openId = openId
     this.#tokens = new ReadMemory(store)
     this.#agentTokens = new ReadMemory(store)
   }
 
   async user(request: Asking): Promise<Account> {
     const [scheme, credentials] = authorizationOf(request)
-    if (scheme === 'bearer') return this.#byToken(credentials, request)
+    if (scheme === 'bearer') {
+      const isOpenId = this.#openId !== undefined && JWT.test(credentials)
+      return isOpenId ? this.#bySubject(credentials, request) : this.#byToken(credentials, request)
+    }
     if (scheme === 'basic') return this.#byPassword(credentials, request)
     const session = scheme === '' ? sessionToken(request.headers) : undefined
     if (session !== undefined) {
@@ -85,8 +93,27 @@ export class Authentication {
     const user = await findUserByEmail(this.#store.db, text.slice(0, colon))
     const isRight = await this.#isPassword(text.slice(colon + 1), user?.password_hash ?? undefined)
     if (user === undefined || user.active === 0 || !isRight) throw unauthorized()
-    const memberships = await membershipsOf(this.#store.db, user.id)
+    return this.#asMember(user, wantedContract(request))
+  }
+
+  /**
+   * The issuer says who it is, we say what that user may do: nobody becomes a member by a token, and who was
+   * shut out here stays out however long the token lasts.
+   */
+  async #bySubject(token: string, request: Asking): Promise<Account> {
+    const subject = await this.#openId?.subject(token)
+    const user = subject && (await findUserByEmail(this.#store.db, subject.email))
+    if (subject === undefined || user === undefined || user.active === 0) throw unauthorized()
     const wanted = wantedContract(request)
+    const own = subject.contractNumber
+    if (own !== undefined && wanted !== undefined && wanted !== own && user.operator === 0) {
+      throw foreignContract(wanted)
+    }
+    return this.#asMember(user, wanted ?? own)
+  }
+
+  async #asMember(user: UserRow, wanted: number | undefined): Promise<Account> {
+    const memberships = await membershipsOf(this.#store.db, user.id)
     const chosen =
       wanted === undefined ? memberships[0] : memberships.find((it) => it.contractNumber === wanted)
     if (chosen !== undefined) return accountOf(user, chosen)

@@ -2,26 +2,29 @@ import { closeSync, openSync, readFileSync, rmSync, writeSync } from 'node:fs'
 import path from 'node:path'
 import { WeirError } from '../model/errors.ts'
 
+/** What a data directory has one of: `weir server` and `weir agent` may share it, `weir up` is both. */
+export type Part = 'server' | 'agent'
+
 /** Keeps a second Weir out of a data directory; a lock whose process is gone is taken over. Released by `using`. */
 export class DataDirLock implements Disposable {
   readonly #file: string
 
-  constructor(directory: string, name: string) {
-    this.#file = path.join(directory, `${name}.pid`)
-    if (this.#take()) return
+  constructor(directory: string, part: Part, command: 'up' | Part) {
+    this.#file = path.join(directory, `${part}.pid`)
+    if (this.#take(command)) return
     const holder = readLock(this.#file)
     if (holder !== undefined && startTimeOf(holder.pid) === holder.startTime) {
       throw new WeirError(
         'WEIR_DATA_DIR_IN_USE',
-        `${directory} is in use by 'weir ${name}', process ${holder.pid}`,
+        `${directory} is in use by 'weir ${holder.command}', process ${holder.pid}`,
       )
     }
     rmSync(this.#file, { force: true })
-    if (!this.#take())
+    if (!this.#take(command))
       throw new WeirError('WEIR_DATA_DIR_IN_USE', `${directory} was just taken by another weir`)
   }
 
-  #take(): boolean {
+  #take(command: string): boolean {
     let lock: number
     try {
       lock = openSync(this.#file, 'wx', 0o644)
@@ -30,7 +33,7 @@ export class DataDirLock implements Disposable {
       if (code === 'EEXIST') return false
       throw new WeirError('WEIR_CONFIG_INVALID', `${this.#file} cannot be written (${code})`, { cause })
     }
-    writeSync(lock, `${process.pid} ${startTimeOf(process.pid)}\n`)
+    writeSync(lock, `${process.pid} ${startTimeOf(process.pid)} ${command}\n`)
     closeSync(lock)
     return true
   }
@@ -40,10 +43,10 @@ export class DataDirLock implements Disposable {
   }
 }
 
-function readLock(file: string): { pid: number; startTime: string } | undefined {
+function readLock(file: string): { pid: number; startTime: string; command: string } | undefined {
   try {
-    const [pid = '', startTime = ''] = readFileSync(file, 'utf8').trim().split(' ')
-    return /^\d+$/.test(pid) ? { pid: Number(pid), startTime } : undefined
+    const [pid = '', startTime = '', command = ''] = readFileSync(file, 'utf8').trim().split(' ')
+    return /^\d+$/.test(pid) ? { pid: Number(pid), startTime, command } : undefined
   } catch {
     return undefined // Released in this moment.
   }

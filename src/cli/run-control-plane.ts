@@ -5,6 +5,7 @@ import path from 'node:path'
 import { createApp, type DeliveredObject } from '../api/app.ts'
 import { bootstrap, bootstrapContract, bootstrapShared } from '../api/bootstrap.ts'
 import type { BucketStore } from '../api/bucket-store.ts'
+import type { OpenIdOptions } from '../api/open-id.ts'
 import { DirectoryStore, type StoreLog } from '../buckets/directory/directory-store.ts'
 import { type S3Options, S3Store } from '../buckets/s3/s3-store.ts'
 import { Explorer } from '../explore/explorer.ts'
@@ -30,6 +31,8 @@ export interface ControlPlaneOptions {
   /** Serve HTTPS: certificate chain and key, PEM. */
   tls?: { cert: string; key: string }
   trustProxy?: boolean
+  /** An issuer whose tokens are taken, too. */
+  openId?: OpenIdOptions
   /** The object store; the buckets of the data directory without one. */
   s3?: S3Options
   /** Put this machine's interfaces into the inventory, and make a token for an agent in this process. */
@@ -69,6 +72,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<R
       windowSizeS: options.windowSizeS,
       ...(options.publicUrl === undefined ? {} : { publicUrl: options.publicUrl }),
       ...(options.tls === undefined ? {} : { tls: options.tls }),
+      ...(options.openId === undefined ? {} : { openId: options.openId }),
       ...(options.trustProxy === undefined ? {} : { trustProxy: options.trustProxy }),
       ...(hasConsole ? { consoleDirectory: CONSOLE } : {}),
     },

@@ -37,6 +37,7 @@ export const ERRORS = {
   WEIR_QUERY_FAILED: { status: 422, retryable: false },
   WEIR_QUERY_LIMIT: { status: 422, retryable: false },
   WEIR_QUERY_BUSY: { status: 503, retryable: true },
+  WEIR_ISSUER_UNAVAILABLE: { status: 503, retryable: true },
   WEIR_STORE_UNAVAILABLE: { status: 503, retryable: true },
 } as const satisfies Record<string, { status: number; retryable: boolean }>
 export type ErrorCode = keyof typeof ERRORS

@@ -41,6 +41,18 @@ test('signals of a change come after its commit, and not at all when it fails', 
   await store.close()
 })
 
+test('a database that takes no transaction fails the changes that wait for one', {
+  timeout: 10_000,
+}, async () => {
+  const store = await openStore({ sqlitePath: ':memory:' })
+  await store.close()
+
+  const outcomes = await Promise.allSettled([1, 2].map((it) => store.change(async () => it)))
+
+  assert.deepEqual(
+    outcomes.map((it) => it.status),
+    ['rejected', 'rejected'],
+  )
 })
 
 test('patient changes go with the first that cannot wait, else when their patience ends', async () => {
@@ -59,3 +71,4 @@ test('patient changes go with the first that cannot wait, else when their patien
   assert.deepEqual(order.toSorted(), ['1', '2', '3', '4'])
   assert.deepEqual(await contractNumbers(store.db), [1, 2, 3, 4])
   await store.close()
+})

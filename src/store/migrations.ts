@@ -76,7 +76,42 @@ const MIGRATIONS: { name: string; only?: DialectName; statements: readonly strin
     ],
   },
   {
+    // What replicas tell each other of flows that somebody looks at: seconds old at most, and not in the log that
+    // makes data outlive a crash. One process alone keeps it in memory.
+    name: '0002-live',
+    only: 'postgres',
+    statements: [
+      `create unlogged table live_wanted (host text not null, flow_log_id text not null, until_ms bigint not null,
+        primary key (host, flow_log_id))`,
+      `create unlogged table live_told (host text not null, flow_log_id text not null, told text not null,
+        told_ms bigint not null, until_ms bigint not null, primary key (host, flow_log_id))`,
+    ],
   },
   {
     name: '0003-targets-by-resource',
     statements: [`create index request_targets_resource on request_targets (resource_id, role)`],
+  },
+]
+
+const ORDINAL: Record<DialectName, string> = {
+  sqlite: 'ordinal integer primary key autoincrement',
+  postgres: 'ordinal bigserial primary key',
+}
+
+// Any number will do, as long as all replicas of all releases take the same.
+const MIGRATION_LOCK = 0x77656972
+
+/** Brings the schema up to date. Several replicas may start at once: they take turns. */
+export async function migrate<Db>(db: Kysely<Db>, dialect: DialectName): Promise<void> {
+  await db.transaction().execute(async (tx) => {
+    if (dialect === 'postgres') await sql`select pg_advisory_xact_lock(${MIGRATION_LOCK})`.execute(tx)
+    await sql`create table if not exists migrations (name text primary key)`.execute(tx)
+    const done = await sql<{ name: string }>`select name from migrations`.execute(tx)
+    const names = new Set(done.rows.map(({ name }) => name))
+    for (const { name, only, statements } of MIGRATIONS) {
+      if (names.has(name) || (only !== undefined && only !== dialect)) continue
+      for (const it of statements) await sql.raw(it.replace('$ORDINAL', ORDINAL[dialect])).execute(tx)
+      await sql`insert into migrations (name) values (${name})`.execute(tx)
+    }
+  })
+}

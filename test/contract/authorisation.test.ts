@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { type ControlPlane, startControlPlane } from './support/control-plane.ts'
+import { AUDIENCE, Issuer } from './support/issuer.ts'
 import { CALLERS, type Caller, CONTRACT, makeTenants, type Tenants } from './support/tenants.ts'
 
 // Every route × every kind of caller. A new route fails this until it is in the table.
@@ -320,6 +321,7 @@ function otherRules(): Record<string, Rule> {
       expect: forUsers({ ...all(404), outsider: 403, reader: 403, editor: 403 }),
       target: at('/weir/v1/objects/content?bucket=tenant-logs&name=no-1.log.gz'),
     },
+    'GET /weir/v1/contracts': { expect: OPERATOR, target: at('/weir/v1/contracts') },
     'POST /weir/v1/contracts': {
       expect: OPERATOR,
       target: async () => ({
@@ -387,8 +389,11 @@ test('every route is in the authorisation table, and nothing else is', async () 
 })
 
 test('every route lets in whom it should, and nobody else', async () => {
-  await using weir = await startControlPlane({ attachGraceMs: 0 })
-  const tenants = await makeTenants(weir)
+  await using issuer = new Issuer()
+  await issuer.start()
+  const openId = { issuer: issuer.url, audience: AUDIENCE }
+  await using weir = await startControlPlane({ attachGraceMs: 0, openId })
+  const tenants = await makeTenants(weir, issuer)
   const faults: string[] = []
 
   for (const [route, { expect, target }] of Object.entries(RULES)) {
@@ -403,7 +408,7 @@ test('every route lets in whom it should, and nobody else', async () => {
         authorization,
         isOperator: caller === 'operator',
       })
-      const wanted = expect[caller]
+      const wanted = expect[caller === 'federated' ? 'editor' : caller]
       const isRight = wanted === 'ok' ? status < 400 : status === wanted
       if (!isRight) faults.push(`${route} for ${caller}: ${status} instead of ${wanted}`)
     }

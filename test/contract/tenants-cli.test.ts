@@ -57,6 +57,8 @@ test('a tenant is let in, lets its members in, and they do what their groups all
   const exported = JSON.parse(succeeded(member('inventory', 'export', '--json')))
   const boundByOwner = as('owner@example.org', ['inventory', 'apply', '-'], BINDING)
   const apply = ['inventory', 'apply', '-', '--contract', number]
+  const contracts = JSON.parse(succeeded(runWeir(['contract', 'list', '--json'], { env: operatorEnv })))
+  const listedByOwner = as('owner@example.org', ['contract', 'list'])
   const bound = succeeded(runWeir(apply, { env: operatorEnv, input: BINDING }))
   const entered = JSON.parse(server.cli('contract', 'show', '--contract', number, '--json'))
   const foreign = as('owner@example.org', ['contract', 'create', '--name', 'x', '--owner', 'x@example.org'])
@@ -81,6 +83,9 @@ test('a tenant is let in, lets its members in, and they do what their groups all
   assert.match(bound, /^~ datacenter shown › server s › nic web\n +binding: /)
   assert.deepEqual([entered.contractNumber, entered.owner], [Number(number), 'owner@example.org'])
   assert.match(foreign.stderr, /HTTP 403/)
+  assert.equal(contracts.find((it: { name: string }) => it.name === 'tenant').owner, 'owner@example.org')
+  assert.equal(contracts.length, 2)
+  assert.match(listedByOwner.stderr, /HTTP 403/)
   assert.match(afterwards.stderr, /HTTP 401/)
 })
 

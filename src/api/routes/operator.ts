@@ -2,7 +2,13 @@ import { randomInt } from 'node:crypto'
 import type { FastifyInstance } from 'fastify'
 import { Type } from 'typebox'
 import { WeirError } from '../../model/errors.ts'
-import { type Account, contractNumbers, createContract, createUser } from '../../store/accounts.ts'
+import {
+  type Account,
+  contractNumbers,
+  createContract,
+  createUser,
+  listContracts,
+} from '../../store/accounts.ts'
 import { issueEnrolment, revokeAgent } from '../../store/agents.ts'
 import {
   findRegistration,
@@ -14,6 +20,7 @@ import {
 import { hashPassword } from '../../store/secrets.ts'
 import type { Services } from '../app.ts'
 import { assertOperator } from '../caller.ts'
+import { wireDate } from '../render.ts'
 import { assertBucketName, NewBucket } from './weir.ts'
 
 const MINUTE_MS = 60_000
@@ -51,6 +58,13 @@ export async function operatorRoutes(app: FastifyInstance, services: Services): 
   const { store } = services
   await app.register(async (operator) => {
     operator.addHook('onRequest', async (request) => assertOperator(request.account!))
+
+    operator.get('/weir/v1/contracts', async () => {
+      const items = (await listContracts(store.db)).map(({ createdAtMs, owner = null, ...rest }) => {
+        return { ...rest, owner, createdAt: wireDate(createdAtMs) }
+      })
+      return { items }
+    })
 
     operator.post('/weir/v1/contracts', { schema: { body: NewContract } }, async (request, reply) => {
       const { name, owner, ...given } = request.body as ContractBody

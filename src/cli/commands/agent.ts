@@ -57,7 +57,7 @@ ${ENROLMENT_HELP}`,
     }
     const { serverUrl, agentToken } = findWayIn(values, dataDir, context)
     makeDataDirectory(dataDir)
-    using _lock = new DataDirLock(dataDir, 'agent')
+    using _lock = new DataDirLock(dataDir, 'agent', 'agent')
     const running = createAgent({
       version: packageVersion(),
       dataDir,

@@ -4,27 +4,30 @@ import { type Collection, connect, SERVER_HELP, SERVER_OPTIONS } from '../api-cl
 import { type Command, type CommandContext, ExitCode } from '../command.ts'
 import { parseCount } from '../options.ts'
 import { choosePassword, PASSWORD_HELP } from '../password.ts'
+import { type Column, printTable } from '../table.ts'
 
 const NUMBER_MAX = 2 ** 31 - 1
 
 export const contract: Command = {
   usage: [
     'weir contract create --name NAME --owner EMAIL [--number N] [--password-file FILE]',
+    'weir contract list',
     'weir contract show',
   ].join('\n'),
-  summary: 'Let a tenant in, show the contract that one acts in',
+  summary: 'Let a tenant in, list the tenants, show the contract that one acts in',
   help: `  --name NAME       of the tenant
   --owner EMAIL     the user who runs the contract
   --number N        the contract's number, which stands in records (default: Weir finds a free one)
 ${PASSWORD_HELP}
 ${SERVER_HELP}
 
-Creating is the operator's. The owner's own commands take WEIR_USERNAME and WEIR_PASSWORD, or a token.`,
+Creating and listing are the operator's. The owner's own commands take WEIR_USERNAME and WEIR_PASSWORD, or a token.`,
   async run(args, context) {
     const [verb, ...rest] = args
     if (verb === 'create') return create(rest, context)
+    if (verb === 'list') return list(rest, context)
     if (verb === 'show') return show(rest, context)
-    throw new WeirError('WEIR_USAGE', `expected create or show, not '${verb ?? ''}'`)
+    throw new WeirError('WEIR_USAGE', `expected create, list or show, not '${verb ?? ''}'`)
   },
 }
 
@@ -55,6 +58,30 @@ async function create(args: string[], context: CommandContext): Promise<ExitCode
     context.stdout.write(`${contractNumber}\n`)
     if (isNew) context.stderr.write(`password of ${email}, shown this once: ${password}\n`)
   }
+  return ExitCode.ok
+}
+
+interface ListedContract {
+  contractNumber: number
+  name: string
+  owner: string | null
+  createdAt: string
+}
+
+async function list(args: string[], context: CommandContext): Promise<ExitCode> {
+  const { values } = parseArgs({ args, options: SERVER_OPTIONS })
+  const { items = [] } = await connect(values, context).get<Collection<ListedContract>>('/weir/v1/contracts')
+  if (values.json) {
+    context.stdout.write(`${JSON.stringify(items)}\n`)
+    return ExitCode.ok
+  }
+  const columns: Column<ListedContract>[] = [
+    { title: 'CONTRACT', value: (it) => String(it.contractNumber) },
+    { title: 'NAME', value: (it) => it.name },
+    { title: 'OWNER', value: (it) => it.owner ?? '-' },
+    { title: 'SINCE', value: (it) => it.createdAt },
+  ]
+  printTable(context.stdout, columns, items, { colours: false })
   return ExitCode.ok
 }
 

@@ -6,13 +6,14 @@ import { aborted } from '../../stdx/wait.ts'
 import { type Command, ExitCode } from '../command.ts'
 import { credentialsPath, dataDirectory, makeDataDirectory } from '../data-dir.ts'
 import { DataDirLock } from '../data-dir-lock.ts'
+import { OPENID_HELP, OPENID_OPTIONS, parseOpenId } from '../openid-options.ts'
 import { parseListen, parseWindowSize } from '../options.ts'
 import { startControlPlane } from '../run-control-plane.ts'
 import { parseS3, S3_HELP, S3_OPTIONS } from '../s3-options.ts'
 
 export const server: Command = {
   usage:
-    'weir server [--data-dir DIR] [--listen HOST:PORT] [--window SECONDS] [--public-url URL] [--database URL] [--tls-cert FILE --tls-key FILE] [--s3-endpoint URL …]',
+    'weir server [--data-dir DIR] [--listen HOST:PORT] [--window SECONDS] [--public-url URL] [--database URL] [--tls-cert FILE --tls-key FILE] [--oidc-issuer URL --oidc-audience NAME] [--s3-endpoint URL …]',
   summary: 'Run the control plane alone',
   help: `  --data-dir DIR       database, buckets, credentials (WEIR_DATA_DIR; default /var/lib/weir as root)
   --listen HOST:PORT   where the API listens (default 127.0.0.1:8080)
@@ -22,6 +23,7 @@ export const server: Command = {
   --database URL       postgres://…, shared by several replicas (WEIR_DATABASE, which keeps its password out of sight)
   --tls-cert FILE      certificate chain, PEM, to serve HTTPS
   --tls-key FILE       its key, PEM
+${OPENID_HELP}
 ${S3_HELP}`,
   async run(args, context) {
     const { values } = parseArgs({
@@ -35,15 +37,17 @@ ${S3_HELP}`,
         database: { type: 'string' },
         'tls-cert': { type: 'string' },
         'tls-key': { type: 'string' },
+        ...OPENID_OPTIONS,
         ...S3_OPTIONS,
       },
     })
     const s3 = parseS3(values, context.env)
+    const openId = parseOpenId(values)
     const tls = readTls(values['tls-cert'], values['tls-key'])
     const databaseUrl = values.database ?? context.env['WEIR_DATABASE']
     const dataDir = dataDirectory(values['data-dir'], context.env)
     makeDataDirectory(dataDir)
-    using _lock = new DataDirLock(dataDir, 'server')
+    using _lock = new DataDirLock(dataDir, 'server', 'server')
     await using controlPlane = await startControlPlane({
       dataDir,
       hostname: hostname(),
@@ -51,6 +55,7 @@ ${S3_HELP}`,
       windowSizeS: parseWindowSize(values.window),
       ...(values['public-url'] === undefined ? {} : { publicUrl: values['public-url'].replace(/\/+$/, '') }),
       ...(s3 === undefined ? {} : { s3 }),
+      ...(openId === undefined ? {} : { openId }),
       ...(tls === undefined ? {} : { tls }),
       ...(databaseUrl === undefined ? {} : { databaseUrl }),
       trustProxy: values['trust-proxy'],

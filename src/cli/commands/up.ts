@@ -48,7 +48,8 @@ ${AGENT_HELP} (default warn)`,
     requireMetering()
     const dataDir = dataDirectory(values['data-dir'], context.env)
     makeDataDirectory(dataDir)
-    using _lock = new DataDirLock(dataDir, 'up')
+    using _server = new DataDirLock(dataDir, 'server', 'up')
+    using _agent = new DataDirLock(dataDir, 'agent', 'up')
     await using controlPlane = await startControlPlane({
       dataDir,
       hostname: hostname(),

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { issueToken, revokeTokenById } from '../../../src/store/accounts.ts'
 import { issueAgentToken } from '../../../src/store/agents.ts'
 import { type Answer, type ControlPlane, HOST } from './control-plane.ts'
+import type { Issuer } from './issuer.ts'
 
 export const CONTRACT = 31_000_001
 export const STRANGER_CONTRACT = 31_000_002
@@ -16,6 +17,7 @@ export const CALLERS = [
   'admin',
   'owner',
   'operator',
+  'federated',
   'agent',
   'expired',
   'revoked',
@@ -35,8 +37,11 @@ export interface Tenants {
   call(method: string, target: string, body?: unknown): Promise<Answer>
 }
 
-/** A contract with one user of each kind, beside that of the operator, and a second one for the stranger. */
-export async function makeTenants(weir: ControlPlane): Promise<Tenants> {
+/**
+ * A contract with one user of each kind, beside that of the operator, and a second one for the stranger.
+ * `federated` is the editor again, who comes with a token of the issuer, if there is one.
+ */
+export async function makeTenants(weir: ControlPlane, issuer?: Issuer): Promise<Tenants> {
   const call = async (method: string, target: string, body?: unknown) => {
     const answer = await weir.call(method, target, body, { 'x-contract-number': String(CONTRACT) })
     assert.ok(answer.status < 300, `${method} ${target}: ${answer.status} ${JSON.stringify(answer.body)}`)
@@ -81,13 +86,14 @@ export async function makeTenants(weir: ControlPlane): Promise<Tenants> {
   }
   const groupId = await group('editors', true, userIds.editor, true)
   await group('readers', false, userIds.reader, false)
-  const authorization = await authorizations(weir, userIds)
+  const authorization = await authorizations(weir, userIds, issuer)
   return { authorization, datacenterId, groupId, userIds, call }
 }
 
 async function authorizations(
   weir: ControlPlane,
   userIds: Tenants['userIds'],
+  issuer: Issuer | undefined,
 ): Promise<Tenants['authorization']> {
   const basic = (name: string) =>
     `Basic ${Buffer.from(`${name}@example.org:a long password`).toString('base64')}`
@@ -107,6 +113,7 @@ async function authorizations(
     admin: basic('admin'),
     owner: basic('owner'),
     operator: `Bearer ${weir.owner.token}`,
+    federated: issuer && `Bearer ${await issuer.token('editor@example.org')}`,
     agent: `Bearer ${made.agent}`,
     expired: `Bearer ${made.expired.token}`,
     revoked: `Bearer ${made.revoked.token}`,
