@@ -36,7 +36,9 @@ test('each call that a page shows makes the flow log that it shows', { skip: wit
     await page.getByRole('button', { name: `Enable a flow log on ${target}` }).click()
     const dialog = page.getByRole('dialog')
     await dialog.getByLabel('Name').fill(NAME)
-    await dialog.getByLabel('Bucket, or bucket/prefix').fill(WANTED.bucket)
+    const bucket = dialog.getByLabel('Bucket, or bucket/prefix')
+    while ((await bucket.inputValue()) === '') await page.waitForTimeout(20) // The first bucket is on its way.
+    await bucket.fill(WANTED.bucket)
     await dialog.getByLabel('Record').selectOption(WANTED.action)
     await dialog.getByLabel('Direction').selectOption(WANTED.direction)
     await dialog.getByText('The same as weir').click()
