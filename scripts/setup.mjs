@@ -11,6 +11,9 @@ import { buildBpf, findClang } from './build-bpf.mjs'
 
 const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)))
 const isRoot = process.getuid?.() === 0
+const NPM_CI = ['ci', '--no-audit', '--no-fund', '--loglevel=error']
+/** Half a gigabyte for one test: a package of its own, so that nobody who only runs Weir has it. */
+const CLICKHOUSE = path.join(root, 'test/explore/clickhouse')
 
 /** What is looked for, and the Debian package that brings it. */
 const NEEDS = {
@@ -58,9 +61,17 @@ const NEEDS = {
 /** Returns what could not be set up, one sentence each; empty when everything is there. */
 export function setUp(purpose) {
   const missing = []
-  if (!packagesAreCurrent()) {
+  if (!packagesAreCurrent(root) || !existsSync(path.join(root, 'node_modules/.bin/node'))) {
     say('installing npm packages (npm ci)')
-    run('npm', ['ci', '--no-audit', '--no-fund', '--loglevel=error'])
+    run('npm', NPM_CI)
+  }
+  if (purpose === 'test' && !packagesAreCurrent(CLICKHOUSE)) {
+    say('installing ClickHouse from npm, for one test (npm ci)')
+    try {
+      run('npm', [...NPM_CI, '--ignore-scripts', '--prefix', CLICKHOUSE])
+    } catch (error) {
+      missing.push(`ClickHouse could not be installed: ${error.message}`)
+    }
   }
   const needs = purpose === 'test' ? [...NEEDS.run, ...NEEDS.test] : NEEDS.run
   const absent = needs.filter((need) => !need.found())
@@ -78,10 +89,10 @@ export function setUp(purpose) {
 }
 
 /** The lock that npm ci leaves behind tells which packages are installed. */
-function packagesAreCurrent() {
-  const installed = path.join(root, 'node_modules/.package-lock.json')
-  if (!existsSync(installed) || !existsSync(path.join(root, 'node_modules/.bin/node'))) return false
-  const wanted = JSON.parse(readFileSync(path.join(root, 'package-lock.json'), 'utf8')).packages
+function packagesAreCurrent(folder) {
+  const installed = path.join(folder, 'node_modules/.package-lock.json')
+  if (!existsSync(installed)) return false
+  const wanted = JSON.parse(readFileSync(path.join(folder, 'package-lock.json'), 'utf8')).packages
   const present = JSON.parse(readFileSync(installed, 'utf8')).packages
   return Object.entries(wanted).every(
     ([name, entry]) => name === '' || entry.optional || present[name]?.version === entry.version,

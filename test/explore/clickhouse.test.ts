@@ -10,7 +10,7 @@ import { S3World } from '../support/s3-world.ts'
 import { generateRecords } from './world.ts'
 
 // What `weir query --explain-for clickhouse` prints, run by ClickHouse itself (chDB, in this process) over objects in
-// radosgw. There is no chDB for every platform.
+// radosgw. It is a package of its own, in clickhouse/, and there is none for every platform.
 
 interface Clickhouse {
   query(sql: string, format?: string): string
@@ -19,7 +19,8 @@ interface Clickhouse {
 
 function loadClickhouse(): (new () => Clickhouse) | undefined {
   try {
-    return (createRequire(import.meta.url)('chdb') as { Session: new () => Clickhouse }).Session
+    return (createRequire(`${import.meta.dirname}/clickhouse/`)('chdb') as { Session: new () => Clickhouse })
+      .Session
   } catch {
     return undefined
   }
