@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { test } from 'node:test'
 import { convert } from '../../src/cli/commands/convert.ts'
-import { said, TestNetwork, withoutRoot } from '../support/network.ts'
+import { quiet, said, TestNetwork, withoutRoot } from '../support/network.ts'
 import { packetCorpus } from '../support/packet-corpus.ts'
 import { PacketSocket } from '../support/packet-socket.ts'
 import { runCommand } from '../support/run-command.ts'
@@ -44,6 +44,7 @@ test('captures of real traffic have the packets and octets that tcpdump sees in 
         'tcpdump',
         '-U',
         '--immediate-mode',
+        ...['-B', '8192', '-s', '2048'], // Room for a burst: each slot is as large as the longest packet may be.
         '-Z',
         'root',
         ...args,
@@ -57,6 +58,7 @@ test('captures of real traffic have the packets and octets that tcpdump sees in 
 
   await traffic(network, here, there)
 
+  await Promise.all(captures.map(({ file }) => quiet(file)))
   for (const { form, file, child } of captures) {
     child.kill('SIGINT')
     await once(child, 'exit')

@@ -173,7 +173,7 @@ async function ended(child: ChildProcess, signal: NodeJS.Signals): Promise<void>
 }
 
 /** Resolves when a capture file has stopped growing: tcpdump has written what the kernel had for it. */
-async function quiet(file: string): Promise<void> {
+export async function quiet(file: string): Promise<void> {
   for (let size = -1; ; ) {
     await new Promise((resolve) => setTimeout(resolve, 300))
     const now = statSync(file).size
