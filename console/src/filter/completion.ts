@@ -8,7 +8,7 @@ const SHOWN_MAX = 12
 export function useCompletion(value: string, onApply: (text: string) => void) {
   const [text, setText] = useState(value)
   const [cursor, setCursor] = useState(value.length)
-  const [help, setHelp] = useState<FilterHelp>()
+  const [help, setHelp] = useState<FilterHelp & { of: string }>()
   const [open, setOpen] = useState(false)
   const [chosen, setChosen] = useState(-1)
   const input = useRef<HTMLInputElement>(null)
@@ -17,7 +17,10 @@ export function useCompletion(value: string, onApply: (text: string) => void) {
     if (!open && text === value) return
     const controller = new AbortController()
     const timer = setTimeout(() => {
-      filterHelp(text, cursor, controller.signal).then(setHelp, () => setHelp(undefined))
+      filterHelp(text, cursor, controller.signal).then(
+        (it) => setHelp({ ...it, of: text }),
+        () => setHelp(undefined),
+      )
     }, ASK_AFTER_MS)
     return () => {
       clearTimeout(timer)
@@ -25,7 +28,8 @@ export function useCompletion(value: string, onApply: (text: string) => void) {
     }
   }, [text, cursor, open, value])
 
-  const suggestions = open ? (help?.suggestions ?? []).slice(0, SHOWN_MAX) : []
+  // What was proposed for another text would be put in the wrong place.
+  const suggestions = open && help?.of === text ? help.suggestions.slice(0, SHOWN_MAX) : []
   const fault = text.trim() === '' || (text === value && !open) ? undefined : help?.fault
   const close = () => {
     setOpen(false)

@@ -42,6 +42,16 @@ export class GatewayWorld implements AsyncDisposable {
   #host = ''
 
   async start(windowSizeS: number): Promise<this> {
+    try {
+      await this.#start(windowSizeS)
+      return this
+    } catch (error) {
+      await this[Symbol.asyncDispose]() // Who could not start is not handed out, so nobody else will.
+      throw error
+    }
+  }
+
+  async #start(windowSizeS: number): Promise<void> {
     const host = this.network.namespace('g')
     this.#host = host
     for (const guest of GUESTS) {
@@ -70,7 +80,6 @@ export class GatewayWorld implements AsyncDisposable {
       )
       await said(server, /serving/)
     }
-    return this
   }
 
   /** A rule that lets one guest in to a port of another, from now on. */
