@@ -36,6 +36,7 @@ test('from the sign-in to a refused connection, its shared URL, and the end of t
   assert.deepEqual(await world.send('office', 'web', ALLOWED, { rounds: 5 }), { tcp: 10, udp: 5 })
   assert.deepEqual(await world.send('office', 'web', REFUSED, { rounds: 3 }), { tcp: 0, udp: 0 })
   await row.getByText('Delivering').waitFor()
+  await quiet(world)
 
   // Explore: the chart's table has both actions; a click on one filters by it.
   await row.getByRole('link', { name: 'Explore web' }).click()

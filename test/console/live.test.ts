@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { setTimeout } from 'node:timers/promises'
 import { TestAgent } from '../contract/support/agent.ts'
 import { type ControlPlane, FLOW_LOG, startControlPlane } from '../contract/support/control-plane.ts'
 import { withoutRoot } from '../support/network.ts'
@@ -65,10 +66,11 @@ test('what live cannot show is said: no agent, an agent that is away, windows on
     await reader.signIn(weir.owner)
     await reader.page.goto(`${weir.origin}/explore?live=1&view=flows`)
     if (options === LIGHT) await reader.page.getByText('asking the agents').waitFor()
-    await agent.tellLive([told, { flowLogId: db, rows: 1 }])
-    await reader.page.getByText('2 of 2 flow logs', { exact: false }).waitFor()
-    await reader.page.getByText('2 windows had closed before you began to watch').waitFor()
-    await reader.page.getByText('1,234 smaller flows').waitFor()
+    await whileTelling(agent, [told, { flowLogId: db, rows: 1 }], async () => {
+      await reader.page.getByText('2 of 2 flow logs', { exact: false }).waitFor()
+      await reader.page.getByText('2 windows had closed before you began to watch').waitFor()
+      await reader.page.getByText('1,234 smaller flows').waitFor()
+    })
     await reader.assertAccessible('live with notes')
     await reader.assertFits('live with notes')
     assert.deepEqual(reader.faults, [])
@@ -81,6 +83,28 @@ test('what live cannot show is said: no agent, an agent that is away, windows on
   await reader.assertAccessible('not connected')
   assert.deepEqual(reader.faults, [])
 })
+
+/** Tells as an agent does, again and again: what it told last is soon forgotten. */
+async function whileTelling(
+  agent: TestAgent,
+  flows: Parameters<TestAgent['tellLive']>[0],
+  action: () => Promise<void>,
+): Promise<void> {
+  let isOver = false
+  const tell = async (): Promise<void> => {
+    while (!isOver) {
+      await agent.tellLive(flows)
+      await setTimeout(500)
+    }
+  }
+  const telling = tell()
+  try {
+    await action()
+  } finally {
+    isOver = true
+    await telling
+  }
+}
 
 async function flowLogOf(weir: ControlPlane, nic: number): Promise<string> {
   const { body } = await weir.post(`${weir.owner.nics[nic]!.path}/flowlogs`, FLOW_LOG)

@@ -55,7 +55,9 @@ test('who signs out, or whose session has ended, is asked to sign in', { skip: w
   await page.getByRole('button', { name: 'Sign in' }).waitFor()
   await reader.signIn(weir.owner)
   await reader.goto('/delivery')
-  await weir.store.db.updateTable('tokens').set({ revoked_at: 1 }).where('purpose', '=', 'console').execute()
+  await weir.store.change(({ tx }) =>
+    tx.updateTable('tokens').set({ revoked_at: 1 }).where('purpose', '=', 'console').execute(),
+  )
   await page.getByRole('button', { name: 'Sign in' }).waitFor() // By itself: the page asks every few seconds.
 
   assert.deepEqual(reader.faults, [])

@@ -4,6 +4,7 @@ import { readdirSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { test } from 'node:test'
 import { pinPath } from '../../src/agent/create-agent.ts'
+import { layoutPath } from '../../src/capture/ebpf/pins.ts'
 import { eventually, TestNetwork, withoutRoot } from '../support/network.ts'
 import { WeirProcess } from '../support/weir-process.ts'
 
@@ -83,7 +84,7 @@ test('hooks that somebody removes are put back within seconds, and what was coun
   await weir.start(['--window', '60'])
   weir.cli('nic', 'add', '--name', 'vm', '--device', 'tap0', '--netns', host, '--side', 'guest')
   weir.cli('flowlog', 'create', '--nic', 'vm', '--bucket', 'flowlogs/vm')
-  const links = path.join(pinPath(weir.dataDir), 'v1/links')
+  const links = path.join(layoutPath(pinPath(weir.dataDir)), 'links')
   const ping = (): string => network.run(guest, 'ping', '-qc', '3', '-i', '0.05', '10.6.2.1')
 
   ping()
@@ -113,7 +114,7 @@ test('a NIC whose side is changed has its directions turned, from then on', {
   await weir.start(['--window', '60'])
   weir.cli('nic', 'add', '--name', 'vm', '--device', 'tap0', '--netns', host, '--side', 'guest')
   weir.cli('flowlog', 'create', '--nic', 'vm', '--bucket', 'flowlogs/vm', '--direction', 'INGRESS')
-  const links = path.join(pinPath(weir.dataDir), 'v1/links')
+  const links = path.join(layoutPath(pinPath(weir.dataDir)), 'links')
   const ping = (count: number): string =>
     network.run(guest, 'ping', '-qc', `${count}`, '-i', '0.05', '10.6.3.1')
 
