@@ -241,7 +241,9 @@ function addHooks(
 ): void {
   const { metrics } = services
   app.addHook('onRequest', async (request, reply) => {
-    if (!pathOf(request).startsWith('/agent/') && isPretty(request.query)) reply.serializer(toPrettyJson)
+    if (!pathOf(request).startsWith('/agent/') && isPretty(request.query)) {
+      reply.serializer((payload) => toPrettyJson(reply, payload))
+    }
     reply.header('x-ratelimit-limit', limit.perMinute)
     reply.header('x-ratelimit-burst', limit.burst)
     reply.header('x-ratelimit-remaining', limit.burst)
@@ -260,9 +262,11 @@ function addHooks(
   })
 }
 
-/** Metrics and the like are text already. */
-function toPrettyJson(payload: unknown): string {
-  return typeof payload === 'string' ? payload : JSON.stringify(payload, null, 2)
+/** Metrics and the like are text already. With a serializer of one's own, the type is one's own business, too. */
+function toPrettyJson(reply: FastifyReply, payload: unknown): string {
+  if (typeof payload === 'string') return payload
+  if (!reply.hasHeader('content-type')) reply.type('application/json; charset=utf-8')
+  return JSON.stringify(payload, null, 2)
 }
 
 function takeFromLimit(

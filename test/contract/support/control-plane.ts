@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
@@ -67,6 +68,8 @@ export class ControlPlane implements AsyncDisposable {
       ...(body === undefined ? {} : { body: typeof body === 'string' ? body : JSON.stringify(body) }),
     })
     const text = await response.text()
+    // Of every answer: some clients cannot decode what does not say that it is JSON.
+    if (text !== '') assert.match(response.headers.get('content-type') ?? '', /^application\/json/, target)
     return {
       status: response.status,
       headers: response.headers,
