@@ -2,11 +2,17 @@ import type { Access } from '../explore/explorer.ts'
 import type { Account } from '../store/accounts.ts'
 import { listRegistrations } from '../store/buckets.ts'
 import { listFlowLogs } from '../store/flow-logs.ts'
-import { childrenOf, listResources } from '../store/resources.ts'
-import type { FlowLogRow, ResourceRow } from '../store/schema.ts'
+import type { FlowLogRow } from '../store/schema.ts'
 import type { Services } from './app.ts'
 import { visibleDatacenters } from './caller.ts'
 import { ownerOf } from './destinations.ts'
+import {
+  addressesOf,
+  type DatacenterNode,
+  type InterfaceNode,
+  interfaceTree,
+  nameOf,
+} from './interface-tree.ts'
 
 /** With the flow logs that the caller may see. */
 export interface CallerAccess extends Access {
@@ -23,9 +29,7 @@ export async function accessOf(services: Services, account: Account): Promise<Ca
   const { db } = services.store
   const { contractNumber } = account
   const visible = await visibleDatacenters(db, account)
-  const listing = { contractNumber, type: 'datacenter', parentId: '' }
-  const datacenters = await listResources(db, visible === undefined ? listing : { ...listing, ids: visible })
-  const interfaces = await interfacesOf(services, datacenters)
+  const interfaces = interfacesOf(await interfaceTree(db, contractNumber, visible))
   const known = new Set(interfaces.map(({ id }) => id))
   const flowLogs = (await listFlowLogs(db, contractNumber)).filter(
     (it) => visible === undefined || known.has(it.interface_id),
@@ -56,43 +60,20 @@ async function isOwn({ store, buckets }: Services, contractNumber: number, bucke
   return found !== undefined && (await ownerOf(store.db, bucket, found)) === contractNumber
 }
 
-/** Everything in the data centers that can have a flow log. */
-async function interfacesOf({ store }: Services, datacenters: ResourceRow[]): Promise<Interface[]> {
-  const children = await childrenOf(
-    store.db,
-    datacenters.map(({ id }) => id),
-  )
-  const servers = children.filter(({ type }) => type === 'server')
-  const nics = (
-    await childrenOf(
-      store.db,
-      servers.map(({ id }) => id),
-    )
-  ).filter(({ type }) => type === 'nic')
-  const nameOf = new Map(
-    [...datacenters, ...servers].map((row) => [row.id, propertiesOf(row).name ?? row.id]),
-  )
-  const ofNics = nics.map((row): Interface => {
-    const { name, ips } = propertiesOf(row)
-    const server = servers.find(({ id }) => id === row.parent_id)!
-    return {
-      id: row.id,
-      name: name ?? row.id,
-      server: nameOf.get(server.id)!,
-      datacenter: nameOf.get(server.parent_id)!,
-      addresses: ips ?? [],
-    }
-  })
-  const gateways = children
-    .filter(({ type }) => /natgateway|balancer/.test(type))
-    .map((row): Interface => {
-      const { name, ips, publicIps } = propertiesOf(row)
-      const addresses = [...(ips ?? []), ...(publicIps ?? [])]
-      return { id: row.id, name: name ?? row.id, datacenter: nameOf.get(row.parent_id)!, addresses }
+function interfacesOf(datacenters: readonly DatacenterNode[]): Interface[] {
+  return datacenters.flatMap((datacenter) => {
+    const common = { datacenter: nameOf(datacenter) }
+    const render = (node: InterfaceNode) => ({
+      id: node.row.id,
+      name: nameOf(node),
+      ...common,
+      addresses: addressesOf(node),
     })
-  return [...ofNics, ...gateways]
-}
-
-function propertiesOf(row: ResourceRow): { name?: string; ips?: string[]; publicIps?: string[] } {
-  return JSON.parse(row.properties) as { name?: string; ips?: string[]; publicIps?: string[] }
+    return [
+      ...datacenter.servers.flatMap((server) =>
+        server.nics.map((nic) => ({ ...render(nic), server: nameOf(server) })),
+      ),
+      ...datacenter.gateways.map(render),
+    ]
+  })
 }

@@ -76,7 +76,7 @@ test('a flow log is enabled and disabled with the keyboard alone', { skip: witho
   await page.getByText('The same as weir, Terraform, SDK or curl').press('Enter')
   const snippet = await page.getByRole('region', { name: 'weir', exact: true }).textContent()
   await page.getByRole('dialog').getByRole('button', { name: 'Enable' }).press('Enter')
-  await page.getByText('Capturing').waitFor()
+  await page.getByText('Capturing', { exact: true }).waitFor()
   const { body } = await weir.get(`${weir.nicPath}/flowlogs?depth=1`)
   await page.getByRole('button', { name: 'Disable the flow log on eth0' }).press('Enter')
   await page.getByText('All objects stay in').waitFor()
@@ -158,11 +158,11 @@ test('a server that is gone is said, not waited for', { skip: withoutBrowser }, 
   await reader.signIn(weir.owner)
   await reader.goto('/explore')
 
-  await reader.page.route('**/cloudapi/**', (route) => route.abort())
+  await reader.page.route('**/weir/v1/inventory', (route) => route.abort())
   await reader.page.getByRole('link', { name: 'Resources' }).first().click()
   await reader.page.getByText('No answer from the server').waitFor()
   await reader.assertAccessible('no answer')
-  await reader.page.unroute('**/cloudapi/**')
+  await reader.page.unroute('**/weir/v1/inventory')
   await reader.page.getByText('No answer from the server').waitFor({ state: 'detached' })
 
   assert.deepEqual(reader.faults, [])
@@ -268,7 +268,7 @@ test('what does not change is asked for seldom, and not sent again', { skip: wit
     }
   }
   await pass(40)
-  assert.deepEqual([countOf('200 /weir/v1/flowlogs'), countOf('200 /cloudapi/v6/datacenters')], [1, 1])
+  assert.deepEqual([countOf('200 /weir/v1/flowlogs'), countOf('200 /weir/v1/inventory')], [1, 1])
   const asked = countOf('304 /weir/v1/flowlogs')
   assert.ok(asked >= 2, String(asked))
 
@@ -279,33 +279,48 @@ test('what does not change is asked for seldom, and not sent again', { skip: wit
   await weir.finished(await weir.post(`${weir.nicPath}/flowlogs`, FLOW_LOG))
   await page.evaluate("delete document.hidden; document.dispatchEvent(new Event('visibilitychange'))")
   await page.getByRole('button', { name: 'Disable the flow log on eth0' }).waitFor()
-  assert.ok(countOf('200 /cloudapi/v6/datacenters') >= 2)
+  assert.ok(countOf('200 /weir/v1/inventory') >= 2)
 
   assert.deepEqual(reader.faults, [])
 })
 
-test('among many interfaces one is found by its name, its address or its state', {
+test('many interfaces come in pages, and one is found by its name, its address or its state', {
   skip: withoutBrowser,
 }, async () => {
   await using weir = await startControlPlane({ consoleDirectory: CONSOLE })
   const servers = weir.nicPath.replace(/\/nics\/.*/, '')
-  for (let at = 0; at < 10; at++) {
-    const properties = { name: `${'long-'.repeat(20)}${at}`, lan: 1, ips: [`10.0.0.${at}`] }
-    await weir.post(`${servers}/nics`, { properties })
-  }
+  const numbers = Array.from({ length: 120 }, (_, at) => at)
+  const propertiesOf = (at: number) => ({
+    name: `${'long-'.repeat(20)}${at}`,
+    lan: 1,
+    ips: [`10.0.${at}.7`],
+  })
+  await Promise.all(numbers.map((at) => weir.post(`${servers}/nics`, { properties: propertiesOf(at) })))
+  await weir.finished(await weir.post(`${weir.nicPath}/flowlogs`, FLOW_LOG))
   await using browser = await startBrowser()
   await using reader = await Reader.open(browser, weir.origin, NARROW)
   const { page } = reader
   await reader.signIn(weir.owner)
 
-  await page.getByRole('searchbox', { name: 'Find' }).fill('10.0.0.7')
-  await page.waitForURL(/find=10\.0\.0\.7/)
-  assert.equal(await page.getByRole('button', { name: /^Enable/ }).count(), 1)
+  const enable = page.getByRole('button', { name: /^Enable/ })
+  assert.equal(await enable.count(), 99)
+  await page.getByRole('button', { name: 'Next' }).click()
+  await page.getByText('101–122 of 122').waitFor()
+  assert.equal(await enable.count(), 22)
+  await reader.assertFits('the last page')
+  await page.goBack()
+  await page.getByText('1–100 of 122').waitFor()
+  await page.getByRole('link', { name: '1 waiting' }).click()
+  await page.getByText('1 found').waitFor()
+  assert.equal(await page.getByRole('button', { name: 'Disable the flow log on eth0' }).count(), 1)
+  await page.getByRole('searchbox', { name: 'Find' }).fill('10.0.7.7')
+  await page.waitForURL(/find=10\.0\.7\.7/)
+  assert.equal(await enable.count(), 1)
   await reader.assertAccessible('found')
   await reader.assertFits('found')
   await page.getByRole('searchbox', { name: 'Find' }).fill('nothing such')
   await page.getByRole('button', { name: 'Show all' }).click()
-  assert.equal(await page.getByRole('button', { name: /^Enable/ }).count(), 12)
+  assert.equal(await enable.count(), 99)
 
   assert.deepEqual(reader.faults, [])
 })

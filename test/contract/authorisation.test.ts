@@ -279,6 +279,7 @@ function otherRules(): Record<string, Rule> {
     'GET /weir/v1/status': { expect: ADMINISTRATORS, target: at('/weir/v1/status') },
     'GET /weir/v1/audit': { expect: { ...ADMINISTRATORS, editor: 'ok' }, target: at('/weir/v1/audit') },
     'GET /weir/v1/flowlogs': { expect: ANY_USER, target: at('/weir/v1/flowlogs') },
+    'GET /weir/v1/inventory': { expect: ANY_USER, target: at('/weir/v1/inventory') },
     'GET /weir/v1/flowlogs/:flowLogId': {
       expect: READERS,
       target: async (tenants) => {

@@ -249,3 +249,35 @@ test('binding a NIC to another device moves its flow log to the other host', asy
   assert.deepEqual(agent.assignments, [])
   assert.equal(incomplete.status, 422)
 })
+
+test('the short inventory has every interface with its flow log, and is sent again only once it has changed', async () => {
+  await using weir = await startControlPlane()
+  const datacenter = weir.nicPath.split('/').slice(0, 3).join('/')
+  const properties = { name: 'alb', listenerLan: 1, targetLan: 2, ips: ['192.0.2.9'] }
+  const balancer = await weir.post(`${datacenter}/applicationloadbalancers`, { properties })
+  const path = `${datacenter}/applicationloadbalancers/${balancer.body.id}`
+  await weir.finished(await weir.post(`${path}/flowlogs`, FLOW_LOG))
+
+  const first = await weir.get('/weir/v1/inventory')
+  const headers = { 'if-none-match': first.headers.get('etag')! }
+  const same = await weir.call('GET', '/weir/v1/inventory', undefined, headers)
+  await weir.post(`${weir.nicPath}/flowlogs`, FLOW_LOG)
+  const changed = await weir.call('GET', '/weir/v1/inventory', undefined, headers)
+
+  const [{ servers, gateways }] = first.body.items
+  assert.partialDeepStrictEqual(gateways, [
+    {
+      id: balancer.body.id,
+      type: 'applicationloadbalancer',
+      name: 'alb',
+      addresses: ['192.0.2.9'],
+      flowLog: FLOW_LOG,
+    },
+  ])
+  assert.deepEqual(
+    servers[0].nics.map(({ name }: { name: string }) => name),
+    ['eth0', 'eth1'],
+  )
+  assert.equal(same.status, 304)
+  assert.deepEqual(changed.body.items[0].servers[0].nics[0].flowLog.properties, FLOW_LOG.properties)
+})

@@ -1,4 +1,4 @@
-import { ApiError, getJson, send } from './http.ts'
+import { ApiError, getIfChanged, getJson, send } from './http.ts'
 
 export const ACTIONS = ['ALL', 'ACCEPTED', 'REJECTED'] as const
 export const DIRECTIONS = ['BIDIRECTIONAL', 'INGRESS', 'EGRESS'] as const
@@ -12,122 +12,68 @@ export interface FlowLogProperties {
 
 export interface FlowLog {
   id: string
-  metadata?: { state: string; createdDate: string; createdBy: string }
+  state: string
   properties: FlowLogProperties
 }
 
 export type InterfaceKind = 'nic' | 'natgateway' | 'networkloadbalancer' | 'applicationloadbalancer'
 
-/** Whatever can have a flow log. */
-export interface Interface {
+/** As the server tells it. */
+interface ToldInterface {
   id: string
-  kind: InterfaceKind
+  type: InterfaceKind
   name: string
   addresses: string[]
   mac?: string
+  binding?: { host?: string; device?: string; netns?: string }
+  flowLog?: FlowLog
+}
+
+/** Whatever can have a flow log. */
+export interface Interface extends Omit<ToldInterface, 'type' | 'binding'> {
+  kind: InterfaceKind
   /** Host and device, when an operator has bound it. */
   place?: string
   /** Path in the Cloud API. */
   path: string
-  flowLog?: FlowLog
 }
 
-export interface Server {
+interface Tree<T> {
   id: string
   name: string
-  nics: Interface[]
+  location?: string
+  servers: { id: string; name: string; nics: T[] }[]
+  gateways: T[]
 }
 
-export interface Datacenter {
-  id: string
-  name: string
-  location: string
-  servers: Server[]
-  gateways: Interface[]
-}
+export type Datacenter = Tree<Interface>
+export type Server = Datacenter['servers'][number]
 
-interface Resource {
-  id: string
-  type: string
-  properties: Record<string, unknown>
-  entities?: Record<string, { items?: Resource[] }>
-}
-
-/** The contract's inventory, as deep as flow logs lie in it. */
-export async function loadInventory(signal?: AbortSignal): Promise<Datacenter[]> {
-  const { items } = await getJson<{ items: Resource[] }>('/datacenters?depth=7&limit=1000', signal)
-  return Promise.all(
-    items.map(async (it) => {
+/** What can have a flow log in all of the contract; the same array as long as nothing changes. */
+export function loadInventory(signal?: AbortSignal): Promise<Datacenter[]> {
+  return getIfChanged('/weir/v1/inventory', signal, ({ items }: { items: Tree<ToldInterface>[] }) =>
+    items.map((it) => {
       const path = `/datacenters/${it.id}`
-      const balancers = await balancersOf(path, signal)
       return {
-        id: it.id,
-        name: text(it, 'name') ?? it.id,
-        location: text(it, 'location') ?? '',
-        servers: childrenOf(it, 'servers').map((server) => serverOf(server, path)),
-        gateways: [
-          ...childrenOf(it, 'natgateways').map((gateway) => interfaceOf(gateway, `${path}/natgateways`)),
-          ...childrenOf(it, 'networkloadbalancers').map((balancer) =>
-            interfaceOf(balancer, `${path}/networkloadbalancers`),
-          ),
-          ...balancers,
-        ],
+        ...it,
+        servers: it.servers.map((server) => ({
+          ...server,
+          nics: server.nics.map((nic) => interfaceOf(nic, `${path}/servers/${server.id}`)),
+        })),
+        gateways: it.gateways.map((gateway) => interfaceOf(gateway, path)),
       }
     }),
   )
 }
 
-/** The contract leaves application load balancers out of the tree, and their flow logs out of theirs. */
-async function balancersOf(datacenter: string, signal?: AbortSignal): Promise<Interface[]> {
-  const collection = `${datacenter}/applicationloadbalancers`
-  const { items } = await getJson<{ items: Resource[] }>(`${collection}?depth=1`, signal)
-  return Promise.all(
-    items.map(async (it) => {
-      const flowLogs = await getJson<{ items: Resource[] }>(`${collection}/${it.id}/flowlogs?depth=1`, signal)
-      return interfaceOf({ ...it, entities: { flowlogs: flowLogs } }, collection)
-    }),
-  )
+function interfaceOf({ type, binding, ...it }: ToldInterface, parent: string): Interface {
+  const place = binding === undefined ? {} : { place: placeOf(binding) }
+  return { ...it, ...place, kind: type, path: `${parent}/${type}s/${it.id}` }
 }
 
-function serverOf(it: Resource, datacenter: string): Server {
-  const path = `${datacenter}/servers/${it.id}`
-  return {
-    id: it.id,
-    name: text(it, 'name') ?? it.id,
-    nics: childrenOf(it, 'nics').map((nic) => interfaceOf(nic, `${path}/nics`)),
-  }
-}
-
-function interfaceOf(it: Resource, collection: string): Interface {
-  const lists = ['ips', 'ipv6Ips', 'publicIps'].flatMap((name) => (it.properties[name] as string[]) ?? [])
-  const binding = it.properties['binding'] as { host?: string; device?: string; netns?: string } | undefined
-  const [flowLog] = childrenOf(it, 'flowlogs') as unknown as FlowLog[]
-  const mac = text(it, 'mac')
-  const place = binding ? placeOf(binding) : undefined
-  return {
-    id: it.id,
-    kind: it.type as InterfaceKind,
-    name: text(it, 'name') ?? it.id,
-    addresses: lists,
-    ...(mac === undefined ? {} : { mac }),
-    ...(place === undefined ? {} : { place }),
-    path: `${collection}/${it.id}`,
-    ...(flowLog === undefined ? {} : { flowLog }),
-  }
-}
-
-function placeOf({ host, device, netns }: { host?: string; device?: string; netns?: string }): string {
+function placeOf({ host, device, netns }: NonNullable<ToldInterface['binding']>): string {
   const name = [netns, device].filter((it) => it !== undefined).join(':')
   return [host, name].filter((it) => it !== undefined && it !== '').join(' · ')
-}
-
-function childrenOf(it: Resource, name: string): Resource[] {
-  return it.entities?.[name]?.items ?? []
-}
-
-function text(it: Resource, name: string): string | undefined {
-  const value = it.properties[name]
-  return typeof value === 'string' && value !== '' ? value : undefined
 }
 
 export async function createFlowLog(parent: Interface, properties: FlowLogProperties): Promise<void> {

@@ -71,8 +71,8 @@ export function loadStatus(signal?: AbortSignal): Promise<DeliveryStatus> {
 }
 
 /** What the reader may see of the contract's flow logs; the same array as long as nothing changes. */
-export async function loadDeliveries(signal?: AbortSignal): Promise<FlowLogDelivery[]> {
-  return (await getIfChanged<{ items: FlowLogDelivery[] }>('/weir/v1/flowlogs', signal)).items
+export function loadDeliveries(signal?: AbortSignal): Promise<FlowLogDelivery[]> {
+  return getIfChanged('/weir/v1/flowlogs', signal, ({ items }: { items: FlowLogDelivery[] }) => items)
 }
 
 export async function loadBuckets(signal?: AbortSignal): Promise<string[]> {

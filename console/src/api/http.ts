@@ -48,12 +48,16 @@ export async function send(
 const known = new Map<string, { etag: string; value: unknown }>()
 
 /** As `getJson`; what has not changed since is neither sent nor made anew: the very same value comes back. */
-export async function getIfChanged<T>(path: string, signal?: AbortSignal): Promise<T> {
+export async function getIfChanged<Told, T>(
+  path: string,
+  signal: AbortSignal | undefined,
+  read: (told: Told) => T,
+): Promise<T> {
   const last = known.get(path)
   const etag = last?.etag
   const response = await send('GET', path, { signal, ...(etag === undefined ? {} : { etag }) })
   if (response.status === 304) return last!.value as T
-  const value = (await response.json()) as T
+  const value = read((await response.json()) as Told)
   known.set(path, { etag: response.headers.get('etag') ?? '', value })
   return value
 }

@@ -19,16 +19,23 @@ import { Amount } from '../ui/amount.tsx'
 import { Badge } from '../ui/badge.tsx'
 import { Select } from '../ui/choice.tsx'
 import { Long } from '../ui/long.tsx'
+import { Pages } from '../ui/pages.tsx'
 import { Empty, Failure, Loading } from '../ui/states.tsx'
 import { type Column, Table } from '../ui/table.tsx'
 import { IsoTime, Time } from '../ui/time.tsx'
 import { stateOf, withRemedy } from './flow-log-state.ts'
 
 const REFRESH_MS = 5_000
+/** A thousand flow logs are told of every 30 seconds: they are half a megabyte. */
+const REFRESH_MS_PER_FLOW_LOG = 30
+const PAGE_SIZE = 50
+const FAULTS_MAX = 5
 
 /** What has arrived, what is under way, and what is in its way. */
 export function Delivery() {
-  const loaded = useLoaded('status', loadStatus, () => unlessIdle(REFRESH_MS))
+  const loaded = useLoaded('status', loadStatus, (it) =>
+    unlessIdle(Math.max(REFRESH_MS, (it?.flowLogs.length ?? 0) * REFRESH_MS_PER_FLOW_LOG)),
+  )
   const { value, error } = loaded
   const inventory = useInventory(value?.flowLogs.map(({ id }) => id))
   const interfaces = new Map(inventory.value?.flatMap(interfacesOf).map((it) => [it.id, it]))
@@ -95,12 +102,15 @@ function FlowLogs({ status, interfaces }: { status: DeliveryStatus; interfaces: 
     { title: 'Last object', value: ({ delivery }) => <IsoTime at={delivery.lastDeliveredAt} ago /> },
   ]
   const failing = flowLogs.filter((it) => stateFor(it).tone === 'bad')
+  const failingFirst = [...failing, ...flowLogs.filter((it) => stateFor(it).tone !== 'bad')]
+  const page = Math.max(1, Number(usePlace().query.get('page')) || 1)
+  const shown = failingFirst.slice((page - 1) * PAGE_SIZE, page * PAGE_SIZE)
   return (
     <section className="panel" aria-labelledby="flow-logs">
       <header className="panel-head">
         <h2 id="flow-logs">Flow logs</h2>
       </header>
-      {failing.map((it) => (
+      {failing.slice(0, FAULTS_MAX).map((it) => (
         <div key={it.id} className="note note-bad" role="alert">
           <strong>{nameOf(interfaces, it)}</strong>: {stateFor(it).why}{' '}
           {it.delivery.lastErrorAt && (
@@ -110,10 +120,22 @@ function FlowLogs({ status, interfaces }: { status: DeliveryStatus; interfaces: 
           )}
         </div>
       ))}
+      {failing.length > FAULTS_MAX && (
+        <p className="bad">{countText(failing.length - FAULTS_MAX)} more are failing.</p>
+      )}
       {flowLogs.length === 0 ? (
         <Empty title="No flow log yet">Enable one under Resources. What it delivers appears here.</Empty>
       ) : (
-        <Table caption="Flow logs" columns={columns} rows={flowLogs} rowKey={({ id }) => id} />
+        <Table caption="Flow logs" columns={columns} rows={shown} rowKey={({ id }) => id} />
+      )}
+      {flowLogs.length > PAGE_SIZE && (
+        <Pages
+          of="the flow logs"
+          page={page}
+          pageSize={PAGE_SIZE}
+          shown={shown.length}
+          count={flowLogs.length}
+        />
       )}
     </section>
   )
@@ -142,7 +164,7 @@ function pendingOf(it: FlowLogDelivery['delivery']): Spool {
 /** A flow log that is being deleted has left the inventory already. */
 const GONE = {
   id: '',
-  metadata: { state: 'INACTIVE', createdDate: '', createdBy: '' },
+  state: 'INACTIVE',
   properties: { name: '', action: 'ALL', direction: 'BIDIRECTIONAL', bucket: '' },
 } as const
 

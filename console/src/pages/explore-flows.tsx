@@ -1,5 +1,5 @@
 import type { ReactNode } from 'react'
-import type { Answer, FlowColumn, FlowRow, Names } from '../api/explore.ts'
+import type { FlowColumn, FlowRow, Names } from '../api/explore.ts'
 import { useAnswer } from '../state/explore.ts'
 import { setQuery, usePlace } from '../state/location.ts'
 import { useScope } from '../state/scope.ts'
@@ -7,8 +7,8 @@ import { bytesText, countText } from '../text/numbers.ts'
 import { interfaceText, protocolText } from '../text/words.ts'
 import { Amount } from '../ui/amount.tsx'
 import { ActionBadge, Badge } from '../ui/badge.tsx'
-import { Button } from '../ui/button.tsx'
 import { Long } from '../ui/long.tsx'
+import { Pages } from '../ui/pages.tsx'
 import { type Column, Table } from '../ui/table.tsx'
 import { Time } from '../ui/time.tsx'
 import { AnswerFrame, FilterBy } from './explore-parts.tsx'
@@ -47,7 +47,14 @@ export function FlowsView() {
               rowKey={(_row, index) => String(index)}
               sorting={{ by, order, onSort }}
             />
-            <Pages page={page} answer={answer} />
+            <Pages
+              of="the table"
+              page={page}
+              pageSize={PAGE_SIZE}
+              shown={answer.result.rows.length}
+              count={answer.result.count}
+              reachable={OFFSET_MAX + PAGE_SIZE}
+            />
           </>
         )}
       </AnswerFrame>
@@ -141,26 +148,5 @@ function Endpoint({
         </span>
       )}
     </span>
-  )
-}
-
-function Pages({ page, answer }: { page: number; answer: Answer<'flows'> }) {
-  const { count, rows } = answer.result
-  const first = (page - 1) * PAGE_SIZE + 1
-  const last = first + rows.length - 1
-  const pages = Math.ceil(Math.min(count, OFFSET_MAX + PAGE_SIZE) / PAGE_SIZE)
-  const go = (to: number) => setQuery({ page: to === 1 ? undefined : String(to) })
-  return (
-    <nav className="pages" aria-label="Pages of the table">
-      <Button look="quiet" disabled={page <= 1} onClick={() => go(page - 1)}>
-        Previous
-      </Button>
-      <span>
-        {countText(first)}–{countText(last)} of {countText(count)}
-      </span>
-      <Button look="quiet" disabled={page >= pages} onClick={() => go(page + 1)}>
-        Next
-      </Button>
-    </nav>
   )
 }

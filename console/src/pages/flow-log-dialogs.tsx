@@ -2,7 +2,6 @@ import { type FormEvent, useId, useState } from 'react'
 import {
   ACTIONS,
   createFlowLog,
-  type Datacenter,
   DIRECTIONS,
   deleteFlowLog,
   type FlowLogProperties,
@@ -16,14 +15,8 @@ import { Button } from '../ui/button.tsx'
 import { Dialog } from '../ui/dialog.tsx'
 import { FlowLogCode } from './flow-log-code.tsx'
 
-interface EnableProps {
-  of: Interface
-  datacenter: Datacenter
-  onClose(): void
-}
-
 /** The four properties, none of which but the name can be changed later: so it says. */
-export function EnableDialog({ of, onClose }: EnableProps) {
+export function EnableDialog({ of, onClose }: { of: Interface; onClose(): void }) {
   const buckets = useLoaded('buckets', loadBuckets)
   const [properties, setProperties] = useState<Omit<FlowLogProperties, 'bucket'> & { bucket?: string }>({
     name: of.name,

@@ -23,8 +23,7 @@ export function stateOf(flowLog: FlowLog | undefined, delivery: FlowLogDelivery 
       why: withRemedy(failed.message ?? 'the interface cannot be attached'),
     }
   }
-  const state = flowLog.metadata?.state
-  if (state === 'INACTIVE') return { word: 'Disabling', tone: 'busy' }
+  if (flowLog.state === 'INACTIVE') return { word: 'Disabling', tone: 'busy' }
   const attached = delivery?.delivery.points.some((it) => it.state === 'attached') ?? false
   if (!attached) {
     const waiting = delivery?.delivery.points.find((it) => it.state === 'waiting')

@@ -1,14 +1,15 @@
-import { useState } from 'react'
-import type { Datacenter, Interface } from '../api/cloud.ts'
+import { Fragment, useState } from 'react'
+import type { Datacenter, Interface, Server } from '../api/cloud.ts'
 import { type FlowLogDelivery, loadDeliveries } from '../api/delivery.ts'
 import { unlessIdle } from '../state/idle.ts'
-import { interfacesOf, useInventory } from '../state/inventory.ts'
+import { useInventory } from '../state/inventory.ts'
 import { useLoaded } from '../state/load.ts'
 import { pathWithScope, setQuery, usePlace } from '../state/location.ts'
-import { bytesText, plural } from '../text/numbers.ts'
+import { bytesText, countText, plural } from '../text/numbers.ts'
 import { Badge } from '../ui/badge.tsx'
 import { Button } from '../ui/button.tsx'
 import { Link } from '../ui/link.tsx'
+import { Pages } from '../ui/pages.tsx'
 import { Empty, Failure, Loading } from '../ui/states.tsx'
 import { IsoTime } from '../ui/time.tsx'
 import { CodeDialog } from './flow-log-code.tsx'
@@ -22,7 +23,6 @@ const REFRESH_WAITING_MS = 3_000
 interface Opened {
   kind: 'enable' | 'disable' | 'code'
   of: Interface
-  datacenter: Datacenter
 }
 
 /** What can have a flow log, where it is, and what its flow log does. */
@@ -31,8 +31,6 @@ export function Resources() {
     unlessIdle(value?.every(isSettled) ? REFRESH_MS : REFRESH_WAITING_MS),
   )
   const inventory = useInventory(delivery.value?.map(({ id }) => id))
-  const { query } = usePlace()
-  const find = query.get('find') ?? ''
   const [opened, setOpened] = useState<Opened>()
   const again = () => {
     inventory.again()
@@ -43,40 +41,90 @@ export function Resources() {
     again()
   }
   const error = inventory.error ?? delivery.error
-  const deliveries = new Map(delivery.value?.map((it) => [it.id, it]))
-  const datacenters = delivery.value === undefined ? undefined : inventory.value
-  const found = datacenters?.map((it) => matching(it, find)).filter((it) => it !== undefined)
+  const rows = delivery.value && inventory.value && rowsOf(inventory.value, delivery.value)
   return (
     <>
       <header className="page-head">
         <h1>Resources</h1>
-        {datacenters !== undefined && <Summary datacenters={datacenters} />}
+        {rows !== undefined && <Summary rows={rows} />}
       </header>
-      {datacenters === undefined && error === undefined && <Loading what="resources" />}
+      {rows === undefined && error === undefined && <Loading what="resources" />}
       {error !== undefined && <Failure error={error} again={again} />}
-      {datacenters?.length === 0 && (
+      {rows?.length === 0 && (
         <Empty title="No data center yet">
           Create one through the API, or share one with a group that you are in. On a machine of your own,{' '}
           <code>weir up</code> makes one with all its interfaces.
         </Empty>
       )}
-      {datacenters !== undefined && datacenters.flatMap(interfacesOf).length >= FIND_FROM && (
-        <Find find={find} />
-      )}
-      {find !== '' && found?.length === 0 && (
+      {rows !== undefined && rows.length > 0 && <Found rows={rows} onOpen={setOpened} />}
+      {opened?.kind === 'enable' && <EnableDialog of={opened.of} onClose={close} />}
+      {opened?.kind === 'disable' && <DisableDialog of={opened.of} onClose={close} />}
+      {opened?.kind === 'code' && <CodeDialog of={opened.of} onClose={() => setOpened(undefined)} />}
+    </>
+  )
+}
+
+/** A line of the page. Servers without a NIC and data centers without anything have one, too. */
+interface Row {
+  datacenter: Datacenter
+  server?: Server
+  of?: Interface
+  delivery?: FlowLogDelivery | undefined
+  state?: FlowLogState
+}
+
+function rowsOf(datacenters: Datacenter[], deliveries: FlowLogDelivery[]): Row[] {
+  const byId = new Map(deliveries.map((it) => [it.id, it]))
+  const rowOf = (of: Interface) => {
+    const delivery = of.flowLog && byId.get(of.flowLog.id)
+    return { of, delivery, state: stateOf(of.flowLog, delivery) }
+  }
+  return datacenters.flatMap((datacenter): Row[] => {
+    const { servers, gateways } = datacenter
+    if (servers.length + gateways.length === 0) return [{ datacenter }]
+    return [
+      ...servers.flatMap((server): Row[] =>
+        server.nics.length === 0
+          ? [{ datacenter, server }]
+          : server.nics.map((nic) => ({ datacenter, server, ...rowOf(nic) })),
+      ),
+      ...gateways.map((gateway) => ({ datacenter, ...rowOf(gateway) })),
+    ]
+  })
+}
+
+const PAGE_SIZE = 100
+
+function Found({ rows, onOpen }: { rows: Row[]; onOpen(opened: Opened): void }) {
+  const { query } = usePlace()
+  const find = query.get('find') ?? ''
+  const words = find.toLowerCase().split(/\s+/)
+  const found = find.trim() === '' ? rows : rows.filter((row) => hasAll(row, words))
+  const pages = Math.max(1, Math.ceil(found.length / PAGE_SIZE))
+  const page = Math.min(Math.max(1, Number(query.get('page')) || 1), pages)
+  const shown = found.slice((page - 1) * PAGE_SIZE, page * PAGE_SIZE)
+  const byDatacenter = Map.groupBy(shown, ({ datacenter }) => datacenter)
+  return (
+    <>
+      {rows.length >= FIND_FROM && <Find find={find} found={found.length} />}
+      {found.length === 0 && (
         <Empty
-          title="Nothing has that in its name or address"
+          title="Nothing has that in its name, address or state"
           action={<Button onClick={() => setQuery({ find: undefined })}>Show all</Button>}
         />
       )}
-      {found?.map((it) => (
-        <DatacenterSection key={it.id} datacenter={it} deliveries={deliveries} onOpen={setOpened} />
+      {[...byDatacenter.values()].map((some) => (
+        <DatacenterSection key={some[0]!.datacenter.id} rows={some} onOpen={onOpen} />
       ))}
-      {opened?.kind === 'enable' && (
-        <EnableDialog of={opened.of} datacenter={opened.datacenter} onClose={close} />
+      {pages > 1 && (
+        <Pages
+          of="the resources"
+          page={page}
+          pageSize={PAGE_SIZE}
+          shown={shown.length}
+          count={found.length}
+        />
       )}
-      {opened?.kind === 'disable' && <DisableDialog of={opened.of} onClose={close} />}
-      {opened?.kind === 'code' && <CodeDialog of={opened.of} onClose={() => setOpened(undefined)} />}
     </>
   )
 }
@@ -88,7 +136,7 @@ function isSettled({ delivery }: FlowLogDelivery): boolean {
 /** Fewer are found by looking. */
 const FIND_FROM = 8
 
-function Find({ find }: { find: string }) {
+function Find({ find, found }: { find: string; found: number }) {
   return (
     <search className="find">
       <label htmlFor="find">Find</label>
@@ -96,59 +144,71 @@ function Find({ find }: { find: string }) {
         id="find"
         type="search"
         value={find}
-        placeholder="name, address, bucket or device"
+        placeholder="name, address, bucket, device or state"
         autoComplete="off"
         spellCheck={false}
-        onChange={({ target }) => setQuery({ find: target.value }, { replace: true })}
+        onChange={({ target }) => setQuery({ find: target.value, page: undefined }, { replace: true })}
       />
+      <span className="muted small" role="status">
+        {find.trim() !== '' && `${countText(found)} found`}
+      </span>
     </search>
   )
 }
 
-/** What of a data center has all the words of `find`; undefined where nothing has. */
-function matching(it: Datacenter, find: string): Datacenter | undefined {
-  const words = find.toLowerCase().split(/\s+/)
-  const fits = (around: string, { name, addresses, place, mac, kind, flowLog }: Interface) => {
-    const bucket = flowLog?.properties.bucket ?? 'off'
-    const text = [around, name, ...addresses, place, mac, KINDS[kind], bucket].join(' ').toLowerCase()
-    return words.every((word) => text.includes(word))
-  }
-  if (find.trim() === '') return it
-  const servers = it.servers
-    .map((server) => ({
-      ...server,
-      nics: server.nics.filter((nic) => fits(`${it.name} ${server.name}`, nic)),
-    }))
-    .filter(({ nics }) => nics.length > 0)
-  const gateways = it.gateways.filter((gateway) => fits(it.name, gateway))
-  return servers.length + gateways.length === 0 ? undefined : { ...it, servers, gateways }
+function hasAll({ datacenter, server, of, state }: Row, words: string[]): boolean {
+  if (of === undefined || state === undefined) return false
+  const bucket = of.flowLog?.properties.bucket
+  const own = [of.name, ...of.addresses, of.place, of.mac, KINDS[of.kind], bucket, state.word]
+  const text = [datacenter.name, server?.name, ...own].join(' ').toLowerCase()
+  return words.every((word) => text.includes(word))
 }
 
-function Summary({ datacenters }: { datacenters: Datacenter[] }) {
-  const interfaces = datacenters.flatMap(interfacesOf)
-  const enabled = interfaces.filter(({ flowLog }) => flowLog !== undefined).length
+function Summary({ rows }: { rows: Row[] }) {
+  const states = rows.flatMap(({ state }) => state ?? [])
+  const byWord = Map.groupBy(states, ({ word }) => word)
   return (
     <p className="muted">
-      {plural(interfaces.length, 'interface')}, {enabled} with a flow log
+      {plural(states.length, 'interface')}
+      {[...byWord].map(([word, some], index) => (
+        <Fragment key={word}>
+          {index === 0 ? ': ' : ', '}
+          {rows.length < FIND_FROM ? (
+            `${countText(some.length)} ${word.toLowerCase()}`
+          ) : (
+            <Link className="filter-by" href={`/resources?find=${word.toLowerCase()}`}>
+              {countText(some.length)} {word.toLowerCase()}
+            </Link>
+          )}
+        </Fragment>
+      ))}
     </p>
   )
 }
 
-interface SectionProps {
-  datacenter: Datacenter
-  deliveries: Map<string, FlowLogDelivery>
-  onOpen(opened: Opened): void
-}
-
-function DatacenterSection({ datacenter, deliveries, onOpen }: SectionProps) {
-  const { servers, gateways } = datacenter
-  const rowOf = (it: Interface) => (
-    <InterfaceRow
-      key={it.id}
-      of={it}
-      delivery={it.flowLog && deliveries.get(it.flowLog.id)}
-      onOpen={(kind) => onOpen({ kind, of: it, datacenter })}
-    />
+function DatacenterSection({ rows, onOpen }: { rows: Row[]; onOpen(opened: Opened): void }) {
+  const { datacenter } = rows[0]!
+  const listOf = (some: Row[]) => (
+    <ul className="interfaces">
+      {some.map(
+        ({ of, delivery, state }) =>
+          of !== undefined &&
+          state !== undefined && (
+            <InterfaceRow
+              key={of.id}
+              of={of}
+              delivery={delivery}
+              state={state}
+              onOpen={(kind) => onOpen({ kind, of })}
+            />
+          ),
+      )}
+    </ul>
+  )
+  const gateways = rows.filter(({ server, of }) => server === undefined && of !== undefined)
+  const servers = Map.groupBy(
+    rows.filter((row) => row.server !== undefined),
+    (row) => row.server!,
   )
   return (
     <section className="panel" aria-labelledby={`dc-${datacenter.id}`}>
@@ -156,26 +216,25 @@ function DatacenterSection({ datacenter, deliveries, onOpen }: SectionProps) {
         <h2 id={`dc-${datacenter.id}`}>
           <span className="kind">Data center</span> {datacenter.name}
         </h2>
-        {datacenter.location !== '' && <span className="muted">in {datacenter.location}</span>}
+        {datacenter.location && <span className="muted">in {datacenter.location}</span>}
       </header>
-      {servers.length === 0 && gateways.length === 0 && (
+      {gateways.length + servers.size === 0 && (
         <Empty title="Nothing in this data center yet">
           Servers, gateways and load balancers appear here.
         </Empty>
       )}
-      {servers.map((server) => (
+      {[...servers].map(([server, some]) => (
         <div key={server.id} className="server">
           <h3>
             <span className="kind">Server</span> {server.name}
           </h3>
-          {server.nics.length === 0 && <p className="muted indent">This server has no NIC.</p>}
-          <ul className="interfaces">{server.nics.map(rowOf)}</ul>
+          {server.nics.length === 0 ? <p className="muted indent">This server has no NIC.</p> : listOf(some)}
         </div>
       ))}
       {gateways.length > 0 && (
         <div className="server">
           <h3>Gateways and load balancers</h3>
-          <ul className="interfaces">{gateways.map(rowOf)}</ul>
+          {listOf(gateways)}
         </div>
       )}
     </section>
@@ -192,12 +251,12 @@ const KINDS = {
 interface RowProps {
   of: Interface
   delivery: FlowLogDelivery | undefined
+  state: FlowLogState
   onOpen(kind: Opened['kind']): void
 }
 
-function InterfaceRow({ of, delivery, onOpen }: RowProps) {
+function InterfaceRow({ of, delivery, state, onOpen }: RowProps) {
   const { flowLog } = of
-  const state = stateOf(flowLog, delivery)
   const addresses = of.addresses.slice(0, 2).join(', ')
   const more = of.addresses.length > 2 ? ` and ${of.addresses.length - 2} more` : ''
   return (

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import type { FastifyInstance } from 'fastify'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { Type } from 'typebox'
 import type { AgentHealth } from '../../model/agent-protocol.ts'
 import { WeirError } from '../../model/errors.ts'
@@ -35,6 +35,7 @@ import {
 } from '../delivery-status.ts'
 import { ownerOf } from '../destinations.ts'
 import { InvalidInputError } from '../errors.ts'
+import { interfaceTree, renderInterfaceTree } from '../interface-tree.ts'
 import { describeApi } from '../openapi.ts'
 
 const LISTING_MAX = 1_000
@@ -125,10 +126,14 @@ function addStatus(app: FastifyInstance, services: Services): void {
       const { checkedAt: _, ...shown } = renderFlowLog(it, { points, pending, nowMs })
       return shown
     })
-    // Pages ask for it every few seconds, and mostly nothing has changed.
-    const etag = `"${createHash('sha256').update(JSON.stringify(items)).digest('base64url')}"`
-    reply.header('etag', etag)
-    return request.headers['if-none-match'] === etag ? reply.code(304).send() : { items }
+    return sendIfChanged(request, reply, { items })
+  })
+
+  app.get('/weir/v1/inventory', async (request, reply) => {
+    const account = request.account!
+    const visible = await visibleDatacenters(store.db, account)
+    const tree = await interfaceTree(store.db, account.contractNumber, visible)
+    return sendIfChanged(request, reply, { items: await renderInterfaceTree(store.db, tree) })
   })
 
   const params = Type.Object({ flowLogId: Type.String() })
@@ -142,6 +147,15 @@ function addStatus(app: FastifyInstance, services: Services): void {
     const pending = pendingDeliveries(await listAgents(store.db))
     return renderFlowLog(flowLog, { points, pending, nowMs: store.clock.nowMs() })
   })
+}
+
+/** Pages ask for it every few seconds, and mostly nothing has changed. */
+function sendIfChanged(request: FastifyRequest, reply: FastifyReply, answer: object): FastifyReply {
+  const text = JSON.stringify(answer)
+  const etag = `"${createHash('sha256').update(text).digest('base64url')}"`
+  reply.header('etag', etag)
+  if (request.headers['if-none-match'] === etag) return reply.code(304).send()
+  return reply.type('application/json; charset=utf-8').send(text)
 }
 
 /** Of the contract; who is but a member sees those of data centers that are shared with it. */
