@@ -51,7 +51,8 @@ test('a machine that stops at any step loses no record and tells none twice', as
 })
 
 test('a machine that stops again and again loses no record and tells none twice', async () => {
-  for (let seed = 1; seed <= 60; seed++) {
+  for (let i = 1; i <= 61; i++) {
+    const seed = i === 61 ? 5170 : i // That one is given up in the life after the one that could not acknowledge it.
     using temporary = temporaryFolder()
     const next = random(seed)
     const bytesMax = 800 + (next() % 2000)

@@ -8,6 +8,8 @@ import { WindowWriter } from '../../src/spool/window-writer.ts'
 import { random } from '../../src/stdx/prng.ts'
 import { CrashingFiles } from './crashing-files.ts'
 
+const AGAIN = '.again' // A stored segment that an earlier life could not acknowledge, and that is still in the spool.
+
 export const silentLog = { info() {}, warn() {}, error() {}, debug() {} }
 
 /**
@@ -73,7 +75,7 @@ export class SpoolWorld {
     const lines = fs.readdirSync(path.join(this.directory, 'store')).flatMap((name) => this.#stored(name))
     const twice = fs
       .readdirSync(path.join(this.directory, 'unacknowledged'))
-      .flatMap((name) => this.#stored(name))
+      .flatMap((name) => this.#stored(name.replace(AGAIN, '')))
     const records = lines.filter((line) => !line.startsWith('SKIP'))
     const spool = this.#spool()
     spool.start()
@@ -104,7 +106,10 @@ export class SpoolWorld {
         return segments.filter(({ file }) => fs.existsSync(path.join(folder, file))).map((it) => it.segmentId)
       })
     for (const name of fs.readdirSync(path.join(this.directory, 'unacknowledged'))) {
-      if (!ids.includes(name)) fs.rmSync(path.join(this.directory, 'unacknowledged', name))
+      if (name.endsWith(AGAIN)) continue // Gone since then, it was given up: `#deliver` would have taken the note.
+      const note = this.#note(name)
+      if (ids.includes(name)) fs.renameSync(note, `${note}${AGAIN}`)
+      else fs.rmSync(note)
     }
   }
 
@@ -129,7 +134,7 @@ export class SpoolWorld {
         tells.push(loss.id)
         const skip = gzipSync(`SKIP ${loss.packets}\n`)
         // The record of a loss counts for as much, should it be given up itself.
-        writer.append({ bucket: 'bucket', stem }, skip, {
+        writer.append({ contractNumber: 1, bucket: 'bucket', stem }, skip, {
           flowLogId,
           records: 1,
           packets: loss.packets,
@@ -137,7 +142,7 @@ export class SpoolWorld {
         })
       }
       const counts = { flowLogId, records: lines.length, packets: lines.length, octets: 60 * lines.length }
-      writer.append({ bucket: 'bucket', stem }, gzipSync(`${lines.join('\n')}\n`), counts)
+      writer.append({ contractNumber: 1, bucket: 'bucket', stem }, gzipSync(`${lines.join('\n')}\n`), counts)
     }
     writer.tell(tells)
     await writer.commit()
@@ -147,13 +152,18 @@ export class SpoolWorld {
     const loaded = await spool.load(segmentId)
     if (loaded === 'damaged') throw new Error(`segment ${segmentId} is damaged`)
     spool.upload(segmentId)
-    const unacknowledged = path.join(this.directory, 'unacknowledged', segmentId)
+    const unacknowledged = this.#note(segmentId)
     this.#assertAlive()
+    fs.rmSync(`${unacknowledged}${AGAIN}`, { force: true })
     fs.writeFileSync(unacknowledged, '')
     fs.writeFileSync(path.join(this.directory, 'store', segmentId), loaded.bytes!) // The same segment, the same object.
     await spool.acknowledge(segmentId)
     this.#assertAlive()
     fs.rmSync(unacknowledged)
+  }
+
+  #note(segmentId: string): string {
+    return path.join(this.directory, 'unacknowledged', segmentId)
   }
 
   #contents(index: number): { flowLogId: string; stem: string; lines: string[] }[] {
