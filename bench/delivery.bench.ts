@@ -165,7 +165,12 @@ async function deliver(it: {
   writer.begin({ windowKey, windowStartS: it.round * 600, windowSizeS: 600 })
   for (const [i, body] of it.bodies.entries()) {
     const { flowLogId, bucket, prefix } = it.targets[i % it.targets.length]!
-    writer.append({ bucket, stem: prefix }, body, { flowLogId, records: 50, packets: 500, octets: 50_000 })
+    writer.append({ contractNumber: 1, bucket, stem: prefix }, body, {
+      flowLogId,
+      records: 50,
+      packets: 500,
+      octets: 50_000,
+    })
   }
   await writer.commit()
   spool.addWindow(windowKey)

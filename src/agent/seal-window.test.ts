@@ -8,6 +8,8 @@ import { ROW, ROW_EGRESS, ROW_REJECT, ROW_SIZE, ROW_SKIPPED } from '../model/flo
 import { random } from '../stdx/prng.ts'
 import { WindowSealer } from './seal-window.ts'
 
+const CONTRACT = 12_345_678
+
 /** Collects what is appended, by destination. */
 class Collected {
   readonly chunks = new Map<string, Uint8Array[]>()
@@ -15,11 +17,12 @@ class Collected {
   packets = 0
 
   append(
-    { bucket, stem }: { bucket: string; stem: string },
+    { contractNumber, bucket, stem }: { contractNumber: number; bucket: string; stem: string },
     bytes: Uint8Array,
     counts: { records: number; packets: number },
   ): void {
-    const key = `${bucket}/${stem}`
+    const owner = contractNumber === CONTRACT ? '' : `${contractNumber}: `
+    const key = `${owner}${bucket}/${stem}`
     this.chunks.set(key, [...(this.chunks.get(key) ?? []), bytes])
     this.records += counts.records
     this.packets += counts.packets
@@ -92,6 +95,20 @@ test('without a prefix the interface UUID names the destination', () => {
   assert.deepEqual([...collected.chunks.keys()], ['flowlogs/nic-of-'])
 })
 
+test('contracts share no object, not even where one names a bucket that is another’s by now', () => {
+  const points = new Map([
+    [1, assignment('a', {})],
+    [2, { ...assignment('a', {}), contractNumber: 5 }],
+  ])
+
+  const collected = seal(points, [
+    { point: 1, bits: 0 },
+    { point: 2, bits: 0 },
+  ])
+
+  assert.deepEqual([...collected.chunks.keys()], ['flowlogs/a', '5: flowlogs/a'])
+})
+
 test('rows of an unknown point are counted, and what the spool gave up is told as SKIPDATA', () => {
   const collected = new Collected()
   const sealer = new WindowSealer(
@@ -141,7 +158,7 @@ function assignment(prefix: string, what: { action?: Action; direction?: Directi
   return {
     flowLogId: prefix,
     interfaceId: `nic-of-${prefix}`,
-    contractNumber: 12_345_678,
+    contractNumber: CONTRACT,
     action: what.action ?? 'ALL',
     direction: what.direction ?? 'BIDIRECTIONAL',
     bucket: 'flowlogs',

@@ -9,7 +9,7 @@ import { isSelected, type RecordSelection, selectionOf } from './record-selectio
 /** Where sealed records go: a window's segments in the spool. */
 export interface SegmentWriter {
   append(
-    destination: { bucket: string; stem: string },
+    destination: { contractNumber: number; bucket: string; stem: string },
     bytes: Uint8Array,
     counts: { flowLogId: string; records: number; packets: number; octets: number },
   ): void
@@ -128,13 +128,9 @@ export class WindowSealer {
   #append({ assignment, context }: Outlet, count: number, packets: number, octets: number): void {
     const size = this.#codec.encode(context, this.#run, 0, count, this.#out, 0)
     const bytes = Buffer.from(this.#out.subarray(0, size)) // The writer keeps what it is given.
-    const { bucket, prefix, interfaceId, flowLogId } = assignment
-    this.#writer.append({ bucket, stem: prefix || interfaceId }, bytes, {
-      flowLogId,
-      records: count,
-      packets,
-      octets,
-    })
+    const { contractNumber, bucket, prefix, interfaceId, flowLogId } = assignment
+    const destination = { contractNumber, bucket, stem: prefix || interfaceId }
+    this.#writer.append(destination, bytes, { flowLogId, records: count, packets, octets })
   }
 }
 

@@ -45,6 +45,7 @@ class World {
       const segmentId = `${window}-${i}`
       const bucket = `bucket-${this.#next() % 3}`
       const rest = {
+        contractNumber: 1,
         windowKey: `${window}`,
         part: i,
         windowStartS: window,

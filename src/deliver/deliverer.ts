@@ -14,7 +14,7 @@ import { Batcher } from './batcher.ts'
 import { ControlPlaneError } from './control-plane-client.ts'
 import { DeliveryFault, faultFrom, isExpired, storeFault } from './delivery-fault.ts'
 import { type Answer, HttpExchange } from './http-exchange.ts'
-import { Lane, type LaneState } from './lane.ts'
+import { Lane, type LanePlace, type LaneState, laneKeyOf } from './lane.ts'
 import { Permits } from './permits.ts'
 
 export interface DelivererOptions {
@@ -108,7 +108,7 @@ export interface BucketStatus {
 
 /** A segment that was refused; kept after its release, for the next refusal. */
 interface Parked {
-  bucket: string
+  lane: Lane
   retryAtMs: number
   refusals: number
   waits: boolean
@@ -119,6 +119,8 @@ interface Turn {
   readonly lane: Lane
   readonly segment: Segment
   slow: boolean
+  /** The store has said nothing to its upload for that long. */
+  silent: boolean
   /** Holds a permit to upload. */
   uploading: boolean
 }
@@ -159,6 +161,7 @@ export class Deliverer {
   readonly #http: Pick<HttpExchange, 'exchange' | 'stop'>
   readonly #onDelivered: (delivery: Delivery) => void
   readonly #stopping = new AbortController()
+  /** By `laneKeyOf`. */
   readonly #lanes = new Map<string, Lane>()
   readonly #known = new Set<string>()
   readonly #parked = new Map<string, Parked>()
@@ -279,8 +282,9 @@ export class Deliverer {
   #buckets(): BucketStatus[] {
     const found = new Map<string, BucketStatus>()
     for (const segment of this.#spool.segments()) {
-      const status = found.get(segment.bucket) ?? this.#bucketStatus(segment)
-      found.set(segment.bucket, status)
+      const key = laneKeyOf(segment)
+      const status = found.get(key) ?? this.#bucketStatus(segment)
+      found.set(key, status)
       status.pendingSegments++
       status.pendingBytes += segment.size
       if (segment.state === 'parked') status.parkedSegments++
@@ -302,20 +306,21 @@ export class Deliverer {
     return [...found.values()].slice(0, FLOW_LOGS_REPORTED_MAX)
   }
 
-  #pendingOf(flowLogId: string, { bucket, windowStartS }: Segment): PendingDelivery {
-    const lane = this.#lanes.get(bucket)
+  #pendingOf(flowLogId: string, segment: Segment): PendingDelivery {
+    const lane = this.#lanes.get(laneKeyOf(segment))
     const fails = lane !== undefined && (lane.state !== 'ok' || lane.parked > 0)
     return {
       flowLogId,
       segments: 0,
       bytes: 0,
-      oldestWindowStartS: windowStartS,
+      oldestWindowStartS: segment.windowStartS,
       ...(fails && lane.lastError !== undefined ? { lastError: errorTold(lane.lastError) } : {}),
     }
   }
 
-  #bucketStatus({ bucket, windowStartS }: Segment): BucketStatus {
-    const lane = this.#lanes.get(bucket)
+  #bucketStatus(segment: Segment): BucketStatus {
+    const { bucket, windowStartS } = segment
+    const lane = this.#lanes.get(laneKeyOf(segment))
     const retryInMs = Math.max(0, (lane?.retryAtMs ?? 0) - this.#monotonicMs())
     return {
       bucket,
@@ -335,21 +340,21 @@ export class Deliverer {
     const fresh = this.#spool
       .segments()
       .filter((it) => !this.#known.has(it.segmentId) && it.state === 'sealed')
-    for (const [bucket, segments] of Map.groupBy(fresh, (segment) => segment.bucket)) {
+    for (const segments of Map.groupBy(fresh, laneKeyOf).values()) {
       const queued = segments.map((segment) => {
         this.#known.add(segment.segmentId)
         const widthMs = spreadMs ?? Math.min(segment.windowSizeS * 50, SPREAD_MS_MAX)
         return { segment, dueMs: nowMs + widthMs * spreadOf(segment) }
       })
-      this.#laneOf(bucket).add(queued)
+      this.#laneOf(segments[0]!).add(queued)
     }
   }
 
-  #laneOf(bucket: string): Lane {
-    let lane = this.#lanes.get(bucket)
+  #laneOf(place: LanePlace): Lane {
+    let lane = this.#lanes.get(laneKeyOf(place))
     if (lane === undefined) {
-      lane = new Lane(bucket, { ...this.#options, random: this.#random })
-      this.#lanes.set(bucket, lane)
+      lane = new Lane(place, { ...this.#options, random: this.#random })
+      this.#lanes.set(lane.key, lane)
     }
     return lane
   }
@@ -405,10 +410,11 @@ export class Deliverer {
       return
     }
     this.#places++
-    const turn: Turn = { lane, segment, slow: false, uploading: false }
+    const turn: Turn = { lane, segment, slow: false, silent: false, uploading: false }
     const attempt = this.#attempt(turn).finally(() => {
       if (turn.slow) lane.slowUploads--
       else this.#places--
+      if (turn.silent) lane.silentUploads--
       lane.uploads--
       lane.named(segment)
       this.#removeWhenIdle(lane)
@@ -425,7 +431,11 @@ export class Deliverer {
       turn.slow = true
       turn.lane.slowUploads++
       this.#places--
-      if (turn.uploading) this.#permits.release()
+      if (turn.uploading) {
+        turn.silent = true
+        turn.lane.silentUploads++
+        this.#permits.release()
+      }
       turn.uploading = false
       this.#pump()
     }, this.#options.slowMs)
@@ -447,6 +457,11 @@ export class Deliverer {
         this.#queue(0)
         return
       }
+      if (grant === 'postponed') {
+        this.#spool.fail(segment.segmentId)
+        lane.add([{ segment, dueMs: this.#monotonicMs() }])
+        return
+      }
       await this.#spool.acknowledge(segment.segmentId)
       this.#forget(segment)
       this.#noteDelivery(lane, segment, grant)
@@ -457,13 +472,13 @@ export class Deliverer {
   }
 
   /** Returns when the control plane knows that the object is there, and be it since before a damage. */
-  async #deliver(turn: Turn): Promise<UploadGrant | 'damaged'> {
+  async #deliver(turn: Turn): Promise<UploadGrant | 'damaged' | 'postponed'> {
     let answer: Answer | undefined
     for (let round = 0; round < ATTEMPT_GRANTS_MAX; round++) {
       const grant = await this.#ask(turn)
       if (!grant.delivered) {
         const put = await this.#put(turn, grant)
-        if (put === 'damaged') return put
+        if (put === 'damaged' || put === 'postponed') return put
         answer = put
         if (answer.status === 412 || (round === 0 && isExpired(answer))) continue
         if (answer.status < 200 || answer.status >= 300) break
@@ -474,13 +489,15 @@ export class Deliverer {
     throw storeFault(turn.lane.bucket, answer!, this.#clock.nowMs())
   }
 
-  async #put(turn: Turn, grant: UploadGrant): Promise<Answer | 'damaged'> {
-    const { segment } = turn
+  async #put(turn: Turn, grant: UploadGrant): Promise<Answer | 'damaged' | 'postponed'> {
+    const { lane, segment } = turn
     if (!turn.slow) {
       await this.#permits.acquire()
       turn.uploading = true
     }
     try {
+      // It has waited for its turn, and meanwhile its bucket has failed or gone silent: others need the permit more.
+      if (!turn.slow && !lane.mayUpload(this.#monotonicMs())) return 'postponed'
       const loaded = await this.#spool.load(segment.segmentId)
       if (loaded === 'damaged') return loaded
       const answer = this.#http.exchange({
@@ -546,7 +563,7 @@ export class Deliverer {
       this.#spool.park(segmentId)
       const refusals = (this.#parked.get(segmentId)?.refusals ?? 0) + 1
       const retryAtMs = now.monotonicMs + this.#parkedDelayMs(refusals)
-      this.#parked.set(segmentId, { bucket: lane.bucket, refusals, retryAtMs, waits: true })
+      this.#parked.set(segmentId, { lane, refusals, retryAtMs, waits: true })
       this.#log.warn(fields, 'segment is refused, parked')
       return
     }
@@ -577,12 +594,12 @@ export class Deliverer {
       if (segment === undefined) {
         this.#parked.delete(segmentId) // Given up since.
         this.#known.delete(segmentId)
-        if (parked.waits) this.#laneOf(parked.bucket).parked--
+        if (parked.waits) parked.lane.parked--
       } else if (parked.waits && parked.retryAtMs <= nowMs) {
         parked.waits = false
         this.#spool.release(segmentId)
-        this.#laneOf(segment.bucket).parked--
-        this.#laneOf(segment.bucket).add([{ segment, dueMs: nowMs }])
+        parked.lane.parked--
+        parked.lane.add([{ segment, dueMs: nowMs }])
       }
     }
   }
@@ -613,7 +630,7 @@ export class Deliverer {
   /** A bucket of a deleted flow log is not remembered for ever. */
   #removeWhenIdle(lane: Lane): void {
     if (lane.waiting > 0 || lane.uploads > 0 || lane.parked > 0 || lane.state !== 'ok') return
-    if (this.#lanes.get(lane.bucket) === lane) this.#lanes.delete(lane.bucket)
+    if (this.#lanes.get(lane.key) === lane) this.#lanes.delete(lane.key)
   }
 
   #monotonicMs(): number {

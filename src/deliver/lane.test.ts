@@ -16,6 +16,7 @@ function segment(stem: string, windowStartS: number, part = 0): Segment {
   return {
     segmentId: `${stem}-${windowStartS}-${part}`,
     windowKey: `boot-${windowStartS}`,
+    contractNumber: 1,
     bucket: 'bucket',
     stem,
     part,
@@ -32,7 +33,7 @@ function segment(stem: string, windowStartS: number, part = 0): Segment {
 }
 
 function laneOf(...segments: Segment[]): Lane {
-  const lane = new Lane('bucket', OPTIONS)
+  const lane = new Lane({ contractNumber: 1, bucket: 'bucket' }, OPTIONS)
   lane.add(segments.map((it) => ({ segment: it, dueMs: 0 })))
   return lane
 }

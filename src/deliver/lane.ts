@@ -2,6 +2,12 @@ import type { Segment } from '../spool/segment-index.ts'
 import { Backoff } from '../stdx/backoff.ts'
 import type { DeliveryFault } from './delivery-fault.ts'
 
+/** Whose lane it is: what is refused to one contract says nothing about another's. */
+export interface LanePlace {
+  readonly contractNumber: number
+  readonly bucket: string
+}
+
 export interface LaneOptions {
   retryDelayMsMin: number
   retryDelayMsMax: number
@@ -19,16 +25,19 @@ export interface QueuedSegment {
 }
 
 /**
- * What waits for one bucket. A fault of the bucket closes its lane for a while and no other; then one segment goes
+ * What one contract has waiting for one bucket. A fault of the bucket closes its lane for a while and no other; then one segment goes
  * first, and the others follow when it got through.
  */
 export class Lane {
+  readonly key: string
   readonly bucket: string
   state: LaneState = 'ok'
   lastError: { reason: string; message: string; atMs: number } | undefined
   /** Uploads on their way, and those among them that take suspiciously long. */
   uploads = 0
   slowUploads = 0
+  /** Those among the slow ones that wait for the store, and not for the control plane. */
+  silentUploads = 0
   failures = 0
   /** Segments that were refused for themselves. */
   parked = 0
@@ -36,11 +45,14 @@ export class Lane {
   readonly #queue: QueuedSegment[] = []
   /** Destinations with a segment that has no object name yet: the next one waits, so that names keep their order. */
   readonly #naming = new Map<string, Segment>()
+  /** Destinations that were tried while the bucket fails: it may be that it refuses only them. */
+  readonly #tried = new Set<string>()
   readonly #retry: Backoff
   readonly #refused: Backoff
 
-  constructor(bucket: string, options: LaneOptions) {
-    this.bucket = bucket
+  constructor(place: LanePlace, options: LaneOptions) {
+    this.key = laneKeyOf(place)
+    this.bucket = place.bucket
     const { retryDelayMsMin, retryDelayMsMax, refusedDelayMsMin, refusedDelayMsMax, random } = options
     this.#retry = new Backoff({ delayMsMin: retryDelayMsMin, delayMsMax: retryDelayMsMax, random })
     this.#refused = new Backoff({ delayMsMin: refusedDelayMsMin, delayMsMax: refusedDelayMsMax, random })
@@ -65,11 +77,17 @@ export class Lane {
     return Math.max(this.retryAtMs, ignoreDue ? 0 : next.dueMs)
   }
 
+  /** Whether one that was taken may still go on. */
+  mayUpload(nowMs: number): boolean {
+    return this.silentUploads === 0 && (this.state === 'ok' || nowMs >= this.retryAtMs)
+  }
+
   take(): Segment {
     const next = this.#next()
     if (next === undefined) throw new Error('nothing to take')
     this.#queue.splice(this.#queue.indexOf(next), 1)
     this.#naming.set(next.segment.stem, next.segment)
+    if (this.state !== 'ok') this.#tried.add(next.segment.stem)
     this.uploads++
     return next.segment
   }
@@ -83,6 +101,7 @@ export class Lane {
     this.state = 'ok'
     this.failures = 0
     this.retryAtMs = 0
+    this.#tried.clear()
     this.#retry.reset()
     this.#refused.reset()
   }
@@ -102,9 +121,20 @@ export class Lane {
     this.lastError = { reason: fault.reason, message: fault.message, atMs }
   }
 
+  /** The oldest; while the bucket fails, of one destination after the other. */
   #next(): QueuedSegment | undefined {
-    return this.#queue.find(({ segment }) => !this.#naming.has(segment.stem))
+    const oldest = this.#queue.find(({ segment }) => !this.#naming.has(segment.stem))
+    if (oldest === undefined || !this.#tried.has(oldest.segment.stem)) return oldest
+    const untried = this.#queue.find(
+      ({ segment: { stem } }) => !this.#naming.has(stem) && !this.#tried.has(stem),
+    )
+    if (untried === undefined) this.#tried.clear()
+    return untried ?? oldest
   }
+}
+
+export function laneKeyOf({ contractNumber, bucket }: LanePlace): string {
+  return `${contractNumber}/${bucket}`
 }
 
 function byTurn(a: QueuedSegment, b: QueuedSegment): number {

@@ -26,6 +26,7 @@ export interface SegmentLine {
   replaces?: string
   /** Name within the window's folder. */
   file: string
+  contractNumber: number
   bucket: string
   /** What the object's name begins with: the prefix, or the interface's UUID. */
   stem: string

@@ -4,6 +4,7 @@ import type { SegmentState } from './segment-state.ts'
 export interface Segment {
   readonly segmentId: string
   readonly windowKey: string
+  readonly contractNumber: number
   readonly bucket: string
   readonly stem: string
   readonly part: number

@@ -32,7 +32,7 @@ class Disk implements Disposable {
     for (const [destination, lines] of Object.entries(linesOf)) {
       const [bucket = '', stem = ''] = destination.split('/')
       for (const line of lines) {
-        writer.append({ bucket, stem }, gzipSync(line), {
+        writer.append({ contractNumber: 1, bucket, stem }, gzipSync(line), {
           flowLogId: destination,
           records: 1,
           packets: 10,
@@ -313,7 +313,7 @@ test('a loss is offered until a committed window tells it, also over restarts', 
 
   const writer = new WindowWriter({ directory: disk.folder })
   writer.begin({ windowKey: 'boot-2', windowStartS: 120, windowSizeS: 60 })
-  writer.append({ bucket: 'b', stem: 'x' }, gzipSync('SKIP\n'), {
+  writer.append({ contractNumber: 1, bucket: 'b', stem: 'x' }, gzipSync('SKIP\n'), {
     flowLogId: 'b/x',
     records: 1,
     packets: first!.packets,
@@ -341,7 +341,7 @@ test('a full disk is told from a broken one, and leaves the window where it was'
     }
     const writer = new WindowWriter({ directory: disk.folder }, { files })
     writer.begin({ windowKey: 'boot-1', windowStartS: 60, windowSizeS: 60 })
-    writer.append({ bucket: 'b', stem: 'x' }, gzipSync('a\n'), {
+    writer.append({ contractNumber: 1, bucket: 'b', stem: 'x' }, gzipSync('a\n'), {
       flowLogId: 'f',
       records: 1,
       packets: 1,

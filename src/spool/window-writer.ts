@@ -29,7 +29,9 @@ export interface WindowStart {
   windowSizeS: number
 }
 
+/** A bucket's name may have been another contract's before: what is for the one must not wait for the other's. */
 export interface SegmentDestination {
+  contractNumber: number
   bucket: string
   stem: string
 }
@@ -156,7 +158,8 @@ export class WindowWriter {
   #segmentFor(destination: SegmentDestination, size: number): OpenSegment {
     const window = this.#window
     assert(window !== undefined, 'no window is open')
-    const key = `${destination.bucket}/${destination.stem}`
+    const { contractNumber, bucket, stem } = destination
+    const key = `${contractNumber}/${bucket}/${stem}`
     const current = this.#open.get(key)
     if (current !== undefined && current.line.size + size <= this.#segmentSizeMax) return current
     const part = current === undefined ? 0 : current.line.part + 1
@@ -164,8 +167,9 @@ export class WindowWriter {
       line: {
         segmentId: segmentIdOf(window, key, part),
         file: `${this.#segments.length}.log.gz`,
-        bucket: destination.bucket,
-        stem: destination.stem,
+        contractNumber,
+        bucket,
+        stem,
         part,
         windowStartS: window.windowStartS,
         windowSizeS: window.windowSizeS,

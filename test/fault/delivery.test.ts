@@ -76,6 +76,58 @@ test('a bucket that answers nothing does not delay another', async () => {
   assert.equal(world.deliveries.filter(({ bucket }) => bucket === 'alpha').length, 0)
 })
 
+test('a bucket that answers nothing to many uploads at once does not delay another', async () => {
+  const many = Array.from({ length: 24 }, (_, i) => ({ ...WEB, flowLogId: `many-${i}`, stem: `many-${i}` }))
+  const options = { concurrency: 2, slowMs: 400, idleMsMax: 60_000 }
+  await using world = await DeliveryWorld.start([...many, DB], options)
+  world.storeProxy.faults = (head) => ({ kind: head.includes('/alpha/') ? 'blackHole' : 'pass' })
+  await world.addWindow(1)
+  await world.until(() => world.deliveries.length === 1)
+
+  await world.addWindow(2, { only: DB.flowLogId })
+  await world.until(() => world.deliveries.length === 2, 2_000) // One after another they would take 4.8 s.
+
+  assert.ok(world.deliveries.every(({ bucket }) => bucket === 'beta'))
+})
+
+test('names that a bucket refuses keep none of its other names waiting', async () => {
+  const refused = { flowLogId: 'flow-log-refused', bucket: 'alpha', stem: 'refused' }
+  const options = { refusedDelayMsMin: 20, refusedDelayMsMax: 40 }
+  await using world = await DeliveryWorld.start([refused, WEB], options)
+  world.server.faults = {
+    bucket: (_, name) => (name.startsWith('refused') ? { status: 403, code: 'AccessDenied' } : undefined),
+  }
+  for (let i = 1; i <= 3; i++) await world.addWindow(i, { only: refused.flowLogId })
+  await world.until(() => world.deliverer.status().buckets[0]?.state === 'refused')
+
+  for (let i = 1; i <= 3; i++) await world.addWindow(10 + i, { only: WEB.flowLogId })
+  await world.until(() => world.deliveries.length === 3, 5_000)
+  world.server.faults = {}
+  await world.untilEmpty()
+
+  assertEachLineOnce(world)
+  assertNamesInOrder(world)
+})
+
+test('a bucket that is one contract’s by now stops what another contract has for it, and nothing else', async () => {
+  const former = { ...WEB, flowLogId: 'flow-log-former', contractNumber: 2 }
+  const options = { refusedDelayMsMin: 30_000, refusedDelayMsMax: 30_000 }
+  await using world = await DeliveryWorld.start([former, WEB], options)
+  const foreign = { status: 422, code: 'WEIR_BUCKET_FOREIGN', message: 'not yours' }
+  world.server.faults = {
+    grant: ({ flowLogIds }) => (flowLogIds.includes(former.flowLogId) ? foreign : undefined),
+  }
+  await world.addWindow(1)
+  await world.addWindow(2)
+  await world.until(() => world.deliveries.length === 2, 5_000)
+
+  assert.deepEqual([...world.stored().keys()], ['alpha/web-60.log.gz', 'alpha/web-120.log.gz'])
+  assert.deepEqual(
+    world.deliverer.status().flowLogs.map(({ flowLogId, segments }) => [flowLogId, segments]),
+    [[former.flowLogId, 2]],
+  )
+})
+
 test('a bucket without grant is tried slowly, says why, and gets everything once the grant is back', async () => {
   await using world = await DeliveryWorld.start([WEB, DB], { refusedDelayMsMin: 300, refusedDelayMsMax: 600 })
   world.server.faults = {

@@ -44,7 +44,7 @@ class TinyDisk implements Disposable {
       for (const flowLogId of FLOW_LOGS) {
         const member = gzipSync(randomBytes(6_000))
         const counts = { flowLogId, records: 1, packets: PACKETS, octets: 600 }
-        writer.append({ bucket: 'bucket', stem: flowLogId }, member, counts)
+        writer.append({ contractNumber: 1, bucket: 'bucket', stem: flowLogId }, member, counts)
       }
       await writer.commit()
     } catch (error) {

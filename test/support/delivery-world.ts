@@ -15,6 +15,7 @@ export interface WorldDestination {
   flowLogId: string
   bucket: string
   stem: string
+  contractNumber?: number
 }
 
 const QUICK: DelivererOptions = {
@@ -98,11 +99,16 @@ export class DeliveryWorld implements AsyncDisposable {
     const writer = new WindowWriter({ directory: this.spool.directory, segmentSizeMax })
     const windowKey = `boot-${index}`
     writer.begin({ windowKey, windowStartS: index * 60, windowSizeS: 60 })
-    for (const { flowLogId, bucket, stem } of this.#destinations) {
+    for (const { flowLogId, bucket, stem, contractNumber = 1 } of this.#destinations) {
       if (options.only !== undefined && options.only !== flowLogId) continue
       for (let i = 0; i < (options.linesEach ?? 1); i++) {
         const line = gzipSync(`${flowLogId} ${index} ${this.#lines++}\n`)
-        writer.append({ bucket, stem }, line, { flowLogId, records: 1, packets: 1, octets: 60 })
+        writer.append({ contractNumber, bucket, stem }, line, {
+          flowLogId,
+          records: 1,
+          packets: 1,
+          octets: 60,
+        })
       }
     }
     await writer.commit()

@@ -12,8 +12,11 @@ import type {
 import { objectName } from '../../src/model/flow-log.ts'
 
 export interface GrantServerFaults {
-  /** Status and S3 code for every PUT into a bucket; undefined: none. */
-  bucket?: (bucket: string) => { status: number; code: string; retryAfterS?: number } | undefined
+  /** Status and S3 code for a PUT into a bucket; undefined: none. */
+  bucket?: (
+    bucket: string,
+    name: string,
+  ) => { status: number; code: string; retryAfterS?: number } | undefined
   grant?: (request: UploadRequest) => SegmentRefusal['error'] | undefined
 }
 
@@ -130,7 +133,7 @@ export class GrantServer {
     const [, bucket = '', name = ''] = decodeURIComponent(request.url ?? '').split('/')
     const body = await bodyOf(request)
     if (body === undefined) return // Cut off: nothing is stored.
-    const fault = this.faults.bucket?.(bucket)
+    const fault = this.faults.bucket?.(bucket, name)
     const key = `${bucket}/${name}`
     const isWhole = sha256(body) === request.headers['x-content-sha256']
     const status = fault?.status ?? (!isWhole ? 400 : this.objects.has(key) ? 412 : 200)

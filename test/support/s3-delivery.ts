@@ -207,7 +207,12 @@ export class S3Delivery implements AsyncDisposable {
     for (const { flowLogId, bucket, prefix } of this.targets) {
       for (let i = 0; i < (options.linesEach ?? 1); i++) {
         const line = gzipSync(`${flowLogId} ${index} ${this.linesMade++}\n`)
-        writer.append({ bucket, stem: prefix }, line, { flowLogId, records: 1, packets: 1, octets: 60 })
+        writer.append({ contractNumber: 1, bucket, stem: prefix }, line, {
+          flowLogId,
+          records: 1,
+          packets: 1,
+          octets: 60,
+        })
       }
     }
     await writer.commit()
