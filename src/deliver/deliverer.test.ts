@@ -52,6 +52,7 @@ class World {
         windowSizeS: 60,
         file: '',
         path: '',
+        expiresAtMs: 0,
       }
       const content = { flowLogIds: ['f'], size: 10, sha256: segmentId, records: 1 }
       this.#segments.set(segmentId, { segmentId, bucket, stem, ...rest, ...content, state: 'sealed' })

@@ -28,6 +28,7 @@ function segment(stem: string, windowStartS: number, part = 0): Segment {
     size: 1,
     sha256: '',
     records: 1,
+    expiresAtMs: 0,
     state: 'sealed',
   }
 }

@@ -16,6 +16,8 @@ export interface Segment {
   readonly size: number
   readonly sha256: string
   readonly records: number
+  /** When it is too old. On the monotonic clock: the wall clock may step by days. */
+  readonly expiresAtMs: number
   state: SegmentState
 }
 
@@ -65,11 +67,9 @@ export class SegmentIndex {
     return [...this.#sorted]
   }
 
-  /** Segments whose window ended before `timeS`, but for those on their way. */
-  endedBefore(timeS: number): Segment[] {
-    return this.oldestFirst().filter(
-      (it) => it.state !== 'uploading' && it.windowStartS + it.windowSizeS < timeS,
-    )
+  /** Segments that are too old, but for those on their way. */
+  expiredAt(nowMs: number): Segment[] {
+    return this.oldestFirst().filter((it) => it.state !== 'uploading' && it.expiresAtMs < nowMs)
   }
 
   /**

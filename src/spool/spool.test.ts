@@ -10,14 +10,16 @@ import { Spool } from './spool.ts'
 import { WindowWriter } from './window-writer.ts'
 
 const log = { info() {}, warn() {}, error() {} }
+const DAY_MS = 86_400_000
 const LIMITS = { bytesMax: 1e12, ageMsMax: 1e15 }
 
 class Disk implements Disposable {
   readonly folder = fs.mkdtempSync(path.join(os.tmpdir(), 'weir-spool-'))
   nowMs = 0
+  monotonicMs = 0
 
   spool(limits: Partial<typeof LIMITS> = {}, files?: SpoolFiles): Spool {
-    const clock = { nowMs: () => this.nowMs, monotonicNs: () => 0n }
+    const clock = { nowMs: () => this.nowMs, monotonicNs: () => BigInt(this.monotonicMs) * 1_000_000n }
     const options = { directory: this.folder, ...LIMITS, ...limits }
     const spool = new Spool(options, { clock, log, ...(files ? { files } : {}) })
     spool.start()
@@ -291,16 +293,39 @@ test('too many bytes: the oldest of the largest consumer go, and are counted by 
 test('what is too old goes, but for what is on its way', async () => {
   using disk = new Disk()
   const spool = disk.spool({ ageMsMax: 600_000 })
-  for (let i = 1; i <= 3; i++) spool.addWindow(await disk.write(i, { 'b/x': ['line\n'] }))
+  for (let i = 1; i <= 3; i++) {
+    disk.nowMs = disk.monotonicMs = (i + 1) * 60_000
+    spool.addWindow(await disk.write(i, { 'b/x': ['line\n'] }))
+  }
   spool.upload(spool.segments()[0]!.segmentId)
 
-  disk.nowMs = 600_000 + 3 * 60_000 + 1
+  disk.monotonicMs += 600_000 - 1
   spool.enforceLimits()
 
   assert.deepEqual(
     spool.segments().map(({ windowStartS }) => windowStartS),
     [60, 180],
   )
+})
+
+test('neither a clock that is set forward nor a long time without power makes what is here too old', async () => {
+  using disk = new Disk()
+  const spool = disk.spool({ ageMsMax: DAY_MS })
+  disk.nowMs = 120_000
+  spool.addWindow(await disk.write(1, { 'b/x': ['line\n'] }))
+
+  disk.nowMs += 3 * DAY_MS
+  spool.enforceLimits()
+  const stepped = spool.segments().length
+  const next = disk.spool({ ageMsMax: DAY_MS })
+  next.enforceLimits()
+  disk.monotonicMs += 600_000
+  next.enforceLimits()
+  const started = next.segments().length
+  disk.monotonicMs += 1
+  next.enforceLimits()
+
+  assert.deepEqual([stepped, started, next.segments().length], [1, 1, 0])
 })
 
 test('a loss is offered until a committed window tells it, also over restarts', async () => {

@@ -14,6 +14,7 @@ import { recordsOf, TMP_PREFIX, WINDOW_PREFIX } from './window-writer.ts'
 
 const DAMAGED = 'damaged'
 const LOAD_SIZE_MAX = 1024 * 1024 // Larger segments are streamed from their file.
+const TRIED_MS_MIN = 600_000 // A machine that was off for a weekend gets to deliver what it had.
 const WINDOW_KEYS_MAX = 4096
 const NOTHING: Salvage = { whole: Buffer.alloc(0), members: [], losses: [] }
 
@@ -220,8 +221,7 @@ export class Spool {
    */
   enforceLimits(): void {
     this.#removeAgain()
-    const oldestMs = this.#clock.nowMs() - this.#ageMsMax
-    const aged = this.#index.endedBefore(oldestMs / 1000)
+    const aged = this.#index.expiredAt(this.#monotonicMs())
     if (aged.length > 0) this.#giveUp(aged, 'age')
     if (this.#index.bytes > this.#bytesMax) this.makeRoom(this.#index.bytes - this.#bytesMax)
     this.#writeLedger()
@@ -278,7 +278,7 @@ export class Spool {
       if (!present.delete(line.file)) continue // Delivered, or given up.
       if (this.#ledger.knows(line.segmentId))
         finished.push(line.file) // Given up, and the crash came before the unlink.
-      else this.#index.add(segmentOf(folder, windowKey, line))
+      else this.#index.add(this.#segmentOf(windowKey, line))
     }
     this.#ledger.settle(manifest.segments.map(({ replaces }) => `damaged ${replaces}`))
     for (const file of finished) this.#tryRemove(path.join(folder, file))
@@ -344,7 +344,7 @@ export class Spool {
     } catch (error) {
       throw spoolErrorFrom(error, `salvaging segment ${damaged.segmentId}`)
     }
-    this.#index.add(segmentOf(folder, windowKey, line))
+    this.#index.add(this.#segmentOf(windowKey, line))
   }
 
   #setAside(windowKey: string, file: string): boolean {
@@ -425,19 +425,26 @@ export class Spool {
     return parseManifest(readIfThere(path.join(this.#folderOf(windowKey), MANIFEST)))
   }
 
+  #segmentOf(windowKey: string, line: SegmentLine): Segment {
+    const { members, ...rest } = line
+    const ageMs = this.#clock.nowMs() - (line.windowStartS + line.windowSizeS) * 1000
+    const leftMs = Math.min(Math.max(this.#ageMsMax - ageMs, TRIED_MS_MIN), this.#ageMsMax)
+    return {
+      ...rest,
+      windowKey,
+      path: path.join(this.#folderOf(windowKey), line.file),
+      records: recordsOf(members),
+      expiresAtMs: this.#monotonicMs() + leftMs,
+      state: 'sealed',
+    }
+  }
+
+  #monotonicMs(): number {
+    return Number(this.#clock.monotonicNs() / 1_000_000n)
+  }
+
   #folderOf(windowKey: string): string {
     return path.join(this.directory, `${WINDOW_PREFIX}${windowKey}`)
-  }
-}
-
-function segmentOf(folder: string, windowKey: string, line: SegmentLine): Segment {
-  const { members, ...rest } = line
-  return {
-    ...rest,
-    windowKey,
-    path: path.join(folder, line.file),
-    records: recordsOf(members),
-    state: 'sealed',
   }
 }
 
