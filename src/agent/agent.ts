@@ -436,12 +436,12 @@ export class Agent {
         this.#statuses.set(flowLogId, { state: 'failed', device: name, message: error.message })
       }
     }
-    points.retire(failed, this.#nowS())
+    points.retire(failed, this.#retiredAtS())
   }
 
   #detach(leaving: number[]): void {
     for (const point of leaving) this.#dependencies.meter.detach(point)
-    this.#dependencies.points.retire(leaving, this.#nowS())
+    this.#dependencies.points.retire(leaving, this.#retiredAtS())
   }
 
   /** After a start: kernel points that the table does not know, and live ones that the kernel has lost. */
@@ -454,7 +454,12 @@ export class Agent {
       if (record === undefined || record.retiredAtS !== undefined) meter.detach(point)
     }
     const lost = [...inTable.keys()].filter((point) => !inKernel.has(point))
-    points.retire(lost, this.#nowS())
+    points.retire(lost, this.#retiredAtS())
+  }
+
+  /** Not before the start of a window that may mention it: where the wall clock was set back, windows are ahead of it. */
+  #retiredAtS(): number {
+    return Math.max(this.#nowS(), ...this.#dependencies.meter.windows().map((it) => it.startS))
   }
 
   /** Sends a report now; while one is on its way, once more after it. */

@@ -1,0 +1,144 @@
+import assert from 'node:assert/strict'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { test } from 'node:test'
+import type { AttachedPoint, KernelWindow, PointConfig } from '../capture/ebpf/kernel-meter.ts'
+import type { Assignment, Assignments } from '../model/agent-protocol.ts'
+import { Agent, type AgentDependencies, type SealTask } from './agent.ts'
+import { PointTable } from './point-table.ts'
+
+const DEVICE = { name: 'eth0', ifindex: 2, mac: '' }
+
+/** An agent's surroundings, of which a test steps the wall clock, the kernel's windows and what is assigned. */
+class World implements AsyncDisposable {
+  nowMs = 12 * 3_600_000
+  windows: KernelWindow[] = []
+  readonly sealed: SealTask[] = []
+  readonly agent: Agent
+  readonly #directory = mkdtempSync(path.join(tmpdir(), 'weir-agent-'))
+  readonly #attached = new Map<number, AttachedPoint>()
+  #assigned = Promise.withResolvers<Assignments>()
+
+  constructor(first: Assignments) {
+    this.#assigned.resolve(first)
+    const dependencies = {
+      meter: {
+        bootId: 'boot',
+        start() {},
+        stop() {},
+        attach: (point: PointConfig) => {
+          const attached = { ...point, ifindex: DEVICE.ifindex } as AttachedPoint
+          this.#attached.set(point.point, attached)
+          return attached
+        },
+        detach: (point: number) => this.#attached.delete(point),
+        points: () => [...this.#attached.values()],
+        syncClock() {},
+        windows: () => this.windows,
+        clearWindow: (generation: bigint) => {
+          this.windows = this.windows.filter((it) => it.generation !== generation)
+        },
+        stats: () => ({ flows: 0, flowsMax: 1, points: [] }),
+      },
+      devices: { start() {}, stop() {}, list: () => [DEVICE], onChange() {} },
+      points: new PointTable({ file: path.join(this.#directory, 'points.json') }),
+      controlPlane: {
+        assignments: ({ signal }: { signal: AbortSignal }) => {
+          const stopped = new Promise<never>((_, reject) => {
+            signal.addEventListener('abort', () => reject(signal.reason as Error))
+          })
+          return Promise.race([this.#next(), stopped])
+        },
+        report: async () => {},
+      },
+      sealer: {
+        seal: async (task: SealTask) => {
+          this.sealed.push(task)
+          return { rowsUnassigned: 0, packetsSkipped: 0, live: new Map() }
+        },
+        stop: async () => {},
+      },
+      spool: {
+        start() {},
+        stop() {},
+        committedWindows: () => [],
+        addWindow() {},
+        enforceLimits() {},
+        flowLogsGivenUp: () => [],
+        stats: () => ({}),
+      },
+      delivery: { start() {}, wake() {}, stop: async () => {}, status: () => ({ flowLogs: [] }) },
+      savedAssignments: () => undefined,
+      saveAssignments() {},
+      clock: { nowMs: () => this.nowMs, monotonicNs: () => 0n },
+      log: { info() {}, warn() {}, error() {} },
+    } as unknown as AgentDependencies
+    this.agent = new Agent({ version: '0', windowSizeS: 600 }, dependencies)
+  }
+
+  assign(assignments: Assignments): void {
+    this.#assigned.resolve(assignments)
+  }
+
+  get attached(): number {
+    return this.#attached.size
+  }
+
+  async until(isTrue: () => boolean): Promise<void> {
+    const endMs = performance.now() + 5_000
+    while (!isTrue()) {
+      assert.ok(performance.now() < endMs, `not so after 5 s: ${isTrue}`)
+      await new Promise((resolve) => setTimeout(resolve, 5))
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.agent.stop()
+    rmSync(this.#directory, { recursive: true })
+  }
+
+  async #next(): Promise<Assignments> {
+    const assignments = await this.#assigned.promise
+    this.#assigned = Promise.withResolvers()
+    return assignments
+  }
+}
+
+test('a flow log that goes while the wall clock is set back loses nothing of the window that is open', async () => {
+  const startS = 12 * 3_600
+  await using world = new World(assignmentsOf('1', [assignment('a'), assignment('b')]))
+  world.windows = [{ generation: 1n, slot: 0, startS, endS: startS + 600, state: 'open' }]
+  world.agent.start()
+  await world.until(() => world.attached === 2)
+
+  world.nowMs = (startS - 300) * 1_000 // Less than a window: the open one goes on (docs/kernel-metering.md).
+  world.assign(assignmentsOf('2', [assignment('b')]))
+  await world.until(() => world.attached === 1)
+  await new Promise((resolve) => setTimeout(resolve, 600)) // The agent looks for windows to seal every 250 ms.
+  world.windows = [{ ...world.windows[0]!, state: 'closed' }]
+  await world.until(() => world.sealed.length === 1)
+
+  const points = [...world.sealed[0]!.points.values()]
+  assert.deepEqual(
+    points.map(({ flowLogId }) => flowLogId),
+    ['a', 'b'],
+  )
+})
+
+function assignmentsOf(version: string, assignments: Assignment[]): Assignments {
+  return { version, windowSizeS: 600, assignments }
+}
+
+function assignment(flowLogId: string): Assignment {
+  return {
+    flowLogId,
+    interfaceId: `nic-of-${flowLogId}`,
+    contractNumber: 1,
+    action: 'ALL',
+    direction: 'BIDIRECTIONAL',
+    bucket: 'flowlogs',
+    prefix: flowLogId,
+    binding: { device: DEVICE.name, side: 'own' },
+  }
+}
