@@ -25,6 +25,7 @@ const flowLogs = parameter('flowLogs', { smoke: 20, full: 2_000 })
 const objects = parameter('objects', { smoke: 50, full: 5_000 })
 const objectSize = parameter('objectSize', { smoke: 2_000, full: 6_000 })
 const concurrency = parameter('concurrency', { smoke: 16, full: 16 })
+const buckets = parameter('buckets', { smoke: 2, full: 1 }) // The flow logs and the plain PUTs are spread over them.
 const rounds = parameter('rounds', { smoke: 1, full: 5 })
 
 interface Target {
@@ -43,16 +44,16 @@ async function main(): Promise<void> {
   const controlPlane = await startControlPlane(world, directory)
   try {
     using tenant = world.tenant(controlPlane.owner.contractNumber)
-    const bucket = await tenant.createBucket()
+    const names = await createBuckets(tenant)
     const begin = performance.now()
-    const targets = await createFlowLogs(controlPlane, bucket)
+    const targets = await createFlowLogs(controlPlane, names)
     const createMs = Math.round((performance.now() - begin) / targets.length)
     const bodies = makeBodies()
-    const plainBucket = await tenant.createBucket() // Both buckets grow from round to round.
+    const plainNames = await createBuckets(tenant) // All buckets grow from round to round.
     for (let round = 1; round <= rounds; round++) {
-      const plain = await plainPuts({ world, bucket: plainBucket, bodies, round })
+      const plain = await plainPuts({ world, buckets: plainNames, bodies, round })
       const delivered = await deliver({ world, directory, controlPlane, targets, bodies, round })
-      const stored = await countObjects(tenant, bucket)
+      const stored = await countObjects(tenant, names)
       report('delivery', {
         round,
         ...delivered,
@@ -76,14 +77,19 @@ function makeBodies(): Buffer[] {
   )
 }
 
-async function plainPuts(it: { world: S3World; bucket: string; bodies: readonly Buffer[]; round: number }) {
-  const { world, bucket, bodies, round } = it
+async function plainPuts(it: {
+  world: S3World
+  buckets: readonly string[]
+  bodies: readonly Buffer[]
+  round: number
+}) {
+  const { world, bodies, round } = it
   const store = world.store()
   const http = new HttpExchange()
   const signed = await Promise.all(
     bodies.map((body, i) =>
       store.signUpload({
-        bucket,
+        bucket: it.buckets[i % it.buckets.length]!,
         objectName: `plain-${round}-${i}`,
         size: body.length,
         sha256: createHash('sha256').update(body).digest('hex'),
@@ -230,14 +236,27 @@ function usageOf(child: ChildProcess): Promise<{ cpuMs: number; rssMb: number }>
   return promise
 }
 
-async function createFlowLogs(controlPlane: RunningControlPlane, bucket: string): Promise<Target[]> {
+async function createBuckets(tenant: Tenant): Promise<string[]> {
+  const names: string[] = []
+  while (names.length < buckets) names.push(await tenant.createBucket())
+  return names
+}
+
+async function createFlowLogs(
+  controlPlane: RunningControlPlane,
+  buckets: readonly string[],
+): Promise<Target[]> {
   const { nics } = controlPlane.owner
   const targets: Target[] = []
   const width = 10 // As the usual tools do.
   for (let at = 0; at < nics.length; at += width) {
     const some = nics.slice(at, at + width)
     targets.push(
-      ...(await Promise.all(some.map(({ path }, i) => createFlowLog(controlPlane, path, bucket, at + i)))),
+      ...(await Promise.all(
+        some.map(({ path }, i) =>
+          createFlowLog(controlPlane, path, buckets[(at + i) % buckets.length]!, at + i),
+        ),
+      )),
     )
   }
   return targets
@@ -266,7 +285,13 @@ async function createFlowLog(
 }
 
 /** What is really there: the guard against a run that skipped the work. */
-async function countObjects(tenant: Tenant, bucket: string): Promise<number> {
+async function countObjects(tenant: Tenant, buckets: readonly string[]): Promise<number> {
+  let count = 0
+  for (const bucket of buckets) count += await countIn(tenant, bucket)
+  return count
+}
+
+async function countIn(tenant: Tenant, bucket: string): Promise<number> {
   let count = 0
   for (let after: string | undefined; ; ) {
     const listing = { Bucket: bucket, ...(after === undefined ? {} : { StartAfter: after }) }
