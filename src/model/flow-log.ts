@@ -50,6 +50,9 @@ function prefixFault(prefix: string): string | undefined {
   if (prefix.startsWith('/') || prefix.endsWith('/')) return "the prefix must not begin or end with '/'"
   if (prefix.includes('//')) return "the prefix must not contain '//'"
   if (/%2f/i.test(prefix)) return "the prefix must not contain '%2F'"
+  // A URL would leave it out, and the object would have another name than the one that was told.
+  if (prefix.split('/').includes('.')) return "no part of the prefix may be '.'"
+  if (!prefix.isWellFormed()) return 'the prefix is not well-formed Unicode'
   if (prefix.includes('..')) return "the prefix must not contain '..'"
   // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is refused here.
   if (/[\u0000-\u001f\u007f]/.test(prefix)) return 'the prefix must not contain control characters'
