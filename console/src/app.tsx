@@ -6,6 +6,7 @@ import { useDismiss } from './state/dismiss.ts'
 import { navigate, pathWithScope, usePlace } from './state/location.ts'
 import { SessionContext } from './state/session.ts'
 import { chooseTheme, type Theme, useTheme } from './state/theme.ts'
+import { chooseZone, useZone, type Zone } from './state/zone.ts'
 import { Button } from './ui/button.tsx'
 import { Select } from './ui/choice.tsx'
 import { Link } from './ui/link.tsx'
@@ -43,6 +44,9 @@ const PAGES: { path: string; title: string; page: ComponentType }[] = [
 export function App() {
   const [session, setSession] = useState<Session | 'unknown' | undefined>('unknown')
   const [error, setError] = useState<ApiError>()
+  const [ended, setEnded] = useState(false)
+  const isIn = useRef(false)
+  isIn.current = session !== 'unknown' && session !== undefined
   const find = useCallback((signal: AbortSignal) => {
     setError(undefined)
     currentSession(signal).then(setSession, (cause) => {
@@ -53,7 +57,11 @@ export function App() {
     const controller = new AbortController()
     find(controller.signal)
     const { signal } = controller
-    addEventListener('weir-signed-out', () => setSession(undefined), { signal })
+    const onSignedOut = () => {
+      setEnded(isIn.current)
+      setSession(undefined)
+    }
+    addEventListener('weir-signed-out', onSignedOut, { signal })
     // Another tab may have gone to another contract meanwhile: all tabs have one session.
     const onSeen = () => {
       if (!document.hidden) currentSession(signal).then(setSession, () => undefined)
@@ -71,7 +79,7 @@ export function App() {
     )
   }
   if (session === 'unknown') return <Loading what="the console" rows={0} />
-  if (session === undefined) return <SignIn onSignedIn={setSession} />
+  if (session === undefined) return <SignIn ended={ended} onSignedIn={setSession} />
   return (
     <SessionContext value={session}>
       <Shell key={session.contractNumber} session={session} onSession={setSession} />
@@ -86,6 +94,7 @@ interface ShellProps {
 }
 
 function Shell({ session, onSession }: ShellProps) {
+  useZone() // All pages have times.
   const { path } = usePlace()
   const shown = PAGES.find((it) => it.path === path)
   const isStart = path === '/' || path === '/sign-in'
@@ -140,8 +149,16 @@ const THEMES: { value: Theme; label: string }[] = [
   { value: 'dark', label: 'Dark' },
 ]
 
+const READERS_ZONE = Intl.DateTimeFormat().resolvedOptions().timeZone
+
+const ZONES: { value: Zone; label: string }[] = [
+  { value: 'local', label: `As here, ${READERS_ZONE}` },
+  { value: 'utc', label: 'UTC' },
+]
+
 function AccountMenu({ session, onSession }: ShellProps) {
   const { chosen } = useTheme()
+  const zone = useZone()
   const [open, setOpen] = useState(false)
   const menu = useRef<HTMLDetailsElement>(null)
   const own = session.contracts.find(({ contractNumber }) => contractNumber === session.contractNumber)
@@ -155,6 +172,7 @@ function AccountMenu({ session, onSession }: ShellProps) {
   }
   return (
     <div className="account-place">
+      {zone === 'utc' && <span className="account-zone">UTC</span>}
       {isOneOfMany && <span className="account-contract">{own?.name}</span>}
       <details
         ref={menu}
@@ -177,24 +195,37 @@ function AccountMenu({ session, onSession }: ShellProps) {
             </span>
           </p>
           {isOneOfMany && <Contracts session={session} onSession={onSession} />}
-          <fieldset className="themes">
-            <legend>Colours</legend>
-            {THEMES.map(({ value, label }) => (
-              <label key={value}>
-                <input
-                  type="radio"
-                  name="theme"
-                  checked={chosen === value}
-                  onChange={() => chooseTheme(value)}
-                />
-                {label}
-              </label>
-            ))}
-          </fieldset>
+          <Preference name="Colours" options={THEMES} value={chosen} onChange={chooseTheme} />
+          <Preference name="Times" options={ZONES} value={zone} onChange={chooseZone} />
           <Button onClick={leave}>Sign out</Button>
         </div>
       </details>
     </div>
+  )
+}
+
+/** Kept in this browser. */
+function Preference<T extends string>({
+  name,
+  options,
+  value,
+  onChange,
+}: {
+  name: string
+  options: readonly { value: T; label: string }[]
+  value: T
+  onChange(value: T): void
+}) {
+  return (
+    <fieldset className="preference">
+      <legend>{name}</legend>
+      {options.map((it) => (
+        <label key={it.value}>
+          <input type="radio" name={name} checked={it.value === value} onChange={() => onChange(it.value)} />
+          {it.label}
+        </label>
+      ))}
+    </fieldset>
   )
 }
 

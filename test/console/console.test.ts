@@ -9,6 +9,7 @@ import { addressOf, GatewayWorld } from './support/gateway.ts'
 
 const SKIP = withoutRoot || withoutBrowser
 const REFUSED = { tcp: [23] }
+const REACH = new URLSearchParams({ from: addressOf('office'), to: addressOf('db'), port: '5432' })
 const ALLOWED = { tcp: [80, 443], udp: [53] }
 
 test('from the sign-in to a refused connection, its shared URL, and the end of the flow log', {
@@ -113,7 +114,7 @@ test('pages full of real traffic answer the three questions, accessibly and in a
       '/explore?view=flows',
       '/explore?view=sankey',
       '/explore?view=heat',
-      '/firewall',
+      `/firewall?${REACH}`,
       '/throughput',
       '/delivery',
     ]) {
@@ -124,6 +125,7 @@ test('pages full of real traffic answer the three questions, accessibly and in a
         [],
         target,
       )
+      await reader.assertStill(target)
       await reader.assertAccessible(target)
       await reader.assertFits(target)
     }
@@ -133,13 +135,21 @@ test('pages full of real traffic answer the three questions, accessibly and in a
   await using reader = await Reader.open(browser, world.origin)
   const { page } = reader
   await reader.signIn(world.credentials)
-  const question = new URLSearchParams({ from: addressOf('office'), to: addressOf('db'), port: '5432' })
-  await reader.goto(`/firewall?${question}`)
+  await reader.goto(`/firewall?${REACH}`)
   await page.locator('.reach-answer').getByText('No', { exact: true }).waitFor()
   await page.getByRole('textbox', { name: 'Can' }).fill(addressOf('web'))
   await page.getByRole('button', { name: 'Ask' }).click()
   await page.locator('.reach-answer').getByText('Yes', { exact: true }).waitFor()
   await reader.assertAccessible('an answer')
+
+  // Times are the reader's until they want UTC.
+  await reader.goto('/explore?view=flows')
+  const start = page.getByRole('table', { name: 'Flows' }).locator('time').first()
+  const utc = (await start.getAttribute('datetime'))!.slice(11, 16)
+  assert.ok(!(await start.textContent())!.includes(utc))
+  await page.getByLabel(/^Account/).press('Enter')
+  await page.getByLabel('UTC').press('Space')
+  assert.ok((await start.textContent())!.includes(utc))
 
   assert.deepEqual(reader.faults, [])
 })

@@ -43,7 +43,9 @@ test('a wrong password is said in words, and a right one leads to the resources'
   assert.deepEqual(reader.faults, [])
 })
 
-test('who signs out, or whose session has ended, is asked to sign in', { skip: withoutBrowser }, async () => {
+test('who signs out, or whose session has ended, is asked to sign in, and is then where they were', {
+  skip: withoutBrowser,
+}, async () => {
   await using weir = await startControlPlane({ consoleDirectory: CONSOLE })
   await using browser = await startBrowser()
   await using reader = await Reader.open(browser, weir.origin)
@@ -54,11 +56,17 @@ test('who signs out, or whose session has ended, is asked to sign in', { skip: w
   await page.getByRole('button', { name: 'Sign out' }).click()
   await page.getByRole('button', { name: 'Sign in' }).waitFor()
   await reader.signIn(weir.owner)
-  await reader.goto('/delivery')
+  await reader.goto('/delivery?span=86400')
   await weir.store.change(({ tx }) =>
     tx.updateTable('tokens').set({ revoked_at: 1 }).where('purpose', '=', 'console').execute(),
   )
-  await page.getByRole('button', { name: 'Sign in' }).waitFor() // By itself: the page asks every few seconds.
+  await page.getByText('Your session has ended').waitFor() // By itself: the page asks every few seconds.
+  await reader.assertAccessible('an ended session')
+  await page.getByLabel('User').fill(weir.owner.username)
+  await page.locator('input[name=password]').fill(weir.owner.password)
+  await page.getByRole('button', { name: 'Sign in' }).click()
+  await page.getByRole('heading', { name: 'Delivery', level: 1 }).waitFor()
+  assert.match(page.url(), /delivery\?span=86400$/)
 
   assert.deepEqual(reader.faults, [])
 })

@@ -2,6 +2,7 @@ import type { EChartsOption } from 'echarts'
 import type { ECharts } from 'echarts/core'
 import { useEffect, useRef, useState } from 'react'
 import { useTheme } from '../state/theme.ts'
+import { useZone } from '../state/zone.ts'
 import { type Colours, readColours } from './colours.ts'
 
 export interface Clicked {
@@ -29,6 +30,7 @@ export function Chart({ label, option, version, height = 300, onClick, onZoom }:
   const [width, setWidth] = useState(0)
   const [ready, setReady] = useState(false)
   const { isDark } = useTheme()
+  const zone = useZone()
   const calls = useRef({ onClick, onZoom })
   calls.current = { onClick, onZoom }
 
@@ -56,7 +58,7 @@ export function Chart({ label, option, version, height = 300, onClick, onZoom }:
     }
   }, [])
 
-  // biome-ignore lint/correctness/useExhaustiveDependencies: `version` stands for `option`; the theme for its colours.
+  // biome-ignore lint/correctness/useExhaustiveDependencies: `version` stands for `option`; theme and zone for its colours and times.
   useEffect(() => {
     if (!ready || width === 0) return
     chart.current?.setOption(option(readColours(), width), { notMerge: true })
@@ -66,11 +68,15 @@ export function Chart({ label, option, version, height = 300, onClick, onZoom }:
       key: 'dataZoomSelect',
       dataZoomSelectActive: true,
     })
-  }, [ready, version, isDark, width])
+  }, [ready, version, isDark, zone, width])
 
   return (
     <div className="chart" role="img" aria-label={label}>
-      <div ref={element} className="chart-canvas" style={{ height }} />
+      <div
+        ref={element}
+        className="chart-canvas"
+        style={{ height: `calc(${height}px * var(--chart-scale))` }}
+      />
     </div>
   )
 }

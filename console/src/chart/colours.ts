@@ -8,11 +8,14 @@ export interface Colours {
   reject: string
   other: string
   series: string[]
+  /** Of labels, in pixels: charts have no rem. */
+  labelPx: number
   /** From little to much. */
   scale: string[]
 }
 
 const SERIES_COUNT = 10
+const LABEL_REM = 0.74
 
 /** Charts are painted, so they cannot use the style sheet's variables: they are read from it. */
 export function readColours(): Colours {
@@ -32,6 +35,7 @@ export function readColours(): Colours {
     reject: read('reject'),
     other: read('other'),
     series: Array.from({ length: SERIES_COUNT }, (_, index) => read(`series-${index + 1}`)),
+    labelPx: LABEL_REM * Number.parseFloat(getComputedStyle(document.documentElement).fontSize),
     scale: [read('scale-0'), read('scale-1'), read('scale-2'), read('scale-3')],
   }
   probe.remove()

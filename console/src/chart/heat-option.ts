@@ -1,7 +1,7 @@
 import type { EChartsOption } from 'echarts'
 import type { Heat, Metric } from '../api/explore.ts'
 import { rateText } from '../text/numbers.ts'
-import { tickText } from '../text/times.ts'
+import { tickText, zoneOffsetMin } from '../text/times.ts'
 import type { Colours } from './colours.ts'
 import { TOOLTIP, timeTip } from './tip.ts'
 
@@ -12,7 +12,7 @@ export function heatOption(
   metric: Metric,
   { labels, width }: { labels: readonly string[]; width: number },
 ): EChartsOption {
-  const label = { color: colours.muted, fontFamily: 'IBM Plex Sans', fontSize: 11 }
+  const label = { color: colours.muted, fontFamily: 'IBM Plex Sans', fontSize: colours.labelPx }
   const smallest = Math.min(...answer.cells.map(([, , value]) => value).filter((value) => value > 0))
   const logOf = (value: number) => Math.log10(Math.max(value, smallest))
   return {
@@ -68,7 +68,7 @@ const TICKS_S = [1, 5, 15, 30, 60, 300, 900, 1_800, 3_600, 10_800, 21_600, 43_20
 function isRound(timesS: readonly number[], at: number): boolean {
   const spanS = timesS.at(-1)! - timesS[0]!
   const everyS = TICKS_S.find((it) => spanS / it <= TICKS_MAX) ?? spanS
-  const localOf = (s: number) => s - new Date(s * 1000).getTimezoneOffset() * 60
+  const localOf = (s: number) => s + zoneOffsetMin(s) * 60
   const before = timesS[at - 1]
   if (before === undefined) return localOf(timesS[at]!) % everyS === 0
   return Math.floor(localOf(timesS[at]!) / everyS) > Math.floor(localOf(before) / everyS)

@@ -6,6 +6,8 @@ import type { Colours } from './colours.ts'
 import { TOOLTIP, tip } from './tip.ts'
 
 const SHORT_BELOW = 600
+/** A letter's width, in its size. */
+const LETTER = 0.66
 
 /** Who talks to whom: a column per dimension, links as wide as what went over them. */
 export function sankeyOption(answer: Sankey, colours: Colours, metric: Metric, width: number): EChartsOption {
@@ -18,7 +20,9 @@ export function sankeyOption(answer: Sankey, colours: Colours, metric: Metric, w
     ]),
   )
   const lastColumn = Math.max(...answer.nodes.map(({ column }) => column))
-  const labelWidth = Math.max(56, Math.min(190, width / 5))
+  const last = answer.nodes.filter(({ column }) => column === lastColumn)
+  const longest = Math.max(...last.map(({ id }) => labels.get(id)!.length)) * colours.labelPx * LETTER
+  const labelWidth = Math.max(56, Math.min(190, width / (lastColumn + 2)))
   return {
     animation: false,
     tooltip: {
@@ -41,7 +45,7 @@ export function sankeyOption(answer: Sankey, colours: Colours, metric: Metric, w
       {
         type: 'sankey',
         left: 4,
-        right: labelWidth + 8,
+        right: Math.min(longest, labelWidth) + 8,
         top: 8,
         bottom: 8,
         nodeWidth: 10,
@@ -56,7 +60,7 @@ export function sankeyOption(answer: Sankey, colours: Colours, metric: Metric, w
           textBorderColor: colours.surface, // Legible also where links pass below.
           textBorderWidth: 3,
           fontFamily: 'IBM Plex Sans',
-          fontSize: 12,
+          fontSize: colours.labelPx + 1,
           width: labelWidth,
           overflow: 'truncate',
           formatter: (it) => labels.get(it.name) ?? it.name,

@@ -1,6 +1,8 @@
 import type { EChartsOption } from 'echarts'
 import type { Metric, Series } from '../api/explore.ts'
+import { chosenZone } from '../state/zone.ts'
 import { rateText } from '../text/numbers.ts'
+import { tickText } from '../text/times.ts'
 import { type Colours, colourOf } from './colours.ts'
 import { TOOLTIP, timeTip } from './tip.ts'
 
@@ -21,6 +23,13 @@ interface Options {
 
 /** Narrower ones cannot be told apart, and are drawn askew. */
 const STEP_PX_MIN = 3
+
+/**
+ * ECharts leaves out a point that is less than 2 pixels from the one before, and for a band's lower edge, drawn backwards, not
+ * the same one. Points this far from each corner keep neighbouring bands together.
+ */
+const SEAM_PX = 2.5
+const POINTS_PER_STEP = 4
 
 /** As many steps as there is room for: neighbours become one with their mean rate. */
 function forWidth(answer: Series, width: number): Series {
@@ -50,17 +59,22 @@ export function seriesOption(exact: Series, colours: Colours, options: Options):
   const answer = forWidth(exact, options.width)
   const { timesS, series, previous } = answer
   const text = options.valueText ?? ((value: number) => rateText(options.metric, value))
-  // A rate holds for a whole step: two points each. ECharts' own steps leave gaps between stacked bands.
+  const stepMs = answer.stepS * 1000
+  const seamMs = Math.min(stepMs / 3, (SEAM_PX * stepMs * timesS.length) / options.width)
+  // A rate holds for a whole step. ECharts' own steps leave gaps between stacked bands.
   const points = (values: readonly (number | null)[]) =>
-    values.flatMap((value, at) => [
-      [timesS[at]! * 1000, value],
-      [(timesS[at]! + answer.stepS) * 1000, value],
-    ])
+    values.flatMap((value, at) => {
+      const fromMs = timesS[at]! * 1000
+      return [0, seamMs, stepMs - seamMs, stepMs].map((ms) => [fromMs + ms, value])
+    })
   const most = Math.max(answer.total.max, previous?.max ?? 0)
+  const step = axisStep(most, options.unit ?? (options.metric === 'bytes' ? 1024 : 1000))
+  const top = Math.max(1, Math.ceil(most / step)) * step
   return {
     animation: false,
     aria: { enabled: false }, // The chart's own label says it in words.
-    ...timeGrid(colours, text, axisStep(most, options.unit ?? (options.metric === 'bytes' ? 1024 : 1000))),
+    useUTC: chosenZone() === 'utc',
+    ...timeGrid(colours, timesS, text, { step, top }),
     tooltip: {
       ...TOOLTIP,
       trigger: 'axis',
@@ -69,7 +83,10 @@ export function seriesOption(exact: Series, colours: Colours, options: Options):
         const total = (params as { seriesIndex: number; dataIndex: number }[]).find(
           ({ seriesIndex }) => seriesIndex === 0,
         )
-        return seriesTip(answer, colours, options, { at: Math.floor((total?.dataIndex ?? 0) / 2), text })
+        return seriesTip(answer, colours, options, {
+          at: Math.floor((total?.dataIndex ?? 0) / POINTS_PER_STEP),
+          text,
+        })
       },
     },
     series: [
@@ -88,7 +105,7 @@ export function seriesOption(exact: Series, colours: Colours, options: Options):
           data: points(it.values.map((value) => (value > 0 ? value : null))),
         }
       }),
-      ...(previous === undefined
+      ...(previous === undefined || previous.total === 0
         ? []
         : [
             {
@@ -132,7 +149,7 @@ function openPart(answer: Series, colours: Colours, fromS: number) {
         position: 'insideTopRight' as const,
         color: colours.muted,
         fontFamily: 'IBM Plex Sans',
-        fontSize: 11,
+        fontSize: colours.labelPx,
       },
       data: [[{ xAxis: fromS * 1000, name: 'not delivered yet' }, { xAxis: untilS * 1000 }]] as [
         { xAxis: number; name: string },
@@ -178,13 +195,18 @@ function axisStep(most: number, unit: AxisUnit): number {
   return (step ?? base * scale) / factor
 }
 
-function timeGrid(colours: Colours, text: (value: number) => string, step: number): EChartsOption {
-  const label = { color: colours.muted, fontFamily: 'IBM Plex Sans', fontSize: 11 }
+function timeGrid(
+  colours: Colours,
+  timesS: readonly number[],
+  text: (value: number) => string,
+  { step, top }: { step: number; top: number },
+): EChartsOption {
+  const label = { color: colours.muted, fontFamily: 'IBM Plex Sans', fontSize: colours.labelPx }
   return {
     grid: { left: 8, right: 16, top: 12, bottom: 8, containLabel: true },
     xAxis: {
       type: 'time',
-      axisLabel: { ...label, hideOverlap: true },
+      axisLabel: { ...label, hideOverlap: true, formatter: (ms: number) => tickText(ms / 1000, timesS) },
       axisLine: { lineStyle: { color: colours.line } },
       axisTick: { lineStyle: { color: colours.line } },
     },
@@ -192,7 +214,7 @@ function timeGrid(colours: Colours, text: (value: number) => string, step: numbe
       type: 'value',
       min: 0,
       interval: step,
-      max: ({ max }: { max: number }) => Math.max(1, Math.ceil(max / step)) * step,
+      max: top,
       axisLabel: { ...label, formatter: (value: number) => (value === 0 ? '0' : text(value)) },
       splitLine: { lineStyle: { color: colours.line } },
     },

@@ -1,4 +1,4 @@
-import { timeText, utcText } from '../text/times.ts'
+import { otherZoneText, timeText } from '../text/times.ts'
 
 export interface TipRow {
   label: string
@@ -25,7 +25,7 @@ export function tip(title: string, rows: readonly TipRow[], note?: string): HTML
 }
 
 export function timeTip(s: number, rows: readonly TipRow[]): HTMLElement {
-  return tip(timeText(s), rows, utcText(s))
+  return tip(timeText(s), rows, otherZoneText(s))
 }
 
 function element(name: string, className: string, text?: string): HTMLElement {

@@ -3,6 +3,7 @@ import type { Around, Dimension, Key, Names } from '../api/explore.ts'
 import type { Loaded } from '../state/load.ts'
 import { pathWithScope, setQuery } from '../state/location.ts'
 import { useScope, withCondition } from '../state/scope.ts'
+import { plural } from '../text/numbers.ts'
 import { conditionFor, keyText } from '../text/words.ts'
 import { Button } from '../ui/button.tsx'
 import { Coverage } from '../ui/coverage.tsx'
@@ -27,18 +28,27 @@ export function AnswerFrame<T extends Around>({
   empty?: ReactNode
   /** Beside another answer that says the same about the range. */
   brief?: boolean
+  /** That there is more need not be said: it can be paged to, or only the first were asked for. */
   paged?: boolean
   children(answer: T): ReactNode
 }) {
   const { value, error, loading, again } = loaded
-  if (error !== undefined) return <Failure error={error} again={again} />
-  if (value === undefined) return <Loading what={what} rows={7} />
+  const isNews = value !== undefined && value.live === undefined && !loading && !brief
   return (
-    <div className={loading ? 'answer answer-old' : 'answer'} aria-busy={loading}>
-      {!brief && value.live !== undefined && <LiveState around={value} live={value.live} />}
-      {isEmpty(value) ? (empty ?? <NothingFound around={value} />) : children(value)}
-      <Coverage around={value} brief={brief} paged={paged} />
-    </div>
+    <>
+      <p className="visually-hidden" role="status">
+        {isNews && `Found ${plural(value.totals.flows, 'record')}.`}
+      </p>
+      {error !== undefined && <Failure error={error} again={again} />}
+      {error === undefined && value === undefined && <Loading what={what} rows={7} />}
+      {error === undefined && value !== undefined && (
+        <div className={loading ? 'answer answer-old' : 'answer'} aria-busy={loading}>
+          {!brief && value.live !== undefined && <LiveState around={value} live={value.live} />}
+          {isEmpty(value) ? (empty ?? <NothingFound around={value} />) : children(value)}
+          <Coverage around={value} brief={brief} paged={paged} />
+        </div>
+      )}
+    </>
   )
 }
 

@@ -1,6 +1,6 @@
 import { type FormEvent, type ReactNode, useId } from 'react'
 import type { Answer, Counters, Question, Reach, Seen } from '../api/explore.ts'
-import { useAnswer } from '../state/explore.ts'
+import type { Loaded } from '../state/load.ts'
 import { pathWithScope, setQuery, usePlace } from '../state/location.ts'
 import { useScope } from '../state/scope.ts'
 import { countText } from '../text/numbers.ts'
@@ -22,21 +22,29 @@ const ANSWERS = {
   unseen: { tone: 'off', text: 'Not seen' },
 } as const
 
-/** "Can A reach B on port P?", answered by what was seen. */
-export function ReachPanel() {
+/** What the URL asks; undefined when it asks nothing. */
+export function useReachQuestion(): Question<'reach'> | undefined {
   const { query } = usePlace()
-  const { scope, refreshMs } = useScope()
+  const { scope } = useScope()
   const [src, dst, port] = [query.get('from'), query.get('to'), query.get('port')]
+  if (src === null || dst === null) return undefined
   const { filter: _filter, ...range } = scope // The question has its own conditions.
-  const question: Question<'reach'> | undefined =
-    src === null || dst === null
-      ? undefined
-      : { kind: 'reach', ...range, src, dst, ...(port === null ? {} : { port: Number(port) }) }
-  const loaded = useAnswer(question, refreshMs)
+  return { kind: 'reach', ...range, src, dst, ...(port === null ? {} : { port: Number(port) }) }
+}
+
+interface Props {
+  question: Question<'reach'> | undefined
+  loaded: Loaded<Answer<'reach'>>
+}
+
+/** "Can A reach B on port P?", answered by what was seen. */
+export function ReachPanel({ question, loaded }: Props) {
+  const { query } = usePlace()
+  const read = (name: string) => query.get(name) ?? ''
   return (
     <section className="panel reach" aria-labelledby="reach">
       <h2 id="reach">Can it reach that?</h2>
-      <ReachForm src={src ?? ''} dst={dst ?? ''} port={port ?? ''} />
+      <ReachForm src={read('from')} dst={read('to')} port={read('port')} />
       <div className="answer" aria-live="polite">
         {question !== undefined && loaded.error !== undefined && (
           <Failure error={loaded.error} again={loaded.again} />

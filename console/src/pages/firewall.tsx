@@ -4,6 +4,7 @@ import { Chart } from '../chart/chart.tsx'
 import { seriesOption } from '../chart/series-option.ts'
 import { FilterLine } from '../filter/filter-line.tsx'
 import { openFromS, useAnswer } from '../state/explore.ts'
+import { type Loaded, useSettled } from '../state/load.ts'
 import { pathWithScope, setQuery } from '../state/location.ts'
 import { useScope, withCondition } from '../state/scope.ts'
 import { useSession } from '../state/session.ts'
@@ -18,30 +19,41 @@ import { Empty } from '../ui/states.tsx'
 import { type Column, Table } from '../ui/table.tsx'
 import { Time } from '../ui/time.tsx'
 import { AnswerFrame, FilterBy } from './explore-parts.tsx'
-import { ReachPanel } from './firewall-reach.tsx'
+import { ReachPanel, useReachQuestion } from './firewall-reach.tsx'
 import { StepsTable } from './steps-table.tsx'
 
 /** Do the rules do what they should? What was refused, what changed, what nobody uses. */
 export function Firewall() {
-  const { scope } = useScope()
+  const { scope, refreshMs } = useScope()
+  const question = useReachQuestion()
+  const reach = useAnswer(question, refreshMs)
+  const refused = useAnswer({ kind: 'rejects', ...scope }, refreshMs)
+  const changed = useAnswer({ kind: 'changed', ...scope, limit: 20 }, refreshMs)
+  const unused = useAnswer({ kind: 'unused', ...scope, limit: 20 })
+  // From top to bottom, whichever answer comes first.
+  const hasReach = useSettled(reach, question !== undefined)
+  const hasRefused = useSettled(refused) && hasReach
+  const hasChanged = useSettled(changed) && hasRefused
   return (
     <>
       <header className="page-head">
         <h1>Firewall</h1>
         <RangePicker />
       </header>
-      <ReachPanel />
-      <FilterLine value={scope.filter ?? ''} onApply={(filter) => setQuery({ filter })} />
-      <Refused />
-      <Changed />
-      <Unused />
+      <ReachPanel question={question} loaded={reach} />
+      {hasReach && (
+        <>
+          <FilterLine value={scope.filter ?? ''} onApply={(filter) => setQuery({ filter })} />
+          <Refused loaded={refused} />
+        </>
+      )}
+      {hasRefused && <Changed loaded={changed} />}
+      {hasChanged && <Unused loaded={unused} />}
     </>
   )
 }
 
-function Refused() {
-  const { scope, refreshMs } = useScope()
-  const loaded = useAnswer({ kind: 'rejects', ...scope }, refreshMs)
+function Refused({ loaded }: { loaded: Loaded<Answer<'rejects'>> }) {
   return (
     <section className="panel" aria-labelledby="refused">
       <header className="panel-head">
@@ -192,9 +204,7 @@ const VERDICTS = {
   mixed: { tone: 'warn', text: 'Both' },
 } as const
 
-function Changed() {
-  const { scope, refreshMs } = useScope()
-  const loaded = useAnswer({ kind: 'changed', ...scope, limit: 20 }, refreshMs)
+function Changed({ loaded }: { loaded: Loaded<Answer<'changed'>> }) {
   return (
     <section className="panel" aria-labelledby="changed">
       <header className="panel-head">
@@ -262,9 +272,7 @@ function changedColumns(nameOf: (id: string) => string): Column<ChangedRow>[] {
   ]
 }
 
-function Unused() {
-  const { scope } = useScope()
-  const loaded = useAnswer({ kind: 'unused', ...scope, limit: 20 })
+function Unused({ loaded }: { loaded: Loaded<Answer<'unused'>> }) {
   return (
     <section className="panel" aria-labelledby="unused">
       <header className="panel-head">

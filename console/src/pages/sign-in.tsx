@@ -11,7 +11,13 @@ const WAYS = [
 ] as const
 type Way = (typeof WAYS)[number]['value']
 
-export function SignIn({ onSignedIn }: { onSignedIn(session: Session): void }) {
+interface Props {
+  /** By itself, in the middle of something. */
+  ended: boolean
+  onSignedIn(session: Session): void
+}
+
+export function SignIn({ ended, onSignedIn }: Props) {
   const [way, setWay] = useState<Way>('password')
   const [fault, setFault] = useState('')
   const [busy, setBusy] = useState(false)
@@ -44,7 +50,13 @@ export function SignIn({ onSignedIn }: { onSignedIn(session: Session): void }) {
         <h1>
           <Mark /> Weir
         </h1>
-        <p className="muted">Flow logs for networks you run yourself.</p>
+        {ended ? (
+          <p className="note" role="status">
+            Your session has ended. Sign in to go on where you were.
+          </p>
+        ) : (
+          <p className="muted">Flow logs for networks you run yourself.</p>
+        )}
         <Choice<Way> label="Sign in with" value={way} options={WAYS} onChange={(value) => setWay(value)} />
         {way === 'token' ? (
           <Field name="token" label="Token" type="password" autoComplete="off" />

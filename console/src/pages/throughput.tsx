@@ -4,6 +4,7 @@ import { swatchClass } from '../chart/colours.ts'
 import { seriesOption } from '../chart/series-option.ts'
 import { FilterLine } from '../filter/filter-line.tsx'
 import { openFromS, useAnswer } from '../state/explore.ts'
+import { useSettled } from '../state/load.ts'
 import { setQuery, usePlace } from '../state/location.ts'
 import { useScope, withCondition } from '../state/scope.ts'
 import { useSession } from '../state/session.ts'
@@ -13,6 +14,7 @@ import { interfaceText, keyText } from '../text/words.ts'
 import { Amount } from '../ui/amount.tsx'
 import { Button } from '../ui/button.tsx'
 import { RangePicker } from '../ui/range-picker.tsx'
+import { Loading } from '../ui/states.tsx'
 import { type Column, Table } from '../ui/table.tsx'
 import { Time } from '../ui/time.tsx'
 import { AnswerFrame, FilterBy } from './explore-parts.tsx'
@@ -22,28 +24,6 @@ import { StepsTable } from './steps-table.tsx'
 export function Throughput() {
   const { scope, refreshMs } = useScope()
   const loaded = useAnswer({ kind: 'throughput', ...scope }, refreshMs)
-  return (
-    <>
-      <header className="page-head">
-        <h1>Throughput</h1>
-        <RangePicker />
-      </header>
-      <FilterLine value={scope.filter ?? ''} onApply={(filter) => setQuery({ filter, peak: undefined })} />
-      <OverTime />
-      <section className="panel" aria-labelledby="interfaces">
-        <header className="panel-head">
-          <h2 id="interfaces">By interface and direction</h2>
-        </header>
-        <AnswerFrame loaded={loaded} what="throughput" isEmpty={({ result }) => result.rows.length === 0}>
-          {(answer) => <InterfacesTable answer={answer} />}
-        </AnswerFrame>
-      </section>
-    </>
-  )
-}
-
-function OverTime() {
-  const { scope, refreshMs } = useScope()
   const question: Question<'series'> = {
     kind: 'series',
     ...scope,
@@ -51,8 +31,37 @@ function OverTime() {
     splitBy: 'interface',
     top: 8,
   }
+  const overTime = useAnswer(question, refreshMs)
+  const isSettled = useSettled(overTime)
+  return (
+    <>
+      <header className="page-head">
+        <h1>Throughput</h1>
+        <RangePicker />
+      </header>
+      <FilterLine value={scope.filter ?? ''} onApply={(filter) => setQuery({ filter, peak: undefined })} />
+      {!isSettled && (
+        <section className="panel" aria-label="Throughput">
+          <Loading what="throughput" rows={7} />
+        </section>
+      )}
+      {isSettled && <OverTime answer={overTime.value} />}
+      {isSettled && (
+        <section className="panel" aria-labelledby="interfaces">
+          <header className="panel-head">
+            <h2 id="interfaces">By interface and direction</h2>
+          </header>
+          <AnswerFrame loaded={loaded} what="throughput" isEmpty={({ result }) => result.rows.length === 0}>
+            {(answer) => <InterfacesTable answer={answer} />}
+          </AnswerFrame>
+        </section>
+      )}
+    </>
+  )
+}
+
+function OverTime({ answer: value }: { answer: Answer<'series'> | undefined }) {
   const { windowSizeS } = useSession()
-  const { value } = useAnswer(question, refreshMs)
   if (value === undefined || value.totals.flows === 0) return null // The table below says why.
   const { result, names } = value
   const labelOf = (line: Line) => (line.other ? 'Other' : keyText('interface', line, names))
@@ -223,6 +232,7 @@ function Peak({ row, atS, stepS, name }: { row: ThroughputRow; atS: number; step
         loaded={loaded}
         what="contributors"
         brief
+        paged
         isEmpty={({ result }) => result.rows.length === 0}
       >
         {({ result }) => (

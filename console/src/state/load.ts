@@ -9,6 +9,17 @@ export interface Loaded<T> {
   again(): void
 }
 
+/**
+ * Whether an answer, or a fault, has come at least once. What stands below waits for that: else it would jump down under
+ * the reader's eyes.
+ */
+export function useSettled({ value, error }: Loaded<unknown>, isAsked = true): boolean {
+  const isNow = !isAsked || value !== undefined || error !== undefined
+  const [was, setWas] = useState(isNow)
+  if (isNow && !was) setWas(true)
+  return isNow || was
+}
+
 const RETRY_MS = 4_000
 
 /** Loads whenever `key` changes, and every `refreshMs`, or as often as what came asks for. An answer that comes too late for its key is thrown away. */

@@ -2,7 +2,7 @@ import { useCallback, useId, useRef, useState } from 'react'
 import { useDismiss } from '../state/dismiss.ts'
 import { setQuery } from '../state/location.ts'
 import { DEFAULT_SINCE, useScope } from '../state/scope.ts'
-import { inputText, timeText } from '../text/times.ts'
+import { inputSeconds, inputText, timeText } from '../text/times.ts'
 import { Button } from './button.tsx'
 
 const PRESETS = [
@@ -85,7 +85,7 @@ function OwnRange({ onDone }: { onDone(): void }) {
       onSubmit={(event) => {
         event.preventDefault()
         const fields = new FormData(event.currentTarget)
-        const secondsOf = (name: string) => Math.floor(new Date(String(fields.get(name))).getTime() / 1000)
+        const secondsOf = (name: string) => inputSeconds(String(fields.get(name)))
         setQuery({
           since: String(secondsOf('since')),
           until: String(secondsOf('until')),

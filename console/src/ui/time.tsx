@@ -1,12 +1,12 @@
-import { agoText, timeText, utcText } from '../text/times.ts'
+import { agoText, otherZoneText, timeText } from '../text/times.ts'
 
-/** A moment in the reader's zone, with UTC on hover. */
+/** A moment in the chosen zone, with the other one on hover. The menu changes the zone for those who do not hover. */
 export function Time({ s, ago = false }: { s: number | null | undefined; ago?: boolean }) {
   if (s === null || s === undefined) return <span className="muted">–</span>
   return (
     <time
       dateTime={new Date(s * 1000).toISOString()}
-      title={ago ? `${timeText(s)} · ${utcText(s)}` : utcText(s)}
+      title={ago ? `${timeText(s)} · ${otherZoneText(s)}` : otherZoneText(s)}
     >
       {ago ? agoText(s) : timeText(s)}
     </time>

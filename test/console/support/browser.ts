@@ -55,6 +55,15 @@ const SETTLED = `
   document.querySelector('.loading, [aria-busy=true]') === null &&
   [...document.querySelectorAll('.chart-canvas')].every((it) => it.querySelector('canvas') !== null)`
 
+// What moved by itself, not because of the reader (https://web.dev/articles/cls).
+const COUNT_SHIFTS = `
+  globalThis.shifted = 0
+  new PerformanceObserver((list) => {
+    for (const { value, hadRecentInput } of list.getEntries()) if (!hadRecentInput) shifted += value
+  }).observe({ type: 'layout-shift', buffered: true })`
+
+const SHIFT_MAX = 0.05
+
 export interface Credentials {
   username: string
   password: string
@@ -91,6 +100,7 @@ export class Reader implements AsyncDisposable {
     options: BrowserContextOptions = LIGHT,
   ): Promise<Reader> {
     const context = await browser.newContext({ ...READER, ...options })
+    await context.addInitScript({ content: COUNT_SHIFTS })
     return new Reader(await context.newPage(), context, origin)
   }
 
@@ -129,6 +139,12 @@ export class Reader implements AsyncDisposable {
       ({ id, nodes }) => `${id}: ${nodes.map(({ target }) => target.join(' ')).join(', ')}`,
     )
     assert.deepEqual(found, [], what)
+  }
+
+  /** Since the page was loaded, nothing has jumped from under the reader's eyes. */
+  async assertStill(what: string): Promise<void> {
+    const shifted = await this.page.evaluate<number>('shifted')
+    assert.ok(shifted < SHIFT_MAX, `${what} has a layout shift of ${shifted}`)
   }
 
   /** Nothing sticks out to the side: what is too wide scrolls by itself. */
