@@ -508,6 +508,7 @@ export class Agent {
         hookNs: Number(stats.hookNs),
         lateVerdicts: Number(stats.lateVerdicts),
         lostPackets: Number(stats.lostPackets),
+        liveFailures: this.#live.failures,
         spool: spool.stats(),
         ...(lastDelivery === undefined ? {} : { lastDelivery: deliveryOf(lastDelivery) }),
         ...(fault === undefined ? {} : { lastError: fault }),

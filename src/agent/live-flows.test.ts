@@ -129,7 +129,7 @@ test('a sealed window is told until it is delivered; one from before anybody loo
   assert.deepEqual(delivered.flowLogs[0]?.windows, [told(1_000, 7)])
 })
 
-test('whatever fails, the agent goes on, and it ends at once when it is to stop', async () => {
+test('whatever fails is counted, the agent goes on, and it ends at once when it is to stop', async () => {
   const world = new World()
   world.whileLooking = () => {
     throw new Error('the thread has died')
@@ -140,6 +140,7 @@ test('whatever fails, the agent goes on, and it ends at once when it is to stop'
   await world.live.ended
 
   assert.equal(world.reports.length, 0)
+  assert.equal(world.live.failures, 1)
 })
 
 function windowOf(generation: bigint, startS: number, state: KernelWindow['state']): KernelWindow {

@@ -35,6 +35,8 @@ const KEPT_WINDOWS_MAX = 4
  * windows, and those of windows that were sealed meanwhile and wait for their delivery. Does nothing else of the time.
  */
 export class LiveFlows {
+  /** Reports that failed, since the start. */
+  failures = 0
   readonly #signal: AbortSignal
   readonly #dependencies: AgentDependencies
   /** Of windows that are in the spool, the oldest first. */
@@ -101,6 +103,7 @@ export class LiveFlows {
         this.want(wanted)
       } catch (error) {
         if (this.#signal.aborted) return
+        this.failures++
         // Whatever it is, metering and delivery must not suffer from it.
         if (faults++ === 0) log.warn({ err: error }, 'live flows were not told')
       }

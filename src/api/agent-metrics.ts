@@ -8,6 +8,7 @@ import { bucketStatuses, healthOf, pendingDeliveries } from './delivery-status.t
 
 /** What each gauge of a host takes from its agent's last report. */
 const FROM_HEALTH = {
+  weir_agent_live_failures: (it) => it.liveFailures,
   weir_meter_flows: (it) => it.flows,
   weir_meter_flows_max: (it) => it.flowsMax,
   weir_meter_skipped_packets: (it) => it.skippedPackets,

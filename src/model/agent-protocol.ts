@@ -118,6 +118,8 @@ export interface AgentHealth {
   lateVerdicts: number
   /** Counted nowhere, for want of kernel memory. */
   lostPackets: number
+  /** Reports of live flows that failed, since the agent started. */
+  liveFailures?: number
   spool: SpoolHealth
   lastDelivery?: { object: string; bucket: string; records: number; bytes: number; at: string }
   lastError?: { message: string; at: string }

@@ -17,6 +17,11 @@ export const METRICS = {
     labels: ['code'],
   },
   weir_agent_live: { help: '1 while the agent of a host reports', kind: 'gauge', labels: ['host'] },
+  weir_agent_live_failures: {
+    help: 'Reports of live flows that failed, since the agent started',
+    kind: 'gauge',
+    labels: ['host'],
+  },
   weir_meter_flows: { help: 'Flows of the open window', kind: 'gauge', labels: ['host'] },
   weir_meter_flows_max: { help: 'Flows that a window may have', kind: 'gauge', labels: ['host'] },
   weir_meter_skipped_packets: {

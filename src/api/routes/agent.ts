@@ -88,6 +88,7 @@ const Health = Type.Object({
   hookNs: Type.Optional(amount),
   lateVerdicts: Type.Optional(amount),
   lostPackets: Type.Optional(amount),
+  liveFailures: Type.Optional(amount),
   spool: Spool,
   lastDelivery: Type.Optional(LastDelivery),
   lastError: Type.Optional(Type.Object({ message: text, at: text })),

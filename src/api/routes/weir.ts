@@ -199,6 +199,7 @@ const HEALTH_OF_ALL: readonly (keyof AgentHealth)[] = [
   'hookNs',
   'lateVerdicts',
   'lostPackets',
+  'liveFailures',
   'spool',
 ]
 
