@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict'
+import { renameSync } from 'node:fs'
+import path from 'node:path'
 import { test } from 'node:test'
 import type { CapturedPacket } from '../support/capture.ts'
 import { said, TestNetwork, withoutRoot } from '../support/network.ts'
@@ -44,6 +46,53 @@ test('a scan from one guest is declared as skipped to the packet, and costs its 
   assert.deepEqual(sumOf(kept), wireSum(ofQuiet!))
   assert.ok(kept.every((it) => it.status === 'OK'))
 })
+
+test('what a full spool has to give up while the bucket is away is declared to the packet', {
+  skip: withoutRoot,
+}, async () => {
+  await using network = new TestNetwork()
+  await using weir = new WeirProcess()
+  const [host, guest] = [network.namespace('h'), network.namespace('g')]
+  network.veth({ namespace: host, device: 'tap' }, { namespace: guest, device: 'eth0' })
+  network.address(host, 'tap', '10.7.2.1/24')
+  network.address(guest, 'eth0', '10.7.2.2/24')
+  network.run(guest, 'ip', 'route', 'add', 'default', 'via', '10.7.2.1')
+  const bucket = path.join(weir.dataDir, 'buckets/flowlogs')
+  await weir.start(['--window', '2', '--spool-mib-max', '1'])
+  weir.cli('nic', 'add', '--name', 'tap', '--device', 'tap', '--netns', host, '--side', 'guest')
+  weir.cli('flowlog', 'create', '--nic', 'tap', '--bucket', 'flowlogs/tap')
+  const capture = await network.capture(guest, 'eth0')
+
+  renameSync(bucket, `${bucket}-away`)
+  await said(network.start(guest, process.execPath, '-e', toAnywhere(100_000)), /sent/)
+  await weir.stop()
+  renameSync(`${bucket}-away`, bucket)
+  await weir.start(['--window', '2'])
+  await said(network.start(guest, process.execPath, '-e', scan('10.7.2.1', 40)), /sent/)
+  const packets = await capture.stop()
+  assert.equal(await weir.stop(), 0)
+
+  const delivered = records(weir, 'tap-')
+  assert.deepEqual(sumOf(delivered), wireSum(packets))
+  const skipped = sumOf(delivered.filter((it) => it.status === 'SKIPDATA'))
+  assert.ok(skipped.packets > 2_000 && skipped.packets < 95_000, `${skipped.packets} packets were given up`)
+})
+
+/** Sends so many datagrams to as many addresses, some 10,000 a second: records that no codec makes small. */
+function toAnywhere(datagrams: number): string {
+  return `
+const { randomInt } = require('node:crypto')
+const socket = require('node:dgram').createSocket('udp4')
+socket.on('error', () => {})
+const address = () => [11, randomInt(256), randomInt(256), 1 + randomInt(254)].join('.')
+let sent = 0
+const timer = setInterval(() => {
+  for (let i = 0; i < 50; i++) socket.send('x', 10_000 + randomInt(50_000), address(), () => sent++)
+  if (sent < ${datagrams}) return
+  clearInterval(timer)
+  setTimeout(() => { process.stdout.write('sent'); socket.close() }, 200)
+}, 5)`
+}
 
 /** Sends one datagram to each of so many ports. */
 function scan(to: string, flows: number): string {
