@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { mkdir, readdir, readFile } from 'node:fs/promises'
+import { access, mkdir, mkdtemp, readdir, readFile, rm, symlink } from 'node:fs/promises'
 import path from 'node:path'
 import { test } from 'node:test'
 import { put, testBucketStore } from './bucket-store.ts'
@@ -56,6 +56,28 @@ test('an upload that breaks off leaves nothing behind', async () => {
   assert.deepEqual(await readdir(path.join(weir.directory, 'buckets', 'flowlogs')), [])
   assert.deepEqual(await readdir(path.join(weir.directory, 'buckets', '.weir', 'tmp')), [])
   assert.equal((await readFile(path.join(weir.directory, 'buckets', '.weir', 'signing-secret'))).length, 32)
+})
+
+const OTHER_FILE_SYSTEM = '/dev/shm'
+
+test('a folder on another file system is no bucket, and is said to be so before anything is captured', {
+  skip: await access(OTHER_FILE_SYSTEM).then(
+    () => false,
+    () => `${OTHER_FILE_SYSTEM} is not there`,
+  ),
+}, async () => {
+  await using weir = await startControlPlane()
+  const elsewhere = await mkdtemp(path.join(OTHER_FILE_SYSTEM, 'weir-'))
+  try {
+    await symlink(elsewhere, path.join(weir.directory, 'buckets', 'elsewhere'))
+    const properties = { ...FLOW_LOG.properties, bucket: 'elsewhere/x' }
+    const { status, body } = await weir.post(`${weir.nicPath}/flowlogs`, { properties })
+
+    assert.equal(status, 422)
+    assert.match(body.messages[0].message, /its folder must be on one file system/)
+  } finally {
+    await rm(elsewhere, { recursive: true })
+  }
 })
 
 test('a bucket that was made by hand belongs to the only contract, and to none but the registered one when there are two', async () => {

@@ -1,6 +1,17 @@
 import { createHash, randomUUID } from 'node:crypto'
 import { createReadStream, type Dirent } from 'node:fs'
-import { link, mkdir, open, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
+import {
+  access,
+  constants,
+  link,
+  mkdir,
+  open,
+  readdir,
+  readFile,
+  rm,
+  stat,
+  writeFile,
+} from 'node:fs/promises'
 import path from 'node:path'
 import type { Readable } from 'node:stream'
 import { WeirError } from '../../model/errors.ts'
@@ -80,8 +91,17 @@ export class DirectoryStore {
   }
 
   async findBucket(bucket: string): Promise<{ writeFault?: string } | undefined> {
-    const found = await stat(this.#bucketPath(bucket)).catch(ignoreMissing)
-    return found?.isDirectory() ? {} : undefined
+    const folder = this.#bucketPath(bucket)
+    const found = await stat(folder).catch(ignoreMissing)
+    if (!found?.isDirectory()) return undefined
+    const { dev } = await stat(this.#ownPath('tmp'))
+    if (found.dev !== dev) {
+      return {
+        writeFault: "its folder must be on one file system with the store's own, .weir",
+      }
+    }
+    const fault = await access(folder, constants.W_OK).catch((it: NodeJS.ErrnoException) => it.code)
+    return fault === undefined ? {} : { writeFault: `its folder cannot be written (${fault})` }
   }
 
   nameFault(objectName: string): string | undefined {
