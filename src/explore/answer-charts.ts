@@ -1,6 +1,6 @@
-import { keyOf, metricSql } from './answer-tables.ts'
-import { dimensionSql, type Inquiry } from './inquiry.ts'
-import type { TimeRange } from './object-name.ts'
+import { keyOf } from './answer-tables.ts'
+import type { Parameters } from './duckdb.ts'
+import { dimensionSql, type Inquiry, METRIC_SQL, shownSql } from './inquiry.ts'
 import type {
   Dimension,
   HeatQuestion,
@@ -14,7 +14,7 @@ import type {
   ThroughputQuestion,
   ThroughputRow,
 } from './question.ts'
-import { line, percentile, Steps, stepsSql } from './steps.ts'
+import { line, percentile, Steps, spansSql, stepsSql } from './steps.ts'
 
 const SERIES_TOP = 8
 const HEAT_TOP = 24
@@ -26,22 +26,17 @@ export async function findSeries(inquiry: Inquiry, question: SeriesQuestion): Pr
   const { metric, splitBy, top = SERIES_TOP } = question
   const { range } = inquiry
   const steps = new Steps(range, question.stepS)
-  const sums = await sumsByStep(inquiry, { steps, metric, range, splitBy, top })
-  const heads = splitBy === undefined ? [] : await rank(inquiry, { dimension: splitBy, metric, top })
-  const [{ total }] = (await inquiry.rows<{ total: number }>(
-    (parameters) => `SELECT coalesce(${metricSql(metric)}, 0) AS total ${inquiry.from(parameters)}`,
-  )) as [{ total: number }]
+  const ranking = splitBy === undefined ? undefined : { dimension: splitBy, metric, top }
+  const heads = ranking === undefined ? [] : await rank(inquiry, ranking)
+  const { total, sums } = await sumsByStep(inquiry, { steps, metric, ranking })
   const series = heads.map(({ key, value }, at) => {
-    const label = inquiry.label(splitBy!, keyOf(splitBy!, key))
-    return line(
-      { key: keyOf(splitBy!, key), label, other: false, total: value },
-      steps.rates(sums.get(at)),
-      range,
-    )
+    const label = inquiry.label(splitBy!, key)
+    return line({ key, label, other: false, total: value }, steps.rates(sums.get(at)), range)
   })
   const rest = total - heads.reduce((sum, it) => sum + it.value, 0)
-  if (splitBy !== undefined && sums.has(-1)) {
-    series.push(line({ key: null, label: OTHER, other: true, total: rest }, steps.rates(sums.get(-1)), range))
+  if (splitBy !== undefined && sums.has(REST)) {
+    const rates = steps.rates(sums.get(REST))
+    series.push(line({ key: null, label: OTHER, other: true, total: rest }, rates, range))
   }
   const whole = line({ key: null, label: 'total', other: false, total }, totalRates(steps, sums), range)
   const answer = { stepS: steps.stepS, timesS: steps.timesS, series, total: whole }
@@ -55,64 +50,97 @@ async function findPrevious(inquiry: Inquiry, metric: Metric, steps: Steps): Pro
   const shiftS = untilS - sinceS
   // Steps are aligned to the clock, and the range before may begin elsewhere in its step: its flows are
   // moved into ours.
-  const rows = await inquiry.rows<{ step: number; value: number }>((parameters) => {
+  const { total, sums } = await sumsOfSpans(inquiry, { steps, groups: 0 }, (parameters) => {
     const from = `FROM (SELECT * REPLACE (start_s + ${shiftS} AS start_s, end_s + ${shiftS} AS end_s) ${inquiry.from(parameters, { range })})`
-    return stepsSql(steps, { metric, groups: [], from, untilS })
+    return spansSql(steps, { metric, groups: [], from })
   })
-  const [{ total }] = (await inquiry.rows<{ total: number }>(
-    (parameters) =>
-      `SELECT coalesce(${metricSql(metric)}, 0) AS total ${inquiry.from(parameters, { range })}`,
-  )) as [{ total: number }]
-  const values = steps.rates(new Map(rows.map((row) => [row.step, row.value])))
-  return line({ key: null, label: 'previous', other: false, total }, values, range)
+  return line({ key: null, label: 'previous', other: false, total }, steps.rates(sums.get(REST)), range)
 }
 
-/** Sums of the metric by line (index into the ranking, -1 for the rest) and step. */
+/** The place in a ranking of all that is not in it. */
+const REST = -1
+
+/** Metrics by place in a ranking and step, and the exact sum of all. */
+interface StepSums {
+  total: number
+  sums: Map<number, Map<number, number>>
+}
+
+/** Where there is a ranking, its table has been made. */
 async function sumsByStep(
   inquiry: Inquiry,
-  it: { steps: Steps; metric: Metric; range: TimeRange; splitBy: Dimension | undefined; top: number },
-): Promise<Map<number, Map<number, number>>> {
-  const { steps, metric, range, splitBy, top } = it
-  const rows = await inquiry.rows<{ k0?: number; step: number; value: number }>(
-    (parameters) => {
-      if (splitBy === undefined) {
-        return stepsSql(steps, { metric, groups: [], from: inquiry.from(parameters), untilS: range.untilS })
-      }
-      const from = `FROM (SELECT * ${inquiry.from(parameters)}) f LEFT
-        JOIN (${rankSql(inquiry, splitBy, metric, top, parameters)}) r
-        ON r.key IS NOT DISTINCT FROM ${dimensionSql(splitBy)}`
-      return stepsSql(steps, { metric, groups: ['coalesce(r.rank, -1)'], from, untilS: range.untilS })
-    },
-    { show: true },
+  { steps, metric, ranking }: { steps: Steps; metric: Metric; ranking: Ranking | undefined },
+): Promise<StepSums> {
+  const groups = ranking === undefined ? [] : [`coalesce(place, ${REST})`]
+  const spans = (parameters: Parameters, ranks: string): string => {
+    const flows = inquiry.from(parameters)
+    const from =
+      ranking === undefined
+        ? flows
+        : `FROM (SELECT * ${flows}) LEFT JOIN ${ranks} ON key IS NOT DISTINCT FROM ${dimensionSql(ranking.dimension)}`
+    return spansSql(steps, { metric, groups, from })
+  }
+  inquiry.show((parameters) => {
+    const ranks = ranking === undefined ? '' : `(${rankSql(inquiry, ranking, parameters)})`
+    return stepsSql(steps, { groups: groups.length, spans: `(${spans(parameters, ranks)})` })
+  })
+  return sumsOfSpans(inquiry, { steps, groups: groups.length }, (parameters) => spans(parameters, 'ranks'))
+}
+
+async function sumsOfSpans(
+  inquiry: Inquiry,
+  it: { steps: Steps; groups: number },
+  spans: (parameters: Parameters) => string,
+): Promise<StepSums> {
+  await inquiry.run((parameters) => `CREATE OR REPLACE TEMP TABLE spans AS ${spans(parameters)}`)
+  const rows = await inquiry.rows<{ k0?: number; step: number; value: number }>(() =>
+    stepsSql(it.steps, { groups: it.groups, spans: 'spans' }),
+  )
+  const [all] = await inquiry.rows<{ total: number }>(
+    () => 'SELECT coalesce(sum(total), 0) AS total FROM spans',
   )
   const sums = new Map<number, Map<number, number>>()
-  for (const { k0 = 0, step, value } of rows) {
+  for (const { k0 = REST, step, value } of rows) {
     const ofLine = sums.get(k0) ?? new Map<number, number>()
     sums.set(k0, ofLine.set(step, value))
   }
-  return sums
+  return { total: all!.total, sums }
 }
 
-function rankSql(
-  inquiry: Inquiry,
-  dimension: Dimension,
-  metric: Metric,
-  top: number,
-  parameters: Parameters<Inquiry['from']>[0],
-): string {
-  const grouped = `SELECT ${dimensionSql(dimension)} AS key, coalesce(${metricSql(metric)}, 0) AS total ${inquiry.from(parameters)} GROUP BY 1`
-  return `SELECT key, total, row_number() OVER (ORDER BY total DESC, key) - 1 AS rank FROM (${grouped})
-    ORDER BY rank LIMIT ${top}`
+/** What to rank: the table `ranks` has the largest values of the dimension. */
+interface Ranking {
+  dimension: Dimension
+  metric: Metric
+  top: number
 }
 
-async function rank(
-  inquiry: Inquiry,
-  it: { dimension: Dimension; metric: Metric; top: number },
-): Promise<{ key: Key; value: number }[]> {
-  const rows = await inquiry.rows<{ key: Key; total: number; rank: number }>((parameters) =>
-    rankSql(inquiry, it.dimension, it.metric, it.top, parameters),
+function rankSql(inquiry: Inquiry, { dimension, metric, top }: Ranking, parameters: Parameters): string {
+  const sums = `SELECT ${dimensionSql(dimension)} AS key, coalesce(${METRIC_SQL[metric]}, 0) AS total
+    ${inquiry.from(parameters)} GROUP BY 1`
+  return largestSql(sums, { dimension, top })
+}
+
+/** The largest of `sums` (`key` and `total`) with their places, those that are equal in the order of their names. */
+function largestSql(sums: string, { dimension, top }: Pick<Ranking, 'dimension' | 'top'>): string {
+  return `SELECT *, row_number() OVER (ORDER BY total DESC, shown) - 1 AS place FROM (
+      SELECT key, ${shownSql(dimension, 'key')} AS shown, total FROM (${sums})
+      ORDER BY total DESC, shown LIMIT ${top})`
+}
+
+type Head = { key: Key; value: number }
+
+async function rank(inquiry: Inquiry, ranking: Ranking): Promise<Head[]> {
+  await inquiry.run(
+    (parameters) => `CREATE OR REPLACE TEMP TABLE ranks AS ${rankSql(inquiry, ranking, parameters)}`,
   )
-  return rows.sort((a, b) => a.rank - b.rank).map(({ key, total }) => ({ key, value: total }))
+  return headsIn(inquiry, 'ranks', ranking.dimension)
+}
+
+async function headsIn(inquiry: Inquiry, table: string, dimension: Dimension): Promise<Head[]> {
+  const rows = await inquiry.rows<Head>(
+    () => `SELECT shown AS key, total AS value FROM ${table} ORDER BY place`,
+  )
+  return rows.map(({ key, value }) => ({ key: keyOf(dimension, key), value }))
 }
 
 function totalRates(steps: Steps, sums: Map<number, Map<number, number>>): number[] {
@@ -127,9 +155,9 @@ function totalRates(steps: Steps, sums: Map<number, Map<number, number>>): numbe
 export async function findHeat(inquiry: Inquiry, question: HeatQuestion): Promise<Results['heat']> {
   const { metric, rows: dimension = 'dstport', top = HEAT_TOP } = question
   const steps = new Steps(inquiry.range, question.stepS)
-  const { range } = inquiry
-  const sums = await sumsByStep(inquiry, { steps, metric, range, splitBy: dimension, top })
-  const heads = await rank(inquiry, { dimension, metric, top })
+  const ranking = { dimension, metric, top }
+  const heads = await rank(inquiry, ranking)
+  const { sums } = await sumsByStep(inquiry, { steps, metric, ranking })
   const cells: Results['heat']['cells'] = []
   heads.forEach((_, row) => {
     steps.rates(sums.get(row)).forEach((value, at) => {
@@ -139,10 +167,7 @@ export async function findHeat(inquiry: Inquiry, question: HeatQuestion): Promis
   return {
     stepS: steps.stepS,
     timesS: steps.timesS,
-    rows: heads.map(({ key, value }) => {
-      const shown = keyOf(dimension, key)
-      return { key: shown, label: inquiry.label(dimension, shown), total: value }
-    }),
+    rows: heads.map(({ key, value }) => ({ key, label: inquiry.label(dimension, key), total: value })),
     cells,
     max: cells.reduce((max, [, , value]) => Math.max(max, value), 0),
   }
@@ -153,19 +178,22 @@ export async function findHeat(inquiry: Inquiry, question: HeatQuestion): Promis
  */
 export async function findSankey(inquiry: Inquiry, question: SankeyQuestion): Promise<Results['sankey']> {
   const { metric, path = ['srcaddr', 'service', 'dstaddr'], top = SANKEY_TOP } = question
-  const heads: { key: Key; value: number }[][] = []
-  for (const dimension of path) heads.push(await rank(inquiry, { dimension, metric, top }))
+  const keys = path.map((dimension, at) => `${dimensionSql(dimension)} AS k${at}`)
+  const groupsSql = (parameters: Parameters): string =>
+    `SELECT ${keys.join(', ')}, ${METRIC_SQL[metric]} AS value ${inquiry.from(parameters)} GROUP BY ALL`
+  inquiry.show((parameters) => `${groupsSql(parameters)} ORDER BY value DESC`)
+  await inquiry.run((parameters) => `CREATE OR REPLACE TEMP TABLE groups AS ${groupsSql(parameters)}`)
+  const heads: Head[][] = []
+  for (const [at, dimension] of path.entries()) {
+    const sums = `SELECT k${at} AS key, sum(value) AS total FROM groups GROUP BY 1`
+    const ranked = largestSql(sums, { dimension, top })
+    await inquiry.run(() => `CREATE OR REPLACE TEMP TABLE ranks${at} AS ${ranked}`)
+    heads.push(await headsIn(inquiry, `ranks${at}`, dimension))
+  }
+  const places = path.map((_, at) => `coalesce(ranks${at}.place, ${REST}) AS c${at}`)
+  const joins = path.map((_, at) => ` LEFT JOIN ranks${at} ON ranks${at}.key IS NOT DISTINCT FROM k${at}`)
   const rows = await inquiry.rows<Record<string, number>>(
-    (parameters) => {
-      const joins = path.map(
-        (dimension, at) => `LEFT JOIN (${rankSql(inquiry, dimension, metric, top, parameters)}) r${at}
-          ON r${at}.key IS NOT DISTINCT FROM ${dimensionSql(dimension)}`,
-      )
-      const columns = path.map((_, at) => `coalesce(r${at}.rank, -1) AS c${at}`)
-      return `SELECT ${columns.join(', ')}, ${metricSql(metric)} AS value
-        FROM (SELECT * ${inquiry.from(parameters)}) f ${joins.join(' ')} GROUP BY ALL`
-    },
-    { show: true },
+    () => `SELECT ${places.join(', ')}, sum(value) AS value FROM groups${joins.join('')} GROUP BY ALL`,
   )
   const nodes = new Map<string, SankeyNode>()
   const links = new Map<string, { source: string; target: string; value: number }>()
@@ -173,7 +201,7 @@ export async function findSankey(inquiry: Inquiry, question: SankeyQuestion): Pr
     const ids = path.map((dimension, column) => {
       const at = row[`c${column}`]!
       const id = `${column}:${at}`
-      const key = at < 0 ? null : keyOf(dimension, heads[column]![at]!.key)
+      const key = at < 0 ? null : heads[column]![at]!.key
       const label = at < 0 ? OTHER : inquiry.label(dimension, key)
       const node = nodes.get(id) ?? { id, column, dimension, key, label, other: at < 0, value: 0 }
       node.value += row['value']!
@@ -203,26 +231,28 @@ export async function findThroughput(
 ): Promise<Results['throughput']> {
   const { range } = inquiry
   const steps = new Steps(range, question.stepS)
-  const groups = ['interface_id', 'direction']
+  const spans = (parameters: Parameters): string =>
+    spansSql(steps, {
+      metric: 'bytes',
+      groups: ['interface_id', 'direction'],
+      from: inquiry.from(parameters),
+      sums: 'sum(packets) AS packets',
+    })
+  inquiry.show((parameters) => stepsSql(steps, { groups: 2, spans: `(${spans(parameters)})` }))
+  await inquiry.run((parameters) => `CREATE OR REPLACE TEMP TABLE spans AS ${spans(parameters)}`)
   const rows = await inquiry.rows<{
     k0: string
     k1: ThroughputRow['direction']
     step: number
     value: number
-  }>(
-    (parameters) =>
-      stepsSql(steps, { metric: 'bytes', groups, from: inquiry.from(parameters), untilS: range.untilS }),
-    { show: true },
-  )
+  }>(() => stepsSql(steps, { groups: 2, spans: 'spans' }))
   const totals = await inquiry.rows<{
     id: string
     direction: ThroughputRow['direction']
     packets: number
     bytes: number
   }>(
-    (
-      parameters,
-    ) => `SELECT interface_id AS id, direction, sum(packets) AS packets, sum(bytes) AS bytes ${inquiry.from(parameters)}
+    () => `SELECT k0 AS id, k1 AS direction, sum(packets) AS packets, sum(total) AS bytes FROM spans
       GROUP BY ALL ORDER BY bytes DESC, id, direction LIMIT ${question.limit ?? 1000}`,
   )
   const sums = new Map<string, Map<number, number>>()

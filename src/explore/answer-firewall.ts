@@ -1,6 +1,7 @@
 import { WeirError } from '../model/errors.ts'
 import { parseNetwork } from './addresses.ts'
 import type { Parameters } from './duckdb.ts'
+import { hasPortsSql } from './flows-view.ts'
 import { type Inquiry, TALLY_SQL } from './inquiry.ts'
 import type {
   ChangedQuestion,
@@ -15,7 +16,7 @@ import type {
   UnusedQuestion,
   UnusedRow,
 } from './question.ts'
-import { Steps, stepsSql } from './steps.ts'
+import { Steps, spansSql, stepsSql } from './steps.ts'
 import { portLabel, protocolName } from './well-known.ts'
 
 const REJECTED = "action = 'REJECT'"
@@ -27,18 +28,21 @@ export const NO_FLOWS: Tally = { flows: 0, packets: 0, bytes: 0, firstS: null, l
 export async function findRejects(inquiry: Inquiry, question: RejectsQuestion): Promise<Results['rejects']> {
   const limit = question.limit ?? 10
   const steps = new Steps(inquiry.range, undefined)
-  const { untilS } = inquiry.range
   const [all] = await inquiry.rows<{ flows: number }>((it) => `SELECT count(*) AS flows ${inquiry.from(it)}`)
-  const [refused] = await inquiry.rows<Tally>(
-    (it) => `SELECT ${TALLY_SQL} ${inquiry.from(it, { and: REJECTED })}`,
-  )
-  const sums = await inquiry.rows<{ step: number; value: number }>((it) =>
-    stepsSql(steps, { metric: 'flows', groups: [], from: inquiry.from(it, { and: REJECTED }), untilS }),
-  )
+  await inquiry.run((it) => `CREATE OR REPLACE TEMP TABLE refused AS ${refusedSql(inquiry, it)}`)
+  const [sum] = await inquiry.rows<Tally>(() => `SELECT ${REFUSED_TALLY_SQL} FROM refused`)
+  const sums = await inquiry.rows<{ step: number; value: number }>((it) => {
+    const from = inquiry.from(it, { and: REJECTED })
+    return stepsSql(steps, {
+      groups: 0,
+      spans: `(${spansSql(steps, { metric: 'flows', groups: [], from })})`,
+    })
+  })
   const values = steps.rates(new Map(sums.map(({ step, value }) => [step, value])))
+  const refused = tally(sum)
   return {
-    refused: tally(refused),
-    share: all!.flows === 0 ? 0 : refused!.flows / all!.flows,
+    refused,
+    share: all!.flows === 0 ? 0 : refused.flows / all!.flows,
     series: { stepS: steps.stepS, timesS: steps.timesS, values },
     sources: await refusedBy(inquiry, { dimension: 'srcaddr', column: 'srcaddr', limit }),
     ports: await refusedPorts(inquiry, limit),
@@ -47,31 +51,42 @@ export async function findRejects(inquiry: Inquiry, question: RejectsQuestion): 
   }
 }
 
-const PEERS_SQL = 'count(DISTINCT srcaddr) AS sources, count(DISTINCT dstaddr) AS targets'
+/** Refused flows by all that they are listed by: one table, far smaller than the flows. */
+function refusedSql(inquiry: Inquiry, parameters: Parameters): string {
+  return `SELECT interface_id, srcaddr, dstaddr, protocol, dstport, ${TALLY_SQL}
+    ${inquiry.from(parameters, { and: REJECTED })} GROUP BY ALL`
+}
+
+const REFUSED_TALLY_SQL = `sum(flows) AS flows, sum(packets) AS packets, sum(bytes) AS bytes,
+  min("firstS") AS "firstS", max("lastS") AS "lastS"`
+
+/** The most frequent of what was refused, by columns of `refused`. */
+async function refusedRows<Keys>(
+  inquiry: Inquiry,
+  it: { keys: { [Name in keyof Keys & string]: string }; limit: number },
+): Promise<(Keys & Tally & { sources: number; targets: number })[]> {
+  const columns = Object.entries(it.keys).map(([name, column]) => `${column} AS ${name}`)
+  const sql = (refused: string): string => `SELECT ${columns.join(', ')}, ${REFUSED_TALLY_SQL},
+      count(DISTINCT srcaddr) AS sources, count(DISTINCT dstaddr) AS targets FROM ${refused}
+    GROUP BY ALL ORDER BY flows DESC, packets DESC, ${Object.keys(it.keys).join(', ')} LIMIT ${it.limit}`
+  inquiry.show((parameters) => sql(`(${refusedSql(inquiry, parameters)})`))
+  return inquiry.rows(() => sql('refused'))
+}
 
 async function refusedBy(
   inquiry: Inquiry,
   it: { dimension: Dimension; column: string; limit: number },
 ): Promise<RejectRow[]> {
-  const rows = await inquiry.rows<Tally & { key: Key; sources: number; targets: number }>(
-    (
-      parameters,
-    ) => `SELECT ${it.column} AS key, ${TALLY_SQL}, ${PEERS_SQL} ${inquiry.from(parameters, { and: REJECTED })}
-      GROUP BY ALL ORDER BY flows DESC, packets DESC, key LIMIT ${it.limit}`,
-    { show: true },
-  )
+  const rows = await refusedRows<{ key: Key }>(inquiry, { keys: { key: it.column }, limit: it.limit })
   return rows.map((row) => ({ ...row, ...tally(row), label: inquiry.label(it.dimension, row.key) }))
 }
 
 async function refusedPorts(inquiry: Inquiry, limit: number): Promise<RejectRow[]> {
-  type Ports = Tally & { protocol: number | null; dstport: number | null; sources: number; targets: number }
-  const rows = await inquiry.rows<Ports>(
-    (
-      parameters,
-    ) => `SELECT protocol, dstport, ${TALLY_SQL}, ${PEERS_SQL} ${inquiry.from(parameters, { and: REJECTED })}
-      GROUP BY ALL ORDER BY flows DESC, packets DESC, protocol, dstport LIMIT ${limit}`,
-    { show: true },
-  )
+  type Port = { protocol: number | null; dstport: number | null }
+  const rows = await refusedRows<Port>(inquiry, {
+    keys: { protocol: 'protocol', dstport: 'dstport' },
+    limit,
+  })
   return rows.map(({ protocol, dstport, sources, targets, ...row }) => {
     const name = protocol === null ? '-' : protocolName(protocol).toUpperCase()
     const label = dstport ? `${name} ${portLabel(dstport)}` : name
@@ -114,19 +129,25 @@ function refused(it: BothTallies): Tally {
  * the pair.
  */
 export async function findChanged(inquiry: Inquiry, question: ChangedQuestion): Promise<Results['changed']> {
-  type Pair = BothTallies & Pick<ChangedRow, 'interface' | 'srcaddr' | 'dstaddr' | 'protocol' | 'dstport'>
+  type Pair = BothTallies & { interface_id: string } & Pick<
+      ChangedRow,
+      'srcaddr' | 'dstaddr' | 'protocol' | 'dstport'
+    >
+  const keys = ['interface_id', 'srcaddr', 'dstaddr', 'protocol', 'dstport']
+  const isRefused = keys.map((key) => `f.${key} IS NOT DISTINCT FROM refused.${key}`).join(' AND ')
+  const list = keys.join(', ')
+  // What was refused is little, as a rule: only flows between the same ends are grouped.
   const rows = await inquiry.rows<Pair>(
-    (
-      parameters,
-    ) => `SELECT interface_id AS interface, srcaddr, dstaddr, protocol, dstport, ${BOTH_SQL} ${inquiry.from(parameters)}
-      GROUP BY interface_id, srcaddr, dstaddr, protocol, dstport HAVING af > 0 AND rf > 0
-      ORDER BY greatest(a2, r2) DESC, rf DESC, interface_id, srcaddr, dstaddr, protocol, dstport
-        LIMIT ${question.limit ?? 100}`,
+    (parameters) => `SELECT ${list}, ${BOTH_SQL}
+      FROM (SELECT * ${inquiry.from(parameters)}) f
+        SEMI JOIN (SELECT ${list} ${inquiry.from(parameters, { and: REJECTED })} GROUP BY ALL) refused ON ${isRefused}
+      GROUP BY ${list} HAVING af > 0 AND rf > 0
+      ORDER BY greatest(a2, r2) DESC, rf DESC, ${list} LIMIT ${question.limit ?? 100}`,
     { show: true },
   )
   return {
     rows: rows.map((row) => {
-      const { interface: id, srcaddr, dstaddr, protocol, dstport } = row
+      const { interface_id: id, srcaddr, dstaddr, protocol, dstport } = row
       return {
         interface: id,
         srcaddr,
@@ -158,7 +179,7 @@ export async function findUnused(inquiry: Inquiry, question: UnusedQuestion): Pr
     (parameters) => {
       const from = inquiry.from(parameters, {
         range: inquiry.readRange,
-        and: `${ACCEPTED} AND protocol IN (6, 17, 33, 132, 136)`,
+        and: `${ACCEPTED} AND ${hasPortsSql('protocol')}`,
       })
       return `WITH seen AS (SELECT interface_id, srcaddr, dstaddr, srcport, dstport, protocol, start_s, end_s ${from}),
         asked AS (SELECT interface_id, dstaddr AS address, protocol, dstport AS port, count(*) AS flows,

@@ -1,6 +1,6 @@
 import { parseNetwork } from './addresses.ts'
 import { findField } from './filter-fields.ts'
-import { dimensionSql, type Inquiry, METRIC_SQL, TALLY_SQL } from './inquiry.ts'
+import { dimensionSql, type Inquiry, shownSql, TALLY_SQL } from './inquiry.ts'
 import type {
   Counters,
   Dimension,
@@ -126,8 +126,10 @@ export function topSql(
   parameters: Parameters<Inquiry['from']>[0],
 ): string {
   const keys = by.map((dimension, at) => `${dimensionSql(dimension)} AS k${at}`)
-  return `SELECT ${keys.join(', ')}, ${TALLY_SQL}, coalesce(sum((action = 'REJECT')::UTINYINT), 0) AS "rejectedFlows"
-    ${inquiry.from(parameters)} GROUP BY ${by.map((_, at) => at + 1).join(', ')}`
+  const shown = by.map((dimension, at) => `${shownSql(dimension, `k${at}`)} AS k${at}`)
+  return `SELECT * REPLACE (${shown.join(', ')}) FROM (
+    SELECT ${keys.join(', ')}, ${TALLY_SQL}, count(CASE WHEN action = 'REJECT' THEN 1 END) AS "rejectedFlows"
+    ${inquiry.from(parameters)} GROUP BY ${by.map((_, at) => at + 1).join(', ')})`
 }
 
 export function topOrder({ by, metric }: TopQuestion): string {
@@ -179,9 +181,4 @@ export async function findValues(inquiry: Inquiry, question: ValuesQuestion): Pr
       return { value, ...(known === undefined || known === value ? {} : { label: known }), flows }
     }),
   }
-}
-
-/** Orders of magnitude for a ranking: the metric as SQL over plain flows. */
-export function metricSql(metric: keyof typeof METRIC_SQL): string {
-  return METRIC_SQL[metric]
 }

@@ -32,7 +32,7 @@ const DERIVED_COLUMNS = [
   ['end_time', 'make_timestamptz(end_s::BIGINT * 1000000)'],
   ['window_start', 'make_timestamptz(window_s::BIGINT * 1000000)'],
   ['protocol_name', 'protocol_name(protocol)'],
-  ['service', 'service_of(protocol, srcport, dstport)'],
+  ['service', 'service_name(service_key(protocol, srcport, dstport))'],
 ] as const
 
 /** The packs of one bucket, and objects in them that are not in the bucket any more. */
@@ -78,6 +78,11 @@ export function literal(text: string): string {
   return `'${text.replaceAll("'", "''")}'`
 }
 
+/** Whether a protocol has ports. Not by `IN`: five values are a join to DuckDB, in every statement over the view. */
+export function hasPortsSql(protocol: string): string {
+  return `(${[6, 17, 33, 132, 136].map((it) => `${protocol} = ${it}`).join(' OR ')})`
+}
+
 /** Functions that every database has. */
 export const MACROS: readonly string[] = [
   `CREATE OR REPLACE MACRO protocol_name(p) AS CASE p
@@ -85,10 +90,13 @@ export const MACROS: readonly string[] = [
        .map(([number, name]) => `WHEN ${number} THEN '${name}'`)
        .join(' ')}
      ELSE p::VARCHAR END`,
-  // The lower port is the service's, as a rule. A guess, and the documents say so.
-  `CREATE OR REPLACE MACRO service_port(srcport, dstport) AS least(srcport, dstport)`,
-  `CREATE OR REPLACE MACRO service_of(p, srcport, dstport) AS
-     CASE WHEN p IN (6, 17, 33, 132, 136)
-       THEN protocol_name(p) || '/' || service_port(srcport, dstport)::VARCHAR
-       ELSE protocol_name(p) END`,
+  // The lower port is the service's, as a rule. A guess, and the documents say so. (`least` takes four times as long.)
+  `CREATE OR REPLACE MACRO service_port(srcport, dstport) AS
+     CASE WHEN srcport <= dstport OR dstport IS NULL THEN srcport ELSE dstport END`,
+  // What a service is called takes longer to write down than all else: groups are made by a number.
+  `CREATE OR REPLACE MACRO service_key(p, srcport, dstport) AS
+     p::INTEGER * 65536 + CASE WHEN ${hasPortsSql('p')} THEN service_port(srcport, dstport) ELSE 0 END`,
+  `CREATE OR REPLACE MACRO service_name(key) AS
+     CASE WHEN ${hasPortsSql('(key // 65536)')} THEN protocol_name(key // 65536) || '/' || (key % 65536)::VARCHAR
+       ELSE protocol_name(key // 65536) END`,
 ]

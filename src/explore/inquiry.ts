@@ -16,7 +16,7 @@ export interface Inquest {
   interfaces: { id: string; name: string; addresses: string[] }[]
 }
 
-/** What a dimension is in SQL, over `flows`. */
+/** What a dimension is in SQL, over `flows`: what flows are grouped by, which is not always what is shown. */
 const DIMENSION_SQL: Record<Dimension, string> = {
   action: 'action',
   protocol: 'protocol',
@@ -25,7 +25,7 @@ const DIMENSION_SQL: Record<Dimension, string> = {
   srcport: 'srcport',
   dstport: 'dstport',
   interface: 'interface_id',
-  service: 'service',
+  service: 'service_key(protocol, srcport, dstport)',
   srcnet: networkSql('srcaddr', 'src_key'),
   dstnet: networkSql('dstaddr', 'dst_key'),
   direction: 'direction',
@@ -141,6 +141,11 @@ export class Inquiry {
 
 export function dimensionSql(dimension: Dimension): string {
   return DIMENSION_SQL[dimension]
+}
+
+/** A group's key as it is shown. */
+export function shownSql(dimension: Dimension, key: string): string {
+  return dimension === 'service' ? `service_name(${key})` : key
 }
 
 /** The /24 or /64 of an address, as text. */

@@ -1,5 +1,5 @@
 import type { TimeRange } from './object-name.ts'
-import type { Line } from './question.ts'
+import type { Line, Metric } from './question.ts'
 
 const STEPS_S = [
   1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1_800, 3_600, 7_200, 10_800, 21_600, 43_200, 86_400, 604_800,
@@ -25,6 +25,10 @@ export class Steps {
     this.firstS = range.sinceS - (range.sinceS % this.stepS)
     this.count = Math.ceil((range.untilS - this.firstS) / this.stepS)
     this.#range = range
+  }
+
+  get untilS(): number {
+    return this.#range.untilS
   }
 
   get timesS(): number[] {
@@ -70,33 +74,47 @@ export function percentile(values: number[], share: number): number {
 }
 
 /**
- * SQL that sums a metric per step and group: the columns of `groups`, `step` and `value`. A flow that spans
- * several
- * steps is spread evenly over its seconds; `flows` counts where a flow starts.
+ * SQL that reads flows once and sums a metric by groups and by the steps in which flows begin and end: the columns
+ * `k0` and so on, `first_step`, `last_step` and `total`. A flow that spans several steps is spread evenly over its
+ * seconds: `head` and `tail` fall into its first and its last step, `rate` into each second between them. A flow that
+ * goes on after the range has its end behind the last step. `flows` counts where a flow starts.
  */
-export function stepsSql(
+export function spansSql(
   steps: Steps,
-  it: { metric: string; groups: string[]; from: string; untilS: number },
+  it: { metric: Metric; groups: string[]; from: string; sums?: string },
 ): string {
-  const names = it.groups.map((_, at) => `k${at}`)
+  const names = it.groups.map((_, at) => `k${at}, `).join('')
   const groups = it.groups.map((sql, at) => `${sql} AS k${at}, `).join('')
-  const list = names.map((name) => `${name}, `).join('')
+  const sums = it.sums === undefined ? '' : `, ${it.sums}`
   const stepOf = (second: string): string => `((${second} - ${steps.firstS}) // ${steps.stepS})`
   if (it.metric === 'flows') {
-    return `SELECT ${groups}${stepOf('start_s')} AS step, count(*) AS value ${it.from} GROUP BY ALL`
+    return `SELECT ${groups}${stepOf('start_s')} AS first_step, first_step AS last_step, count(*) AS total,
+      0.0 AS rate, 0.0 AS head, 0.0 AS tail${sums} ${it.from} GROUP BY ALL`
   }
-  const beginS = `(${steps.firstS} + step * ${steps.stepS})`
-  const overlapS = `least(end_s::BIGINT + 1, ${beginS} + ${steps.stepS}, ${it.untilS}) - greatest(start_s, ${beginS})`
-  // Read twice rather than kept: most flows are in one step, and those need no row of their own.
-  return `WITH spans AS NOT MATERIALIZED (
-      SELECT ${groups}start_s, end_s, ${stepOf('start_s')} AS first_step,
-        ${stepOf(`least(end_s, ${it.untilS - 1})`)} AS last_step, ${it.metric} AS metric ${it.from}),
-    parts AS (
-      SELECT ${list}first_step AS step, sum(metric) AS value FROM spans
-        WHERE first_step = last_step AND end_s < ${it.untilS} GROUP BY ALL
-      UNION ALL
-      SELECT ${list}step, sum(metric * (${overlapS}) / (end_s::BIGINT - start_s + 1)) AS value
-        FROM (SELECT *, unnest(range(first_step, last_step + 1)) AS step FROM spans
-          WHERE first_step <> last_step OR end_s >= ${it.untilS}) GROUP BY ALL)
-    SELECT ${list}step, sum(value) AS value FROM parts GROUP BY ALL`
+  // Most flows are in one step, and CASE works on the others alone.
+  const spread = (seconds: string): string =>
+    `sum(CASE WHEN first_step <> last_step THEN ${it.metric}::DOUBLE * (${seconds}) / (end_s::BIGINT - start_s + 1) END)`
+  return `SELECT ${names}first_step, last_step, sum(${it.metric}) AS total, ${spread('1')} AS rate,
+      ${spread(`${beginSql(steps, 'first_step + 1')} - start_s`)} AS head,
+      ${spread(`end_s::BIGINT + 1 - ${beginSql(steps, 'last_step')}`)} AS tail${sums}
+    FROM (SELECT *, ${groups}${stepOf('start_s')} AS first_step,
+      CASE WHEN end_s < ${steps.untilS} THEN ${stepOf('end_s')} ELSE ${steps.count} END AS last_step ${it.from})
+    GROUP BY ALL`
+}
+
+/** SQL that makes the columns of groups, `step` and `value` out of a relation that spansSql made. */
+export function stepsSql(steps: Steps, it: { groups: number; spans: string }): string {
+  const names = Array.from({ length: it.groups }, (_, at) => `k${at}, `).join('')
+  const insideS = `(${beginSql(steps, 'step + 1')} - ${beginSql(steps, 'step')})`
+  return `WITH spread AS MATERIALIZED (FROM ${it.spans}), parts AS (
+      SELECT ${names}first_step AS step, CASE WHEN first_step = last_step THEN total ELSE head END AS value FROM spread
+      UNION ALL SELECT ${names}last_step, tail FROM spread WHERE first_step < last_step AND last_step < ${steps.count}
+      UNION ALL SELECT ${names}step, rate * ${insideS}
+        FROM (SELECT *, unnest(range(first_step + 1, last_step)) AS step FROM spread))
+    SELECT ${names}step, sum(value) AS value FROM parts GROUP BY ALL`
+}
+
+/** When a step begins, or the range ends. */
+function beginSql(steps: Steps, step: string): string {
+  return `least(${steps.firstS} + (${step}) * ${steps.stepS}, ${steps.untilS})`
 }
