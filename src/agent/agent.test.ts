@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, rmdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { test } from 'node:test'
 import type { AttachedPoint, KernelWindow, PointConfig } from '../capture/ebpf/kernel-meter.ts'
-import type { Assignment, Assignments } from '../model/agent-protocol.ts'
+import type { AgentReport, Assignment, Assignments } from '../model/agent-protocol.ts'
 import { Agent, type AgentDependencies, type SealTask } from './agent.ts'
-import { PointTable } from './point-table.ts'
+import { PointTable, replaceFile } from './point-table.ts'
 
 const DEVICE = { name: 'eth0', ifindex: 2, mac: '' }
 
@@ -15,13 +15,16 @@ class World implements AsyncDisposable {
   nowMs = 12 * 3_600_000
   windows: KernelWindow[] = []
   readonly sealed: SealTask[] = []
+  reported: AgentReport['points'] = []
   readonly agent: Agent
   readonly #directory = mkdtempSync(path.join(tmpdir(), 'weir-agent-'))
+  readonly #files = ['points.json', 'assignments.json'].map((it) => path.join(this.#directory, it))
   readonly #attached = new Map<number, AttachedPoint>()
   #assigned = Promise.withResolvers<Assignments>()
 
   constructor(first: Assignments) {
     this.#assigned.resolve(first)
+    const [pointsFile = '', assignmentsFile = ''] = this.#files
     const dependencies = {
       meter: {
         bootId: 'boot',
@@ -42,7 +45,7 @@ class World implements AsyncDisposable {
         stats: () => ({ flows: 0, flowsMax: 1, points: [] }),
       },
       devices: { start() {}, stop() {}, list: () => [DEVICE], onChange() {} },
-      points: new PointTable({ file: path.join(this.#directory, 'points.json') }),
+      points: new PointTable({ file: pointsFile }),
       controlPlane: {
         assignments: ({ signal }: { signal: AbortSignal }) => {
           const stopped = new Promise<never>((_, reject) => {
@@ -50,7 +53,9 @@ class World implements AsyncDisposable {
           })
           return Promise.race([this.#next(), stopped])
         },
-        report: async () => {},
+        report: async ({ points }: AgentReport) => {
+          this.reported = points
+        },
       },
       sealer: {
         seal: async (task: SealTask) => {
@@ -70,11 +75,18 @@ class World implements AsyncDisposable {
       },
       delivery: { start() {}, wake() {}, stop: async () => {}, status: () => ({ flowLogs: [] }) },
       savedAssignments: () => undefined,
-      saveAssignments() {},
+      saveAssignments: (it: Assignments) => replaceFile(assignmentsFile, JSON.stringify(it)),
       clock: { nowMs: () => this.nowMs, monotonicNs: () => 0n },
       log: { info() {}, warn() {}, error() {} },
     } as unknown as AgentDependencies
     this.agent = new Agent({ version: '0', windowSizeS: 600 }, dependencies)
+  }
+
+  /** Folders stand where the agent would write. */
+  refuseWrites(): Disposable {
+    const folders = this.#files.map((it) => `${it}.new`)
+    for (const folder of folders) mkdirSync(folder)
+    return { [Symbol.dispose]: () => folders.forEach((it) => void rmdirSync(it)) }
   }
 
   assign(assignments: Assignments): void {
@@ -123,6 +135,41 @@ test('a flow log that goes while the wall clock is set back loses nothing of the
   assert.deepEqual(
     points.map(({ flowLogId }) => flowLogId),
     ['a', 'b'],
+  )
+})
+
+test('a disk that takes nothing stops no agent: what is captured goes on, what is new waits for the disk', async () => {
+  const startS = 12 * 3_600
+  await using world = new World(assignmentsOf('1', [assignment('a'), assignment('b')]))
+  world.windows = [{ generation: 1n, slot: 0, startS, endS: startS + 600, state: 'open' }]
+  world.agent.start()
+  await world.until(() => world.attached === 2)
+
+  {
+    using _refusing = world.refuseWrites()
+    world.assign(assignmentsOf('2', [assignment('b'), assignment('c')]))
+    await world.until(() => world.reported.some((it) => it.state === 'failed'))
+  }
+  const { reported } = world
+  const refused = world.attached
+  world.nowMs += 61_000
+  await world.until(() => world.attached === 2)
+  world.windows = [{ ...world.windows[0]!, state: 'closed' }]
+  await world.until(() => world.sealed.length === 1)
+
+  assert.deepEqual(
+    reported.map(({ flowLogId, state }) => [flowLogId, state]),
+    [
+      ['b', 'attached'],
+      ['c', 'failed'],
+    ],
+  )
+  assert.match(reported[1]?.message ?? '', /points\.json cannot be written: EISDIR/)
+  assert.equal(refused, 1)
+  const points = [...world.sealed[0]!.points.values()]
+  assert.deepEqual(
+    points.map(({ flowLogId }) => flowLogId),
+    ['a', 'b', 'c'],
   )
 })
 

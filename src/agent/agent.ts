@@ -185,6 +185,7 @@ export class Agent {
   readonly #live: LiveFlows
   #assignments: Assignments
   #windowSizeS: number
+  #areAssignmentsSaved = true
   #timer: NodeJS.Timeout | undefined
   #polling: Promise<void> | undefined
   #reporting: Promise<void> | undefined
@@ -277,11 +278,24 @@ export class Agent {
     if (Math.abs(nowMs - this.#limitsCheckedAtMs) >= LIMITS_CHECK_MS) {
       spool.enforceLimits()
       this.#limitsCheckedAtMs = nowMs
+      this.#tryAgain()
     }
     this.#sealing ??= this.#sealClosedWindows().finally(() => {
       this.#sealing = undefined
     })
     if (Math.abs(nowMs - this.#reportedAtMs) >= HEARTBEAT_MS) this.#report()
+  }
+
+  /** What a full disk or a kernel without memory refused before. */
+  #tryAgain(): void {
+    const { points, log } = this.#dependencies
+    try {
+      points.saveAgain()
+    } catch (error) {
+      if (!(error instanceof WeirError)) throw error
+      log.error({ err: error }, 'the table of observation points is not on disk')
+    }
+    if ([...this.#statuses.values()].some((it) => it.state === 'failed')) this.#reconcile()
   }
 
   /** Oldest first, one at a time: commit to the spool, then clear in the kernel. */
@@ -357,8 +371,9 @@ export class Agent {
         })
         backoff.reset()
         if (wanted !== undefined) this.#live.want(wanted)
-        if (answer.version === version) continue
-        this.#dependencies.saveAssignments(answer)
+        const isNew = answer.version !== version
+        if (isNew || !this.#areAssignmentsSaved) this.#save(answer)
+        if (!isNew) continue
         this.#accept(answer)
         await pause(POLL_PAUSE_MS, signal) // One change is taken at once, a burst of them in a few handfuls.
       } catch (error) {
@@ -368,6 +383,19 @@ export class Agent {
           log.warn({ err: error }, 'control plane does not answer, metering goes on')
         await pause(backoff.nextDelayMs(), signal)
       }
+    }
+  }
+
+  /** They are good without it, too: an agent that starts anew asks for them. */
+  #save(assignments: Assignments): void {
+    const { saveAssignments, log } = this.#dependencies
+    try {
+      saveAssignments(assignments)
+      this.#areAssignmentsSaved = true
+    } catch (error) {
+      if (!(error instanceof WeirError)) throw error
+      this.#areAssignmentsSaved = false
+      log.error({ err: error }, 'assignments are not on disk')
     }
   }
 
@@ -412,11 +440,12 @@ export class Agent {
 
   #attach(placements: Placement[]): void {
     const { meter, points, log } = this.#dependencies
-    const records = points.take(placements.map((it) => it.assignment))
     const failed: number[] = []
+    const numbers = this.#numbersFor(placements)
     for (const [i, { assignment, device }] of placements.entries()) {
       const { flowLogId, interfaceId, binding } = assignment
-      const { point } = records[i]!
+      const point = numbers[i]
+      if (point === undefined) return
       const { name, netns } = device
       try {
         meter.attach({
@@ -437,6 +466,22 @@ export class Agent {
       }
     }
     points.retire(failed, this.#retiredAtS())
+  }
+
+  /** None where they cannot be written down: then nobody would know whose flows the kernel has. */
+  #numbersFor(placements: Placement[]): number[] {
+    const { points, log } = this.#dependencies
+    try {
+      return points.take(placements.map((it) => it.assignment)).map((it) => it.point)
+    } catch (error) {
+      if (!(error instanceof WeirError)) throw error
+      log.error({ err: error }, 'no observation points can be taken')
+      for (const { assignment, device } of placements) {
+        const { message } = error
+        this.#statuses.set(assignment.flowLogId, { state: 'failed', device: device.name, message })
+      }
+      return []
+    }
   }
 
   #detach(leaving: number[]): void {

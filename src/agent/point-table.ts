@@ -24,6 +24,7 @@ export class PointTable {
   readonly #records = new Map<number, PointRecord>()
   readonly #live = new Map<string, PointRecord>()
   #last = 0
+  #isSaved = true
 
   constructor(options: { file: string }) {
     this.#file = options.file
@@ -61,7 +62,7 @@ export class PointTable {
     return this.#live.get(flowLogId)
   }
 
-  /** Takes numbers that no window mentions, in the order of the assignments; on disk when this returns. */
+  /** Takes numbers that no window mentions, in the order of the assignments; on disk when this returns, else not taken. */
   take(assignments: readonly Assignment[]): PointRecord[] {
     if (assignments.length === 0) return []
     if (this.#records.size + assignments.length > POINT_MAX) {
@@ -77,10 +78,19 @@ export class PointTable {
       this.#add(record)
       return record
     })
-    this.#save()
+    try {
+      this.#save()
+    } catch (error) {
+      for (const { point, assignment } of taken) {
+        this.#records.delete(point)
+        this.#live.delete(assignment.flowLogId)
+      }
+      throw error
+    }
     return taken
   }
 
+  /** Where the disk refuses it, the table on it is behind: `saveAgain`. After a crash the kernel tells what is gone. */
   retire(points: readonly number[], nowS: number): void {
     let isChanged = false
     for (const point of points) {
@@ -91,7 +101,7 @@ export class PointTable {
       isChanged = true
       if (this.live(record.assignment.flowLogId) === record) this.#live.delete(record.assignment.flowLogId)
     }
-    if (isChanged) this.#save()
+    if (isChanged) this.#saveIfPossible()
   }
 
   /** Frees the numbers of points retired before `windowStartS`, the start of the oldest window in the kernel. */
@@ -99,7 +109,12 @@ export class PointTable {
     const gone = this.all().filter((it) => it.retiredAtS !== undefined && it.retiredAtS < windowStartS)
     if (gone.length === 0) return
     for (const { point } of gone) this.#records.delete(point)
-    this.#save()
+    this.#saveIfPossible()
+  }
+
+  /** What the disk refused before. */
+  saveAgain(): void {
+    if (!this.#isSaved) this.#save()
   }
 
   #add(record: PointRecord): void {
@@ -109,12 +124,31 @@ export class PointTable {
 
   #save(): void {
     const text = JSON.stringify({ version: FORMAT_VERSION, last: this.#last, points: this.all() })
+    this.#isSaved = false
     replaceFile(this.#file, text)
+    this.#isSaved = true
+  }
+
+  #saveIfPossible(): void {
+    try {
+      this.#save()
+    } catch (error) {
+      if (!(error instanceof WeirError)) throw error
+    }
   }
 }
 
 /** Writes a file so that a crash leaves the old content or the new one. */
 export function replaceFile(file: string, text: string): void {
+  try {
+    writeDraft(file, text)
+  } catch (cause) {
+    const reason = (cause as Error).message
+    throw new WeirError('WEIR_SPOOL_UNWRITABLE', `${file} cannot be written: ${reason}`, { cause })
+  }
+}
+
+function writeDraft(file: string, text: string): void {
   const draft = openSync(`${file}.new`, 'w', 0o640)
   try {
     writeFileSync(draft, text)

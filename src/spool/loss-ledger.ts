@@ -51,8 +51,7 @@ export class LossLedger {
     try {
       text = fs.readFileSync(this.#file, 'utf8')
     } catch (error) {
-      if (isMissing(error)) return true
-      throw error
+      return isMissing(error)
     }
     const body = parseLedger(text)
     if (body === undefined) return false

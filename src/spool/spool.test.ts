@@ -223,6 +223,24 @@ test('a manifest cut at any byte keeps the segments of its whole lines, and sets
   }
 })
 
+test('a manifest or a ledger that the disk cannot read is a damaged one: its files are set aside, and the rest is delivered', async () => {
+  using disk = new Disk()
+  const windowKeys = [await disk.write(1, { 'b/x': ['one\n'] }), await disk.write(2, { 'b/x': ['two\n'] })]
+  const manifest = path.join(disk.folder, `w-${windowKeys[0]}`, 'manifest')
+  fs.rmSync(manifest)
+  for (const name of [manifest, path.join(disk.folder, 'given-up.json')]) fs.mkdirSync(name) // Reading them fails.
+
+  const spool = disk.spool()
+
+  assert.deepEqual(
+    spool.segments().map(({ windowStartS }) => windowStartS),
+    [120],
+  )
+  assert.equal(spool.stats().damagedManifestLines, 2) // The ledger is counted like one.
+  assert.deepEqual(fs.readdirSync(path.join(disk.folder, 'damaged')), [`${windowKeys[0]}-0.log.gz`])
+  assert.deepEqual(spool.committedWindows(), windowKeys)
+})
+
 test('a ledger of losses that is damaged at any byte is noticed, and the spool goes on', async () => {
   using disk = new Disk()
   const spool = disk.spool()

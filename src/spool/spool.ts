@@ -265,7 +265,7 @@ export class Spool {
   #load(windowKey: string): void {
     this.#rememberWindow(windowKey)
     const folder = this.#folderOf(windowKey)
-    const manifest = parseManifest(readIfThere(path.join(folder, MANIFEST)))
+    const manifest = this.#manifestOf(windowKey)
     if (manifest.damagedLines > 0) {
       this.#counts.damagedManifestLines += manifest.damagedLines
       this.#log.error({ windowKey, lines: manifest.damagedLines }, 'manifest of a window is damaged')
@@ -422,7 +422,14 @@ export class Spool {
 
   /** From disk: the members of a hundred thousand waiting segments need not be in memory. */
   #manifestOf(windowKey: string): Manifest {
-    return parseManifest(readIfThere(path.join(this.#folderOf(windowKey), MANIFEST)))
+    const file = path.join(this.#folderOf(windowKey), MANIFEST)
+    try {
+      return parseManifest(fs.readFileSync(file))
+    } catch (error) {
+      if (isMissing(error)) return parseManifest(Buffer.alloc(0))
+      this.#log.error({ file, err: error }, 'could not read the manifest of a window')
+      return { ...parseManifest(Buffer.alloc(0)), damagedLines: 1 } // A disk that cannot read it has damaged it.
+    }
   }
 
   #segmentOf(windowKey: string, line: SegmentLine): Segment {
@@ -445,15 +452,6 @@ export class Spool {
 
   #folderOf(windowKey: string): string {
     return path.join(this.directory, `${WINDOW_PREFIX}${windowKey}`)
-  }
-}
-
-function readIfThere(file: string): Buffer {
-  try {
-    return fs.readFileSync(file)
-  } catch (error) {
-    if (isMissing(error)) return Buffer.alloc(0)
-    throw spoolErrorFrom(error, `reading ${file}`)
   }
 }
 
