@@ -31,28 +31,51 @@ function weirCommand(of: Interface, { name, action, direction, bucket }: FlowLog
   ].join(' \\\n')
 }
 
-const TERRAFORM: Partial<Record<InterfaceKind, { type: string; parent: string }>> = {
-  nic: { type: 'ionoscloud_nic', parent: 'server_id' },
-  networkloadbalancer: { type: 'ionoscloud_networkloadbalancer', parent: 'datacenter_id' },
-  applicationloadbalancer: { type: 'ionoscloud_application_loadbalancer', parent: 'datacenter_id' },
+/** With what the provider demands beside the ids. */
+const TERRAFORM: Partial<Record<InterfaceKind, { type: string; demands: string }>> = {
+  nic: { type: 'ionoscloud_nic', demands: 'lan' },
+  networkloadbalancer: {
+    type: 'ionoscloud_networkloadbalancer',
+    demands: 'name, listener_lan, target_lan',
+  },
+  applicationloadbalancer: {
+    type: 'ionoscloud_application_loadbalancer',
+    demands: 'name, listener_lan, target_lan',
+  },
 }
 
 function terraform(of: Interface, it: FlowLogProperties, origin: string): string {
-  const { type, parent } = TERRAFORM[of.kind]!
+  const { type, demands } = TERRAFORM[of.kind]!
   const ids = idsOf(of)
+  const server = ids['serverId']
   const places = [
     `  datacenter_id = ${quoted(ids['datacenterId']!)}`,
-    ...(parent === 'server_id' ? [`  server_id     = ${quoted(ids['serverId']!)}`] : []),
+    ...(server === undefined ? [] : [`  server_id     = ${quoted(server)}`]),
   ]
-  return `provider "ionoscloud" {
+  const name = identifier(of.name)
+  return `terraform {
+  required_providers {
+    ionoscloud = {
+      source  = "ionos-cloud/ionoscloud"
+      version = ">= 6.4.11"
+    }
+  }
+}
+
+provider "ionoscloud" {
   endpoint = ${quoted(origin)} # the token is in IONOS_TOKEN
 }
 
-resource "${type}" ${quoted(identifier(of.name))} {
-${places.join('\n')}
-  # … what it has otherwise …
+import { # it is there already, and stays what it is
+  to = ${type}.${name}
+  id = ${quoted(Object.values(ids).join('/'))}
+}
 
-  flowlog {
+resource "${type}" ${quoted(name)} {
+${places.join('\n')}
+  # … ${demands} and what else it has …
+
+  flowlog { # without it, later, the provider makes the whole resource anew
     name      = ${quoted(it.name)}
     action    = ${quoted(it.action)}
     direction = ${quoted(it.direction)}
@@ -128,7 +151,7 @@ function shellWord(text: string): string {
 }
 
 function quoted(text: string): string {
-  return JSON.stringify(text).replaceAll('${', '$${') // HCL would take it for a template.
+  return JSON.stringify(text).replace(/[$%](?=\{)/g, '$&$&') // HCL would take it for a template.
 }
 
 function identifier(text: string): string {
