@@ -47,8 +47,20 @@ async function main(): Promise<void> {
         .then(() => statSync(file))
       if (size > SIZE_MAX) await reader.page.screenshot({ path: file, clip: TOP }) // What does not fit is not needed.
     }
+    await Promise.all([
+      world.send('office', 'web', { tcp: [443], udp: [53] }, { rounds: 60, size: 60_000 }),
+      shootLive(reader, mode),
+    ])
     process.stderr.write(`${mode}: ${reader.faults.join('; ') || 'done'}\n`)
   }
+}
+
+/** While there is traffic: some of it is in the bucket, the rest with the agent. */
+async function shootLive(reader: Reader, mode: string): Promise<void> {
+  await reader.goto('/explore?live=1&split=service')
+  await reader.page.getByText('2 of 2 flow logs').waitFor()
+  await reader.page.waitForTimeout(4_000) // One more answer, with what has passed meanwhile.
+  await reader.page.screenshot({ path: path.join(FOLDER, `live-${mode}.png`), fullPage: true })
 }
 
 function pages(sinceS: number, untilS: number): Record<string, string> {

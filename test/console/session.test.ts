@@ -24,6 +24,14 @@ test('a password becomes a cookie that no script can read and that opens the API
   assert.ok(!cookie.includes(weir.owner.token), 'the session has a token of its own')
 })
 
+test('behind a proxy with TLS the cookie never goes over plain HTTP', async () => {
+  await using weir = await startControlPlane({ publicUrl: 'https://weir.example' })
+
+  const answer = await signIn(weir, ownerOf(weir))
+
+  assert.match(answer.headers.get('set-cookie')!, /; HttpOnly; SameSite=Strict; Secure$/)
+})
+
 test('a token signs in too, and what is wrong does not', async () => {
   await using weir = await startControlPlane()
   const { username, token } = weir.owner

@@ -1,4 +1,4 @@
-import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyInstance, FastifyReply } from 'fastify'
 import { Type } from 'typebox'
 import { WeirError } from '../../model/errors.ts'
 import {
@@ -59,7 +59,7 @@ export async function sessionRoutes(
     const { token } = await store.change((change) =>
       issueToken(change, { userId, contractNumber, purpose, expiresAtMs }),
     )
-    setCookie(request, reply, token, SESSION_MS / 1000)
+    setCookie(reply, { origin: services.origin(request), value: token, maxAgeS: SESSION_MS / 1000 })
     return reply.code(201).send(await rendered(services, account, token))
   })
 
@@ -83,7 +83,7 @@ export async function sessionRoutes(
   app.delete('/weir/v1/session', async (request, reply) => {
     const token = sessionToken(request.headers)
     if (token !== undefined) await store.change((change) => revokeToken(change, token))
-    setCookie(request, reply, '', 0)
+    setCookie(reply, { origin: services.origin(request), value: '', maxAgeS: 0 })
     return reply.code(204).send()
   })
 }
@@ -120,8 +120,12 @@ async function openTo(
   return isWide ? contracts : contracts.filter((it) => it.contractNumber === account.contractNumber)
 }
 
-function setCookie(request: FastifyRequest, reply: FastifyReply, value: string, maxAgeS: number): void {
-  const secure = request.protocol === 'https' ? '; Secure' : ''
+/** `origin` is what readers see: there may be a proxy with TLS in front. */
+function setCookie(
+  reply: FastifyReply,
+  { origin, value, maxAgeS }: { origin: string; value: string; maxAgeS: number },
+): void {
+  const secure = origin.startsWith('https:') ? '; Secure' : ''
   const attributes = `Path=/; Max-Age=${maxAgeS}; HttpOnly; SameSite=Strict${secure}`
   reply.header('set-cookie', `${SESSION_COOKIE}=${value}; ${attributes}`)
   reply.header('cache-control', 'no-store')
