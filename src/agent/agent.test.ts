@@ -5,6 +5,7 @@ import path from 'node:path'
 import { test } from 'node:test'
 import type { AttachedPoint, KernelWindow, PointConfig } from '../capture/ebpf/kernel-meter.ts'
 import type { AgentReport, Assignment, Assignments } from '../model/agent-protocol.ts'
+import { WeirError } from '../model/errors.ts'
 import { Agent, type AgentDependencies, type SealTask } from './agent.ts'
 import { PointTable, replaceFile } from './point-table.ts'
 
@@ -15,6 +16,9 @@ class World implements AsyncDisposable {
   nowMs = 12 * 3_600_000
   windows: KernelWindow[] = []
   readonly sealed: SealTask[] = []
+  /** So many times. */
+  clearingFails = 0
+  readonly #committed: string[] = []
   reported: AgentReport['points'] = []
   readonly agent: Agent
   readonly #directory = mkdtempSync(path.join(tmpdir(), 'weir-agent-'))
@@ -40,6 +44,7 @@ class World implements AsyncDisposable {
         syncClock() {},
         windows: () => this.windows,
         clearWindow: (generation: bigint) => {
+          if (this.clearingFails-- > 0) throw new WeirError('WEIR_NATIVE_CALL', 'no memory')
           this.windows = this.windows.filter((it) => it.generation !== generation)
         },
         stats: () => ({ flows: 0, flowsMax: 1, points: [] }),
@@ -67,8 +72,8 @@ class World implements AsyncDisposable {
       spool: {
         start() {},
         stop() {},
-        committedWindows: () => [],
-        addWindow() {},
+        committedWindows: () => this.#committed,
+        addWindow: (windowKey: string) => this.#committed.push(windowKey),
         enforceLimits() {},
         flowLogsGivenUp: () => [],
         stats: () => ({}),
@@ -135,6 +140,26 @@ test('a flow log that goes while the wall clock is set back loses nothing of the
   assert.deepEqual(
     points.map(({ flowLogId }) => flowLogId),
     ['a', 'b'],
+  )
+})
+
+test('a window that cannot be cleared in the kernel is sealed once, and cleared later', async () => {
+  await using world = new World(assignmentsOf('1', [assignment('a')]))
+  world.clearingFails = 2
+  world.windows = [1n, 2n].map((generation) => ({
+    generation,
+    slot: 0,
+    startS: 0,
+    endS: 600,
+    state: 'closed',
+  }))
+  world.agent.start()
+
+  await world.until(() => world.windows.length === 0)
+
+  assert.deepEqual(
+    world.sealed.map(({ window }) => window.generation),
+    [1n, 2n],
   )
 })
 

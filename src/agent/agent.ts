@@ -304,18 +304,19 @@ export class Agent {
     for (const window of meter.windows()) {
       if (window.state !== 'closed') break
       try {
-        await this.#seal(window)
+        // Committed before, if it is here again: the kernel had no memory for the maps that come after it.
+        if (!spool.committedWindows().includes(this.#windowKey(window))) await this.#seal(window)
+        meter.clearWindow(window.generation)
       } catch (error) {
         // The rows stay in the kernel and are tried again; the ring keeps several windows apart meanwhile.
         this.#lastFault = {
-          message: `window ${window.startS} is not in the spool: ${messageOf(error)}`,
+          message: `window ${window.startS} is not moved to the spool: ${messageOf(error)}`,
           at: this.#now(),
         }
         log.error({ err: error, windowStartS: window.startS }, 'sealing a window failed')
         if (error instanceof WeirError && error.code === 'WEIR_SPOOL_FULL') spool.makeRoom(ROOM_SIZE)
         return
       }
-      meter.clearWindow(window.generation)
       delivery.wake()
     }
     const oldest = meter.windows()[0]
