@@ -8,6 +8,7 @@ import { openDatabase } from '../src/explore/duckdb.ts'
 import { Explorer } from '../src/explore/explorer.ts'
 import { LocalExecutor } from '../src/explore/jobs.ts'
 import type { Dimension, Metric } from '../src/explore/question.ts'
+import { Steps } from '../src/explore/steps.ts'
 import { systemClock } from '../src/stdx/clock.ts'
 import { median, parameter, random, report } from './bench.ts'
 
@@ -28,38 +29,76 @@ const kept = process.argv.find((it) => it.startsWith('--logs='))?.slice('--logs=
 const buckets = path.join(kept === undefined ? directory : path.resolve(kept), 'buckets')
 interface Preset {
   name: string
-  by: Dimension[]
-  metric: Metric
-  filter: string
-  /** The same in SQL over the text, and in awk: key and number. */
+  /** The first row of the answer as the others write it. */
+  ask(explorer: Explorer): Promise<string>
+  /** The same in SQL over the text, `key` and `n`, and in awk, `n` and the key. */
   sql: string
   awk: string
 }
 
+const SINCE_S = START_S
+const UNTIL_S = START_S + objects * WINDOW_SIZE_S
+const ACCESS = { places: [{ bucket: 'logs', prefix: '' }], interfaces: [] }
+const SCOPE = { since: String(SINCE_S), until: String(UNTIL_S) }
+/** One of the busy addresses, and the only one of the interface. */
+const [PEER, OWN] = ['10.1.0.1', '10.0.0.7']
+const STEP_S = new Steps({ sinceS: SINCE_S, untilS: UNTIL_S }, undefined).stepS
+
+const PRINT = 'END { for (key in n) printf "%.0f %s\\n", n[key], key }'
+
 const PRESETS: Preset[] = [
   {
     name: 'talkers',
-    by: ['srcaddr'],
-    metric: 'bytes',
-    filter: '',
+    ask: (explorer) => askTop(explorer, { by: ['srcaddr'], metric: 'bytes' }),
     sql: 'SELECT srcaddr AS key, sum(bytes) AS n FROM records GROUP BY ALL',
-    awk: '{ n[$4] += $10 }',
+    awk: `{ n[$4] += $10 } ${PRINT}`,
   },
   {
     name: 'ports',
-    by: ['protocol', 'dstport'],
-    metric: 'bytes',
-    filter: '',
+    ask: (explorer) => askTop(explorer, { by: ['protocol', 'dstport'], metric: 'bytes' }),
     sql: "SELECT protocol || ' ' || dstport AS key, sum(bytes) AS n FROM records GROUP BY ALL",
-    awk: '{ n[$8 " " $7] += $10 }',
+    awk: `{ n[$8 " " $7] += $10 } ${PRINT}`,
+  },
+  {
+    name: 'pairs',
+    ask: (explorer) => askTop(explorer, { by: ['srcaddr', 'dstaddr'], metric: 'bytes' }),
+    sql: "SELECT srcaddr || ' ' || dstaddr AS key, sum(bytes) AS n FROM records GROUP BY ALL",
+    awk: `{ n[$4 " " $5] += $10 } ${PRINT}`,
   },
   {
     name: 'rejects',
-    by: ['srcaddr'],
-    metric: 'flows',
-    filter: 'reject',
+    ask: (explorer) => askTop(explorer, { by: ['srcaddr'], metric: 'flows', filter: 'reject' }),
     sql: "SELECT srcaddr AS key, count(*) AS n FROM records WHERE action = 'REJECT' GROUP BY ALL",
-    awk: '$13 == "REJECT" { n[$4]++ }',
+    awk: `$13 == "REJECT" { n[$4]++ } ${PRINT}`,
+  },
+  {
+    // The busiest step. SQL and awk are told which address is the interface's own; Weir finds it out.
+    name: 'throughput',
+    ask: async (explorer) => {
+      const { result } = await explorer.ask({ kind: 'throughput', ...SCOPE }, ACCESS)
+      const peak = result.rows.toSorted((a, b) => b.max - a.max)[0]!
+      return `${peak.direction} ${peak.maxAtS} ${Math.round(peak.max * STEP_S)}`
+    },
+    sql: `SELECT key, round(sum(n)) AS n FROM (
+      SELECT CASE srcaddr WHEN '${OWN}' THEN 'EGRESS' ELSE 'INGRESS' END || ' ' || step AS key,
+        bytes * (least(end_s::BIGINT + 1, step + ${STEP_S}) - greatest(start_s::BIGINT, step)) / (end_s::BIGINT - start_s::BIGINT + 1) AS n
+      FROM (SELECT *, unnest(range(start_s::BIGINT - start_s::BIGINT % ${STEP_S}, end_s::BIGINT + 1, ${STEP_S})) AS step FROM records))
+      GROUP BY ALL`,
+    awk: `{ d = $4 == "${OWN}" ? "EGRESS" : "INGRESS"; r = $10 / ($12 - $11 + 1)
+      for (s = $11 - $11 % ${STEP_S}; s <= $12; s += ${STEP_S}) {
+        from = s > $11 ? s : $11; to = s + ${STEP_S} < $12 + 1 ? s + ${STEP_S} : $12 + 1
+        n[d " " s] += r * (to - from) } } ${PRINT}`,
+  },
+  {
+    name: 'why',
+    ask: async (explorer) => {
+      const question = { kind: 'reach', src: PEER, dst: OWN, port: 443, ...SCOPE } as const
+      const { result } = await explorer.ask(question, ACCESS)
+      return `ACCEPT ${result.accepted.flows}`
+    },
+    sql: `SELECT action AS key, count(*) AS n FROM records
+      WHERE srcaddr = '${PEER}' AND dstaddr = '${OWN}' AND dstport = 443 GROUP BY ALL`,
+    awk: `$4 == "${PEER}" && $5 == "${OWN}" && $7 == 443 { n[$13]++ } ${PRINT}`,
   },
 ]
 
@@ -87,7 +126,7 @@ async function main(): Promise<void> {
   )
   await explorer.start()
   const cold = new Timings()
-  await cold.take(() => askWeir(explorer, PRESETS[0]!))
+  await cold.take(() => PRESETS[0]!.ask(explorer))
   for (const preset of PRESETS) await compare(explorer, folder, preset, { gzipBytes, cold })
   await explorer.stop()
 }
@@ -101,7 +140,7 @@ async function compare(
   const [warm, plain, awk] = [new Timings(), new Timings(), new Timings()]
   const tops = new Set<string>()
   for (let round = 0; round < rounds; round++) {
-    tops.add(await warm.take(() => askWeir(explorer, preset)))
+    tops.add(await warm.take(() => preset.ask(explorer)))
     tops.add(await plain.take(() => askPlain(folder, preset)))
     tops.add(await awk.take(async () => askAwk(folder, preset, awk)))
   }
@@ -153,13 +192,13 @@ class Timings {
 }
 
 /** Returns the largest group as `key number`. */
-async function askWeir(explorer: Explorer, { by, metric, filter }: Preset): Promise<string> {
-  const since = String(START_S)
-  const until = String(START_S + objects * WINDOW_SIZE_S)
-  const access = { places: [{ bucket: 'logs', prefix: '' }], interfaces: [] }
-  const { result } = await explorer.ask({ kind: 'top', by, metric, filter, since, until, limit: 10 }, access)
+async function askTop(
+  explorer: Explorer,
+  question: { by: Dimension[]; metric: Metric; filter?: string },
+): Promise<string> {
+  const { result } = await explorer.ask({ kind: 'top', ...question, ...SCOPE, limit: 10 }, ACCESS)
   const first = result.rows[0]!
-  return `${by.map((it) => first.key[it]).join(' ')} ${first[metric]}`
+  return `${question.by.map((it) => first.key[it]).join(' ')} ${first[question.metric]}`
 }
 
 /** As somebody would who has DuckDB and the documentation of the record. */
@@ -194,7 +233,7 @@ async function askPlain(folder: string, { sql }: Preset): Promise<string> {
 }
 
 function askAwk(folder: string, { awk }: Preset, timings: Timings): string {
-  const script = `zcat ${folder}/*.log.gz | awk '${awk} END { for (key in n) printf "%.0f %s\\n", n[key], key }' | sort -k1,1nr -k2 | head -1; times`
+  const script = `zcat ${folder}/*.log.gz | awk '${awk}' | sort -k1,1nr -k2 | head -1; times`
   const { stdout, status } = spawnSync('sh', ['-c', script], {
     encoding: 'utf8',
     env: { ...process.env, LC_ALL: 'C' },

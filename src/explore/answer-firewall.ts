@@ -1,6 +1,7 @@
 import { WeirError } from '../model/errors.ts'
 import { parseNetwork } from './addresses.ts'
 import type { Parameters } from './duckdb.ts'
+import { networkSql } from './filter-sql.ts'
 import { hasPortsSql } from './flows-view.ts'
 import { type Inquiry, TALLY_SQL } from './inquiry.ts'
 import type {
@@ -249,8 +250,7 @@ function endSql(parameters: Parameters, column: string, text: string): string {
   const range = parseNetwork(text)
   if (range === undefined)
     throw new WeirError('WEIR_INVALID', `'${text}' is not an address, a network or 'any'`)
-  const { first, last } = range
-  return `${column} BETWEEN ${parameters.add(first, 'UUID')} AND ${parameters.add(last, 'UUID')}`
+  return networkSql(column, range, parameters)
 }
 
 function answerOf(acceptedFlows: Tally, refusedFlows: Tally): Results['reach']['answer'] {

@@ -152,7 +152,7 @@ const VALUE_SQL: Record<string, string> = {
   dstport: 'dstport',
   port: 'unnest([srcport, dstport])',
   protocol: 'protocol',
-  service: 'service',
+  service: shownSql('service', dimensionSql('service')),
   action: 'action',
   interface: 'interface_id',
   status: 'log_status',

@@ -1,3 +1,4 @@
+import type { AddressRange } from './addresses.ts'
 import type { Parameters } from './duckdb.ts'
 import { type Filter, FilterError, type FilterValue } from './filter.ts'
 import type { FilterField } from './filter-fields.ts'
@@ -102,11 +103,8 @@ function equalSql(
   switch (value.kind) {
     case 'none':
       return `${column} IS NULL`
-    case 'network': {
-      const { first, last } = value.range
-      if (first === last) return `${column} = ${parameters.add(first, 'UUID')}`
-      return `${column} BETWEEN ${parameters.add(first, 'UUID')} AND ${parameters.add(last, 'UUID')}`
-    }
+    case 'network':
+      return networkSql(column, value.range, parameters)
     case 'range': {
       const { from, to } = value
       if (from === to) return `${column} = ${parameters.add(BigInt(from), 'BIGINT')}`
@@ -126,4 +124,10 @@ function equalSql(
       return `${column} IN (${ids.map((id) => parameters.add(id, 'VARCHAR')).join(', ')})`
     }
   }
+}
+
+/** Whether a key is an address, or lies in a network. */
+export function networkSql(column: string, { first, last }: AddressRange, parameters: Parameters): string {
+  if (first === last) return `${column} = ${parameters.add(first, 'UUID')}`
+  return `${column} BETWEEN ${parameters.add(first, 'UUID')} AND ${parameters.add(last, 'UUID')}`
 }

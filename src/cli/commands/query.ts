@@ -3,7 +3,7 @@ import { parseArgs } from 'node:util'
 import { ENGINES, type Engine, explainFor, withNetworks } from '../../explore/dialects.ts'
 import { Session } from '../../explore/duckdb.ts'
 import type { Access } from '../../explore/explorer.ts'
-import { flowsSelect, literal } from '../../explore/flows-view.ts'
+import { flowsSelect, literal, withDerived } from '../../explore/flows-view.ts'
 import type { TimeRange } from '../../explore/object-name.ts'
 import { parseTimeRange } from '../../explore/time-range.ts'
 import { WeirError } from '../../model/errors.ts'
@@ -137,7 +137,7 @@ async function run(
     onProgress: showReading(progress),
   })
   using session = await Session.open(database, signal)
-  await makeView(session, flowsSelect(prepared.selection, it.range), access)
+  await makeView(session, withDerived(flowsSelect(prepared.selection, it.range)), access)
   const timer = setInterval(() => {
     const { percentage } = session.connection.progress
     progress.write(percentage > 0 ? `asking  ${Math.round(percentage)} %` : 'asking')
