@@ -301,6 +301,12 @@ function addErrorAnswers(app: FastifyInstance, log: Logger): void {
       const given = String(request.headers['content-type'])
       return sendError(reply, new WeirError('WEIR_MEDIA_TYPE', `'${given}' is not application/json`))
     }
+    if (error.code === 'FST_ERR_CTP_BODY_TOO_LARGE') {
+      return sendError(
+        reply,
+        new WeirError('WEIR_TOO_LARGE', `the body is larger than ${BODY_SIZE_MAX} bytes`),
+      )
+    }
     sendError(reply, error)
     if (reply.statusCode >= 500)
       log.error({ err: error, method: request.method, url: request.url }, 'request failed')

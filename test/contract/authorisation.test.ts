@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { type ControlPlane, startControlPlane } from './support/control-plane.ts'
+import { PAGES } from '../../src/api/routes/console.ts'
+import { type ControlPlane, isOutside, startControlPlane } from './support/control-plane.ts'
 import { AUDIENCE, Issuer } from './support/issuer.ts'
 import { CALLERS, type Caller, CONTRACT, makeTenants, type Tenants } from './support/tenants.ts'
 
@@ -60,6 +61,16 @@ const PLACES = [
   ]),
 ]
 
+/** Collections that are always empty. */
+const UNUSED: Record<string, string[]> = {
+  datacenters: ['volumes', 'loadbalancers'],
+  servers: ['cdroms', 'volumes'],
+  nics: ['firewallrules'],
+  natgateways: ['rules'],
+  networkloadbalancers: ['forwardingrules'],
+  applicationloadbalancers: ['forwardingrules'],
+}
+
 /** Makes the resources that a place needs, below the shared data center. */
 async function make(tenants: Tenants, place: readonly string[]): Promise<string> {
   let path = ''
@@ -105,6 +116,12 @@ function inventoryRules(): Record<string, Rule> {
       target: async (tenants) => ({ ...(await item(tenants)), body: BODIES[last] }),
     }
     rules[`DELETE ${url.item}`] = { expect: deleters, target: spare }
+    for (const name of UNUSED[last] ?? []) {
+      rules[`GET ${url.item}/${name}`] = {
+        expect: READERS,
+        target: async (tenants) => ({ path: `${await make(tenants, place)}/${name}` }),
+      }
+    }
   }
   return rules
 }
@@ -344,6 +361,12 @@ function otherRules(): Record<string, Rule> {
       expect: { ...OPERATOR, operator: 404 },
       target: at('/weir/v1/registrations/nobody-has-this'),
     },
+    // The console's pages hold no secrets; what they ask for needs a session.
+    ...Object.fromEntries(PAGES.map((page) => [`GET ${page}`, { expect: EVERYBODY, target: at(page) }])),
+    'GET /assets/*': {
+      expect: Object.fromEntries(CALLERS.map((caller) => [caller, 404])),
+      target: at('/assets/nothing.js'),
+    },
     'POST /weir/v1/session': {
       // Signing in is for pages of the console itself: others are turned away before their password is
       // looked at.
@@ -422,8 +445,7 @@ async function statusOf(
   weir: ControlPlane,
   it: { method: string; path: string; body: unknown; authorization: string | undefined; isOperator: boolean },
 ): Promise<number> {
-  const isOutside = /^\/(agent|weir|auth|buckets|healthz|metrics|openapi)/.test(it.path)
-  const response = await fetch(`${isOutside ? weir.origin : weir.base}${it.path}`, {
+  const response = await fetch(`${isOutside(it.path) ? weir.origin : weir.base}${it.path}`, {
     method: it.method,
     headers: {
       ...(it.authorization === undefined ? {} : { authorization: it.authorization }),

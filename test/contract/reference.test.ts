@@ -2,9 +2,14 @@ import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import path from 'node:path'
 import { test } from 'node:test'
+import { Validator } from '@seriousme/openapi-schema-validator'
+import { Ajv2020 } from 'ajv/dist/2020.js'
+import { OPERATIONS, operationFor } from '../../src/api/operations.ts'
+import { isConsolePath } from '../../src/api/routes/console.ts'
 import { ERRORS } from '../../src/model/errors.ts'
 import { METRICS } from '../../src/telemetry/metrics.ts'
 import { startControlPlane } from './support/control-plane.ts'
+import { Description } from './support/description.ts'
 
 // docs/reference says what the code does, or this fails.
 
@@ -33,7 +38,7 @@ test("every route of Weir's own and of the agent protocol is documented", async 
   await using weir = await startControlPlane()
   const pages = pageOf('api.md') + pageOf('agent-protocol.md').replaceAll('{segmentId}', ':segmentId')
   const routes = weir.app.routeTable.filter(
-    ({ method, url }) => method !== 'HEAD' && !url.startsWith('/cloudapi/'),
+    ({ method, url }) => method !== 'HEAD' && !url.startsWith('/cloudapi/') && !isConsolePath(method, url),
   )
 
   const missing = routes.filter(({ method, url }) => !pages.includes(`${method} ${url}`))
@@ -44,22 +49,75 @@ test("every route of Weir's own and of the agent protocol is documented", async 
   )
 })
 
-test('the description of the API names every route and resolves its own references', async () => {
+test('the description of the API names every route, and says what it does', async () => {
+  await using weir = await startControlPlane()
+
+  const { document } = new Description(weir.app)
+
+  const operations = Object.entries(document.paths as Record<string, Record<string, Operation>>).flatMap(
+    ([url, methods]) => Object.entries(methods).map(([method, it]) => ({ route: `${method} ${url}`, ...it })),
+  )
+  const described = weir.app.routeTable.filter(
+    ({ method, url }) => method !== 'HEAD' && !isConsolePath(method, url),
+  )
+  const routes = described.map(
+    ({ method, url }) => `${method.toLowerCase()} ${url.replace(/:(\w+)/g, '{$1}').replace('*', '{object}')}`,
+  )
+  assert.deepEqual(operations.map(({ route }) => route).sort(), [...new Set(routes)].sort())
+  assert.deepEqual(
+    described.filter((it) => operationFor(it) === undefined),
+    [],
+  )
+  assert.equal(new Set(operations.map(({ operationId }) => operationId)).size, operations.length)
+  assert.equal(new Set(operations.map(({ summary }) => summary)).size, operations.length)
+})
+
+interface Operation {
+  operationId: string
+  summary: string
+}
+
+test('no operation is described that is not there', async () => {
+  await using weir = await startControlPlane()
+  const routes = new Set(weir.app.routeTable.map(({ method, url }) => `${method} ${url}`))
+
+  assert.deepEqual(
+    Object.keys(OPERATIONS).filter((it) => !routes.has(it)),
+    [],
+  )
+})
+
+test('the description is valid OpenAPI 3.1, and its schemas are JSON schemas', async () => {
   await using weir = await startControlPlane()
 
   const { body } = await weir.get('/openapi.json')
+  const { valid, errors } = await new Validator().validate(structuredClone(body))
+  const schemas = schemasIn(body)
+  const ajv = new Ajv2020({ strictSchema: false, validateFormats: false })
+  const unsound = schemas.filter((it) => ajv.validateSchema(it as object) !== true)
 
-  const described = Object.entries(body.paths as Record<string, object>).flatMap(([url, methods]) =>
-    Object.keys(methods).map((method) => `${method.toUpperCase()} ${url}`),
-  )
-  const routes = weir.app.routeTable.filter(({ method }) => method !== 'HEAD')
-  const operations = Object.values(body.paths as Record<string, Record<string, { operationId: string }>>)
-  const ids = operations.flatMap((it) => Object.values(it).map((operation) => operation.operationId))
-  assert.equal(new Set(described).size, new Set(routes.map(({ method, url }) => `${method} ${url}`)).size)
-  assert.equal(new Set(ids).size, ids.length)
   assert.match(body.openapi, /^3\.1/)
+  assert.deepEqual([valid, errors], [true, undefined])
+  assert.ok(schemas.length > 100)
+  assert.deepEqual(unsound, [])
+})
+
+/** Every schema of a body, answer, parameter or component. */
+function schemasIn(node: unknown): unknown[] {
+  if (typeof node !== 'object' || node === null) return []
+  return Object.entries(node).flatMap(([name, it]) => {
+    if (name === 'schema') return [it]
+    return name === 'schemas' ? Object.values(it as object) : schemasIn(it)
+  })
+}
+
+test('the description of a body has what a request is checked for', async () => {
+  await using weir = await startControlPlane()
+
+  const { paths } = new Description(weir.app).document
+
   const create =
-    body.paths['/cloudapi/v6/datacenters/{datacenterId}/servers/{serverId}/nics/{nicId}/flowlogs'].post
+    paths['/cloudapi/v6/datacenters/{datacenterId}/servers/{serverId}/nics/{nicId}/flowlogs'].post
   const { properties } = create.requestBody.content['application/json'].schema.properties
   assert.deepEqual(properties.required.sort(), ['action', 'bucket', 'direction', 'name'])
 })

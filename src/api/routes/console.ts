@@ -8,7 +8,16 @@ import { WeirError } from '../../model/errors.ts'
 const compress = promisify(gzip)
 
 /** Every page is the same document; the script in it looks at the path. */
-const PAGES = ['/', '/sign-in', '/resources', '/explore', '/firewall', '/throughput', '/delivery']
+export const PAGES = [
+  '/',
+  '/sign-in',
+  '/resources',
+  '/explore',
+  '/firewall',
+  '/throughput',
+  '/delivery',
+  '/docs',
+]
 const ASSETS = '/assets/'
 
 /** Nothing comes from elsewhere, nothing is evaluated, nobody frames it. */

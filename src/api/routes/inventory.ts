@@ -60,8 +60,32 @@ function addRoutes(
   const item = `${collection}/:${type.parameter}`
   addReads(app, services, type, { collection, item, parameters })
   addWrites(app, services, type, { collection, item, parameters })
+  addEmptyCollections(app, services, type, { collection, item, parameters })
   for (const child of type.children) {
     addRoutes(app, services, RESOURCE_TYPES[child], item, [...parameters, type.parameter])
+  }
+}
+
+/** Clients walk whatever `entities` names; of what Weir has no use for, there is none. */
+function addEmptyCollections(
+  app: FastifyInstance,
+  services: Services,
+  type: ResourceType,
+  { item, parameters }: Place,
+): void {
+  const params = paramsSchema([...parameters, type.parameter])
+  for (const name of type.entities) {
+    if (Object.values(RESOURCE_TYPES).some((it) => it.collection === name)) continue
+    app.get(`${API_BASE}${item}/${name}`, { schema: { params } }, async (request) => {
+      const { db } = services.store
+      const { offset, limit } = parseQuery(request.query)
+      const parentPath = parentPathOf(request)
+      const parent = await assertVisible(db, request.account!, await findByPath(db, parentPath))
+      const base = services.base(request)
+      const id = `${renderReference(base, parent).id}/${name}`
+      const frame = { id, href: `${base}${parentPath}/${name}`, url: request.url }
+      return renderCollection(frame, [], { offset, limit, total: 0 })
+    })
   }
 }
 

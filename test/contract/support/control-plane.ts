@@ -1,15 +1,17 @@
 import assert from 'node:assert/strict'
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import type { FastifyInstance } from 'fastify'
 import { type AppOptions, createApp, type DeliveredObject } from '../../../src/api/app.ts'
 import { type Bootstrapped, bootstrap } from '../../../src/api/bootstrap.ts'
+import { PAGES } from '../../../src/api/routes/console.ts'
 import { DirectoryStore } from '../../../src/buckets/directory/directory-store.ts'
 import { Explorer } from '../../../src/explore/explorer.ts'
 import { WorkerPool } from '../../../src/explore/worker-pool.ts'
 import { systemClock } from '../../../src/stdx/clock.ts'
 import { openStore, type Store } from '../../../src/store/store.ts'
+import { Description } from './description.ts'
 import { createDatabase } from './postgres.ts'
 
 export interface Answer {
@@ -31,6 +33,7 @@ export class ControlPlane implements AsyncDisposable {
   readonly origin: string
   readonly owner: Bootstrapped
   readonly delivered: DeliveredObject[]
+  #description: Description | undefined
 
   constructor(parts: Omit<ControlPlane, 'base' | 'nicPath' | typeof Symbol.asyncDispose | keyof Calls>) {
     this.app = parts.app
@@ -70,11 +73,16 @@ export class ControlPlane implements AsyncDisposable {
     const text = await response.text()
     // Of every answer: some clients cannot decode what does not say that it is JSON.
     if (text !== '') assert.match(response.headers.get('content-type') ?? '', /^application\/json/, target)
-    return {
-      status: response.status,
-      headers: response.headers,
-      body: text === '' ? undefined : JSON.parse(text),
-    }
+    const { status, headers: answered } = response
+    const answer = { status, headers: answered, body: text === '' ? undefined : JSON.parse(text) }
+    this.#description ??= new Description(this.app)
+    const fault = this.#description.faultOf(method, url, answer)
+    assert.equal(
+      fault,
+      undefined,
+      `${method} ${target} is not as described: ${fault}\n${text.slice(0, 2000)}`,
+    )
+    return answer
   }
 
   get(target: string): Promise<Answer> {
@@ -106,8 +114,9 @@ export class ControlPlane implements AsyncDisposable {
 
 type Calls = Pick<ControlPlane, 'call' | 'get' | 'post' | 'finished'>
 
-function isOutside(target: string): boolean {
-  return /^\/(agent|weir|auth|buckets|healthz|metrics|openapi)/.test(target)
+/** Not of the Cloud API. */
+export function isOutside(target: string): boolean {
+  return PAGES.includes(target) || /^\/(agent|assets|weir|auth|buckets|healthz|metrics|openapi)/.test(target)
 }
 
 export const HOST = 'host-1'
@@ -135,8 +144,11 @@ export async function startControlPlane(options: Partial<AppOptions> = {}): Prom
   )
   const delivered: DeliveredObject[] = []
   const explorer = await startExplorer(directory, buckets)
+  const consoleDirectory = path.join(directory, 'console')
+  await mkdir(consoleDirectory)
+  await writeFile(path.join(consoleDirectory, 'index.html'), '<!doctype html><title>Weir</title>')
   const app = await createApp(
-    { windowSizeS: 10, attachGraceMs: 300, ...options },
+    { windowSizeS: 10, attachGraceMs: 300, consoleDirectory, ...options },
     { store, buckets, explorer, onDelivered: (it) => delivered.push(it) },
   )
   const origin = await app.listen({ host: '127.0.0.1', port: 0 })

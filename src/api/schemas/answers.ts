@@ -1,0 +1,301 @@
+import { type TSchema, Type } from 'typebox'
+import { AGENT_PROTOCOL_VERSION } from '../../model/agent-protocol.ts'
+import { RESOURCE_TYPES, type ResourceType } from '../resource-types.ts'
+
+// What answers look like. Nothing is serialised by these: the contract tests check every answer against them.
+
+export type Schemas = Record<string, TSchema>
+
+export const ref = (name: string): TSchema => Type.Unsafe<unknown>({ $ref: `#/components/schemas/${name}` })
+const text = Type.String()
+const count = Type.Integer({ minimum: 0 })
+const flag = Type.Boolean()
+const uri = Type.Unsafe<string>({ type: 'string', format: 'uri' })
+const time = Type.Unsafe<string>({ type: 'string', format: 'date-time' })
+const constant = (value: string) => Type.Unsafe<string>({ type: 'string', const: value })
+const textOrNull = Type.Unsafe<string | null>({ type: ['string', 'null'] })
+const timeOrNull = Type.Unsafe<string | null>({ type: ['string', 'null'], format: 'date-time' })
+const oneOf = (...values: string[]) => Type.Unsafe<string>({ type: 'string', enum: values })
+
+export function closed(properties: Record<string, TSchema>): TSchema {
+  return Type.Object(properties, { additionalProperties: false })
+}
+
+export function itemsOf(item: TSchema, more: Record<string, TSchema> = {}): TSchema {
+  return closed({ items: Type.Array(item), ...more })
+}
+
+function optional(properties: Record<string, TSchema>): Record<string, TSchema> {
+  return Object.fromEntries(Object.entries(properties).map(([name, it]) => [name, Type.Optional(it)]))
+}
+
+/** `flow-log` → `FlowLog`. */
+export function schemaName(type: string): string {
+  return type.replace(/(^|-)(\w)/g, (_, __, letter: string) => letter.toUpperCase())
+}
+
+const etag = Type.Unsafe<string>({ type: 'string', pattern: '^[0-9a-f]{32}$' })
+
+const links = closed({ self: uri, prev: Type.Optional(uri), next: Type.Optional(uri) })
+
+/** A collection: without `items` where the depth does not go so far, without the rest where it is part of a tree. */
+function collectionOf(item: TSchema): TSchema {
+  const frame = { id: text, type: constant('collection'), href: uri }
+  const page = { items: Type.Array(item), offset: count, limit: count, _links: links }
+  return closed({ ...frame, ...optional(page) })
+}
+
+/** A reference has neither metadata nor properties; the answer to a change has no entities. */
+function resource(type: ResourceType): TSchema {
+  const entities = type.entities.map((name) => {
+    const child = Object.values(RESOURCE_TYPES).find((it) => it.collection === name)
+    return [name, child === undefined ? ref('Unused') : ref(`${schemaName(child.type)}s`)] as const
+  })
+  return closed({
+    id: text,
+    type: constant(type.type),
+    href: uri,
+    metadata: Type.Optional(ref('Metadata')),
+    properties: Type.Optional(closed(optional(type.properties))),
+    ...(entities.length === 0 ? {} : { entities: Type.Optional(closed(Object.fromEntries(entities))) }),
+  })
+}
+
+function inventorySchemas(): Schemas {
+  const schemas: Schemas = {}
+  for (const type of Object.values(RESOURCE_TYPES)) {
+    const name = schemaName(type.type)
+    schemas[name] = resource(type)
+    schemas[`${name}s`] = collectionOf(ref(name))
+  }
+  return schemas
+}
+
+const member = (type: string, properties: Record<string, TSchema>, more: Record<string, TSchema> = {}) =>
+  closed({
+    id: text,
+    type: constant(type),
+    href: uri,
+    properties: Type.Optional(closed(properties)),
+    ...optional(more),
+  })
+
+const requestStatus = {
+  status: oneOf('QUEUED', 'RUNNING', 'DONE', 'FAILED'),
+  message: text,
+  etag,
+}
+
+const requestSchemas: Schemas = {
+  Request: member(
+    'request',
+    { method: text, headers: Type.Record(text, text), body: text, url: text },
+    {
+      metadata: closed({
+        createdDate: time,
+        createdBy: text,
+        etag,
+        requestStatus: closed({
+          id: text,
+          type: constant('request-status'),
+          href: uri,
+          metadata: closed(requestStatus),
+        }),
+      }),
+    },
+  ),
+  Requests: collectionOf(ref('Request')),
+  RequestStatus: closed({
+    id: text,
+    type: constant('request-status'),
+    href: uri,
+    metadata: closed({
+      ...requestStatus,
+      targets: Type.Array(
+        closed({ target: closed({ id: text, type: text, href: uri }), status: requestStatus.status }),
+      ),
+    }),
+  }),
+}
+
+const userSchemas: Schemas = {
+  User: member(
+    'user',
+    {
+      firstname: text,
+      lastname: text,
+      email: text,
+      administrator: flag,
+      forceSecAuth: flag,
+      secAuthActive: flag,
+      active: flag,
+    },
+    { metadata: closed({ etag, createdDate: time }) },
+  ),
+  Users: collectionOf(ref('User')),
+  Group: Type.Object({
+    id: text,
+    type: constant('group'),
+    href: uri,
+    properties: Type.Optional(
+      Type.Object({ name: text }, { additionalProperties: Type.Boolean(), description: 'Its privileges' }),
+    ),
+    entities: Type.Optional(closed({ users: ref('Unused'), shares: ref('Unused') })),
+  }),
+  Groups: collectionOf(ref('Group')),
+  Share: member('resource', { editPrivilege: flag, sharePrivilege: flag }),
+  Shares: collectionOf(ref('Share')),
+}
+
+const point = {
+  flowLogId: text,
+  state: oneOf('attached', 'waiting', 'failed'),
+  device: textOrNull,
+  message: textOrNull,
+}
+
+const deliverySchemas: Schemas = {
+  FlowLogDelivery: closed({
+    id: text,
+    interfaceId: text,
+    contractNumber: count,
+    bucket: text,
+    prefix: text,
+    host: textOrNull,
+    delivery: closed({
+      status: oneOf('capturing', 'waiting for an interface', 'cannot be attached', 'delivery fails'),
+      points: Type.Array(closed({ host: text, ...point })),
+      objects: count,
+      bytes: count,
+      records: count,
+      lastObject: textOrNull,
+      lastDeliveredAt: timeOrNull,
+      pendingSegments: count,
+      pendingBytes: count,
+      oldestPendingWindow: timeOrNull,
+      lastError: textOrNull,
+      lastErrorAt: timeOrNull,
+    }),
+    checkedAt: Type.Optional(time),
+  }),
+  Status: closed({
+    windowSizeS: count,
+    agents: Type.Array(
+      closed({
+        host: text,
+        live: flag,
+        lastSeenAt: timeOrNull,
+        agentVersion: textOrNull,
+        startedAt: textOrNull,
+        points: Type.Array(closed(point)),
+        health: Type.Unsafe<unknown>({ type: ['object', 'null'] }),
+      }),
+    ),
+    flowLogs: Type.Array(ref('FlowLogDelivery')),
+    buckets: Type.Array(
+      closed({
+        bucket: text,
+        lastDeliveredAt: timeOrNull,
+        oldestPendingWindow: timeOrNull,
+        lastError: textOrNull,
+        lastErrorAt: timeOrNull,
+      }),
+    ),
+  }),
+  Bucket: closed({ name: text, exists: flag, registered: flag }),
+}
+
+const METADATA = closed({
+  etag,
+  createdDate: time,
+  createdBy: text,
+  createdByUserId: text,
+  lastModifiedDate: time,
+  lastModifiedBy: text,
+  lastModifiedByUserId: text,
+  state: oneOf('AVAILABLE', 'BUSY', 'INACTIVE'),
+})
+
+const role = oneOf('owner', 'admin', 'member')
+
+/** All that operations refer to by name. */
+export const SCHEMAS: Schemas = {
+  ...inventorySchemas(),
+  ...requestSchemas,
+  ...userSchemas,
+  ...deliverySchemas,
+  Metadata: METADATA,
+  Unused: collectionOf(Type.Unsafe<unknown>({ type: 'object' })),
+  Contracts: closed({
+    id: text,
+    type: constant('collection'),
+    href: uri,
+    items: Type.Array(
+      closed({
+        type: constant('contract'),
+        href: uri,
+        properties: closed({
+          contractNumber: count,
+          owner: textOrNull,
+          status: text,
+          regDomain: text,
+          resourceLimits: Type.Object({}),
+        }),
+      }),
+    ),
+  }),
+  Session: closed({
+    email: text,
+    contractNumber: count,
+    role,
+    operator: flag,
+    contracts: Type.Array(closed({ contractNumber: count, name: text, role })),
+    windowSizeS: count,
+  }),
+  Error: closed({
+    httpStatus: count,
+    messages: Type.Array(closed({ errorCode: text, message: text })),
+  }),
+}
+
+/** Answers that one operation alone gives. */
+export const ANSWERS = {
+  api: closed({ href: uri, name: text, version: text }),
+  health: closed({ status: constant('ok') }),
+  token: closed({ token: text }),
+  tokens: closed({
+    tokens: Type.Array(
+      closed({ id: text, purpose: text, createdDate: time, expirationDate: timeOrNull, href: uri }),
+    ),
+  }),
+  success: closed({ success: flag }),
+  audit: itemsOf(
+    closed({
+      at: time,
+      contractNumber: count,
+      userId: text,
+      email: text,
+      address: text,
+      method: text,
+      path: text,
+      status: count,
+      requestId: textOrNull,
+    }),
+  ),
+  rules: itemsOf(closed({ prefix: text, days: count })),
+  objects: itemsOf(closed({ bucket: text, name: text, size: count, modifiedAt: time }), {
+    next: Type.Optional(text),
+  }),
+  contracts: itemsOf(closed({ contractNumber: count, name: text, owner: textOrNull, createdAt: time })),
+  contract: closed({ contractNumber: count, name: text, owner: text }),
+  enrolment: closed({ host: text, code: text, expiresAt: time }),
+  registrations: itemsOf(closed({ name: text, contractNumber: count, createdAt: time, createdBy: text })),
+  registration: closed({ name: text, contractNumber: count }),
+  enrolled: closed({ host: text, token: text }),
+  live: closed({ key: text, flowLogIds: Type.Array(text), forS: count }),
+  assignments: Type.Object({
+    version: Type.String({ description: `Of the assignments; protocol ${AGENT_PROTOCOL_VERSION}` }),
+    windowSizeS: count,
+  }),
+  segments: closed({ answers: Type.Array(Type.Object({})) }),
+} as const satisfies Schemas
