@@ -13,7 +13,15 @@ import { Link } from './ui/link.tsx'
 import { Mark } from './ui/mark.tsx'
 import { Empty, Failure, Loading } from './ui/states.tsx'
 
-const PAGES: { path: string; title: string; page: ComponentType }[] = [
+interface PageEntry {
+  path: string
+  title: string
+  page: ComponentType
+  /** Stands in the menu of the account, not in the bar. */
+  isAside?: boolean
+}
+
+const PAGES: PageEntry[] = [
   {
     path: '/resources',
     title: 'Resources',
@@ -38,6 +46,12 @@ const PAGES: { path: string; title: string; page: ComponentType }[] = [
     path: '/delivery',
     title: 'Delivery',
     page: lazy(async () => ({ default: (await import('./pages/delivery.tsx')).Delivery })),
+  },
+  {
+    path: '/docs',
+    title: 'API',
+    page: lazy(async () => ({ default: (await import('./pages/docs.tsx')).Docs })),
+    isAside: true,
   },
 ]
 
@@ -115,7 +129,7 @@ function Shell({ session, onSession }: ShellProps) {
           <span>Weir</span>
         </Link>
         <nav className="nav" aria-label="Pages">
-          {PAGES.map((it) => (
+          {PAGES.filter((it) => it.isAside !== true).map((it) => (
             <Link
               key={it.path}
               href={pathWithScope(it.path)}
@@ -197,6 +211,9 @@ function AccountMenu({ session, onSession }: ShellProps) {
           {isOneOfMany && <Contracts session={session} onSession={onSession} />}
           <Preference name="Colours" options={THEMES} value={chosen} onChange={chooseTheme} />
           <Preference name="Times" options={ZONES} value={zone} onChange={chooseZone} />
+          <Link href="/docs" onFollow={close}>
+            API reference
+          </Link>
           <Button onClick={leave}>Sign out</Button>
         </div>
       </details>

@@ -21,12 +21,12 @@ const PARAMETERS: Record<string, Json> = {
   orderBy: {
     in: 'query',
     schema: { type: 'string' },
-    description: 'Attribute to order by, ascending; `order-by` too',
+    description: 'Attribute to order by, ascending; order-by too',
   },
   maxResults: {
     in: 'query',
     schema: whole(1, 2 ** 31 - 1),
-    description: 'Cuts before the filters; `limit` after them',
+    description: 'Cuts before the filters; limit after them',
   },
   'X-Contract-Number': {
     in: 'header',
@@ -66,13 +66,13 @@ const HEADERS: Record<string, Json> = {
 
 const FAULTS: Record<string, { name: string; description: string; headers?: string[] }> = {
   '400': { name: 'BadRequest', description: 'It cannot be read' },
-  '401': { name: 'Unauthorized', description: '`315`: no credentials, or wrong ones' },
-  '403': { name: 'Forbidden', description: '`451`: a privilege is missing; the message names it' },
-  '404': { name: 'NotFound', description: '`309`: there is none, or it is not yours' },
-  '412': { name: 'Changed', description: '`If-Match` names a version that is no longer current' },
+  '401': { name: 'Unauthorized', description: '315: no credentials, or wrong ones' },
+  '403': { name: 'Forbidden', description: '451: a privilege is missing; the message names it' },
+  '404': { name: 'NotFound', description: '309: there is none, or it is not yours' },
+  '412': { name: 'Changed', description: 'If-Match names a version that is no longer current' },
   '413': { name: 'TooLarge', description: 'The body is larger than 4 MiB' },
   '415': { name: 'MediaType', description: 'The body is not JSON' },
-  '422': { name: 'Invalid', description: '`100`: an attribute is wrong. `200`: it fits no rule' },
+  '422': { name: 'Invalid', description: '100: an attribute is wrong. 200: a rule forbids it' },
   '429': { name: 'RateLimited', description: 'Too many requests', headers: ['Retry-After'] },
   '503': { name: 'Unavailable', description: 'Not now', headers: ['Retry-After'] },
 }
@@ -119,7 +119,7 @@ function headerRefs(names: readonly string[]): Json {
 function describe(route: RouteRow, path: string): Json {
   const operation: Operation = operationFor(route) ?? { tag: 'Operator', summary: route.url }
   const { tag, summary, caller } = operation
-  const body = route.schema?.body
+  const body = route.method === 'PATCH' ? bareOr(route.schema?.body) : route.schema?.body
   const content = { 'application/json': { schema: modern(body) } }
   return {
     operationId: operationId(route.method, path),
@@ -134,6 +134,12 @@ function describe(route: RouteRow, path: string): Json {
       ...faultsOf(route, path, operation),
     },
   }
+}
+
+/** A PATCH comes bare or, from some clients, in an envelope: it is wrapped before it is checked. */
+function bareOr(body: unknown): unknown {
+  const { properties } = (body as { properties: { properties: unknown } }).properties
+  return { anyOf: [properties, body] }
 }
 
 function parametersOf(route: RouteRow, path: string, { query, caller }: Operation): Json[] {

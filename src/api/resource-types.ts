@@ -38,6 +38,7 @@ export type ResourceTypeName =
   | 'flow-log'
 
 const text = Type.String({ maxLength: 1000 })
+const name = Type.String({ maxLength: 1000, examples: ['web'] })
 const flag = Type.Boolean()
 const whole = Type.Integer({ minimum: 0, maximum: 2 ** 31 - 1 })
 const texts = Type.Array(text, { maxItems: 1000 })
@@ -65,15 +66,15 @@ const binding = nullable(
       side: oneOf('guest', 'own'),
       mac: Type.Optional(mac),
     },
-    { additionalProperties: false },
+    { additionalProperties: false, description: "Weir's own, for the operator: which device this is" },
   ),
 )
 
 const loadBalancer = {
-  name: text,
-  listenerLan: whole,
+  name,
+  listenerLan: Type.Integer({ minimum: 0, maximum: 2 ** 31 - 1, examples: [1] }),
   ips: nullable(texts),
-  targetLan: whole,
+  targetLan: Type.Integer({ minimum: 0, maximum: 2 ** 31 - 1, examples: [2] }),
   lbPrivateIps: nullable(texts),
   centralLogging: flag,
   loggingFormat: nullable(text),
@@ -86,9 +87,9 @@ export const RESOURCE_TYPES: Record<ResourceTypeName, ResourceType> = {
     collection: 'datacenters',
     parameter: 'datacenterId',
     properties: {
-      name: text,
+      name,
       description: nullable(text),
-      location: text,
+      location: Type.String({ maxLength: 1000, examples: ['rack-7'] }),
       version: whole,
       features: texts,
       secAuthProtection: flag,
@@ -110,11 +111,11 @@ export const RESOURCE_TYPES: Record<ResourceTypeName, ResourceType> = {
     collection: 'servers',
     parameter: 'serverId',
     properties: {
-      name: text,
+      name,
       hostname: text,
       templateUuid: nullable(uuid),
-      cores: Type.Integer({ minimum: 1, maximum: 100_000 }),
-      ram: Type.Integer({ minimum: 256, maximum: 2 ** 31 - 1, multipleOf: 256 }),
+      cores: Type.Integer({ minimum: 1, maximum: 100_000, examples: [2] }),
+      ram: Type.Integer({ minimum: 256, maximum: 2 ** 31 - 1, multipleOf: 256, examples: [4096] }),
       availabilityZone: oneOf('AUTO', 'ZONE_1', 'ZONE_2'),
       vmState: text,
       bootCdrom: reference,
@@ -137,11 +138,11 @@ export const RESOURCE_TYPES: Record<ResourceTypeName, ResourceType> = {
     collection: 'nics',
     parameter: 'nicId',
     properties: {
-      name: text,
+      name,
       mac,
       ips: nullable(texts),
       dhcp: flag,
-      lan: Type.Integer({ minimum: 1, maximum: 2 ** 31 - 1 }),
+      lan: Type.Integer({ minimum: 1, maximum: 2 ** 31 - 1, examples: [1] }),
       firewallActive: flag,
       firewallType: oneOf('INGRESS', 'EGRESS', 'BIDIRECTIONAL'),
       deviceNumber: whole,
@@ -164,7 +165,7 @@ export const RESOURCE_TYPES: Record<ResourceTypeName, ResourceType> = {
     collection: 'lans',
     parameter: 'lanId',
     properties: {
-      name: text,
+      name,
       public: flag,
       pcc: nullable(text),
       ipFailover: nullable(Type.Array(Type.Object({}, { additionalProperties: true }))),
@@ -183,8 +184,8 @@ export const RESOURCE_TYPES: Record<ResourceTypeName, ResourceType> = {
     collection: 'natgateways',
     parameter: 'natGatewayId',
     properties: {
-      name: text,
-      publicIps: texts,
+      name,
+      publicIps: Type.Array(text, { maxItems: 1000, examples: [['203.0.113.7']] }),
       lans: Type.Array(
         Type.Object(
           { id: whole, gatewayIps: Type.Optional(nullable(texts)) },
@@ -229,10 +230,25 @@ export const RESOURCE_TYPES: Record<ResourceTypeName, ResourceType> = {
     collection: 'flowlogs',
     parameter: 'flowLogId',
     properties: {
-      name: Type.String({ minLength: 1, maxLength: 1000 }),
-      action: oneOf(...ACTIONS),
-      direction: oneOf(...DIRECTIONS),
-      bucket: Type.String({ minLength: 1, maxLength: 1000 }),
+      name: Type.String({ minLength: 1, maxLength: 1000, examples: ['web'] }),
+      action: Type.Unsafe<string>({
+        type: 'string',
+        enum: [...ACTIONS],
+        description: 'Which packets: those that the firewall let through, those that it refused, or all',
+        examples: ['ALL'],
+      }),
+      direction: Type.Unsafe<string>({
+        type: 'string',
+        enum: [...DIRECTIONS],
+        description: 'Seen from the interface',
+        examples: ['BIDIRECTIONAL'],
+      }),
+      bucket: Type.String({
+        minLength: 1,
+        maxLength: 1000,
+        description: 'A bucket of the contract, with a prefix for the names of objects if wanted',
+        examples: ['flowlogs/web'],
+      }),
     },
     required: ['name', 'action', 'direction', 'bucket'],
     immutable: ['action', 'direction', 'bucket'],

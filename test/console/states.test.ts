@@ -18,7 +18,7 @@ import {
   withoutBrowser,
 } from './support/browser.ts'
 
-const PAGES = ['/resources', '/explore', '/firewall', '/throughput', '/delivery']
+const PAGES = ['/resources', '/explore', '/firewall', '/throughput', '/delivery', '/docs']
 const BUDGET = 300_000
 
 test('a wrong password is said in words, and a right one leads to the resources', {

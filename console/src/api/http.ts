@@ -14,13 +14,16 @@ export class ApiError extends Error {
 
 const CLOUD_API = '/cloudapi/v6'
 
+/** What is not below the Cloud API. */
+const OUTSIDE = /^\/(weir\/|cloudapi\/|openapi\.json)/
+
 /** One request with the session's cookie. Paths of the Cloud API begin with `/datacenters` and the like. */
 export async function send(
   method: string,
   path: string,
   { body, signal, etag }: { body?: unknown; signal?: AbortSignal | undefined; etag?: string } = {},
 ): Promise<Response> {
-  const url = path.startsWith('/weir/') ? path : `${CLOUD_API}${path}`
+  const url = OUTSIDE.test(path) ? path : `${CLOUD_API}${path}`
   let response: Response
   try {
     response = await fetch(url, {

@@ -8,6 +8,7 @@ import { pathWithScope, setQuery, usePlace } from '../state/location.ts'
 import { bytesText, countText, plural } from '../text/numbers.ts'
 import { Badge } from '../ui/badge.tsx'
 import { Button } from '../ui/button.tsx'
+import { Find } from '../ui/find.tsx'
 import { Link } from '../ui/link.tsx'
 import { Pages } from '../ui/pages.tsx'
 import { Empty, Failure, Loading } from '../ui/states.tsx'
@@ -106,7 +107,9 @@ function Found({ rows, onOpen }: { rows: Row[]; onOpen(opened: Opened): void }) 
   const byDatacenter = Map.groupBy(shown, ({ datacenter }) => datacenter)
   return (
     <>
-      {rows.length >= FIND_FROM && <Find find={find} found={found.length} />}
+      {rows.length >= FIND_FROM && (
+        <Find find={find} found={found.length} placeholder="name, address, bucket, device or state" />
+      )}
       {found.length === 0 && (
         <Empty
           title="Nothing has that in its name, address or state"
@@ -135,26 +138,6 @@ function isSettled({ delivery }: FlowLogDelivery): boolean {
 
 /** Fewer are found by looking. */
 const FIND_FROM = 8
-
-function Find({ find, found }: { find: string; found: number }) {
-  return (
-    <search className="find">
-      <label htmlFor="find">Find</label>
-      <input
-        id="find"
-        type="search"
-        value={find}
-        placeholder="name, address, bucket, device or state"
-        autoComplete="off"
-        spellCheck={false}
-        onChange={({ target }) => setQuery({ find: target.value, page: undefined }, { replace: true })}
-      />
-      <span className="muted small" role="status">
-        {find.trim() !== '' && `${countText(found)} found`}
-      </span>
-    </search>
-  )
-}
 
 function hasAll({ datacenter, server, of, state }: Row, words: string[]): boolean {
   if (of === undefined || state === undefined) return false
