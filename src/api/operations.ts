@@ -132,6 +132,10 @@ const DELIVERY: Record<string, Operation> = {
     summary: 'Show the delivery of a flow log',
     answer: ref('FlowLogDelivery'),
   },
+  'GET /weir/v1/inventory': {
+    tag: 'Delivery',
+    summary: 'Show all that can have a flow log',
+  },
   'GET /weir/v1/buckets': { tag: 'Delivery', summary: 'List buckets', answer: itemsOf(ref('Bucket')) },
   'POST /weir/v1/buckets': {
     ...made,
