@@ -15,7 +15,12 @@ const MODULES = [
     name: 'PCAP_INDEX_WASM',
   },
   { source: 'wasm/meter.ts', target: 'src/meter/meter-wasm.gen.ts', name: 'METER_WASM' },
-  { source: 'wasm/record-gzip.ts', target: 'src/encode/record-gzip-wasm.gen.ts', name: 'RECORD_GZIP_WASM' },
+  {
+    source: 'wasm/record-gzip.ts',
+    target: 'src/encode/record-gzip-wasm.gen.ts',
+    name: 'RECORD_GZIP_WASM',
+    options: ['--enable', 'simd'],
+  },
   {
     source: 'wasm/record-columns.ts',
     target: 'src/explore/record-columns-wasm.gen.ts',
@@ -25,8 +30,8 @@ const MODULES = [
 const LINE_SIZE = 100
 const root = fileURLToPath(new URL('..', import.meta.url))
 
-async function compile(source) {
-  const options = [
+async function compile({ source, options = [] }) {
+  const all = [
     '-O3',
     '--converge',
     '--runtime',
@@ -35,18 +40,16 @@ async function compile(source) {
     '--noExportMemory',
     '--use',
     'abort=',
+    ...options,
   ]
   const files = {}
-  const { error, stderr } = await asc.main(
-    [source, '--baseDir', root, '--outFile', 'module.wasm', ...options],
-    {
-      writeFile: (name, contents) => {
-        files[name] = contents
-      },
-      readFile: (name, baseDir) => decorated(readOrNull(`${baseDir}/${name}`)),
-      listFiles: () => [],
+  const { error, stderr } = await asc.main([source, '--baseDir', root, '--outFile', 'module.wasm', ...all], {
+    writeFile: (name, contents) => {
+      files[name] = contents
     },
-  )
+    readFile: (name, baseDir) => decorated(readOrNull(`${baseDir}/${name}`)),
+    listFiles: () => [],
+  })
   if (error) throw new Error(`${source}: ${stderr.toString()}`)
   return Buffer.from(files['module.wasm'])
 }
@@ -72,7 +75,7 @@ function generated({ source, name }, bytes) {
 
 let failed = false
 for (const it of MODULES) {
-  const text = generated(it, await compile(it.source))
+  const text = generated(it, await compile(it))
   if (!process.argv.includes('--check')) writeFileSync(`${root}${it.target}`, text)
   else if (readOrNull(`${root}${it.target}`) !== text) {
     process.stderr.write(`${it.target} is not what ${it.source} gives: run npm run build:wasm\n`)

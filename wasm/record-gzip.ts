@@ -18,6 +18,8 @@
 // The state of writing is one u64, so that it can be handed from function to function and stay in a
 // register: the address of the next slot in its upper half, that of the next character in its lower half.
 
+import { CHECKSUM_SIZE, restPlace, setupChecksum, shorten } from './checksum'
+
 // Numbers of pieces.
 const OCTET_DOT: u32 = 0 // 256: '7.' to '255.'
 const OCTET_SPACE: u32 = 256 // 256: '7 ' to '255 '
@@ -63,11 +65,11 @@ let addresses6: usize = 0 // By hash: u32 place.
 let prefixes: usize = 0 // By hash of the first two octets: u32 octets, u32 place.
 let tails: usize = 0 // By hash of destination port, protocol, packets and octets: u32 address of the row.
 let placed: usize = 0 // u32 for each row of the member: the place of its destination port.
-let distanceSymbols: usize = 0 // u8 for 0 to 32768.
 let lengthSymbols: usize = 0 // u8 for 0 to 258.
 let counts: usize = 0 // u32 per symbol, then per distance symbol.
 let lengths: usize = 0 // u8 likewise: code lengths.
 let codes: usize = 0 // u32 likewise.
+let distances: usize = 0 // 16 bytes per distance symbol: u32 code, its length, the least distance, bits with the extra ones.
 let work: usize = 0
 
 let rows: usize = 0
@@ -94,8 +96,8 @@ let follow: usize = 0
 
 /** Bytes of working memory behind `base`, for members of `rowCount` rows and `textSize` bytes, slices of `slotCount`. */
 export function memorySize(rowCount: usize, textSize: usize, slotCount: usize): usize {
-  const tables: usize = (PIECES << 4) + (20 << ADDRESS_BITS) + (8 << PREFIX_BITS) + 40_000 + 16_384
-  return tables + (rowCount << 2) + textSize + 64 + slotCount * 8 + 64
+  const tables: usize = (PIECES << 4) + (20 << ADDRESS_BITS) + (8 << PREFIX_BITS) + 16_384
+  return tables + CHECKSUM_SIZE + (rowCount << 2) + textSize + 64 + slotCount * 8 + 64
 }
 
 export function setup(base: usize, rowCount: usize, textSize: usize): void {
@@ -104,22 +106,19 @@ export function setup(base: usize, rowCount: usize, textSize: usize): void {
   addresses6 = addresses + (8 << ADDRESS_BITS)
   tails = addresses6 + (4 << ADDRESS_BITS)
   prefixes = tails + (8 << ADDRESS_BITS)
-  distanceSymbols = prefixes + (8 << PREFIX_BITS)
-  lengthSymbols = distanceSymbols + 39_000
-  counts = distanceSymbols + 40_000
+  counts = prefixes + (8 << PREFIX_BITS)
   lengths = counts + 2048
-  codes = lengths + 1024
-  work = codes + 2048
-  placed = counts + 16_384
+  codes = lengths + 512
+  distances = codes + 2048
+  lengthSymbols = distances + 512
+  work = lengthSymbols + 512
+  const checksums = counts + 16_384
+  setupChecksum(checksums)
+  placed = checksums + CHECKSUM_SIZE
   text = placed + (rowCount << 2)
   slots = (text + textSize + 64 + 7) & ~7
   fillTexts()
   let symbol: u32 = 0
-  for (let distance: u32 = 1; distance <= WINDOW; distance++) {
-    if (symbol < DISTANCES - 1 && distance >= distanceBase(symbol + 1)) symbol++
-    store<u8>(distanceSymbols + distance, symbol as u8)
-  }
-  symbol = 0
   for (let length: u32 = 3; length <= 258; length++) {
     if (symbol < 28 && length >= lengthBase(symbol + 1)) symbol++
     store<u8>(lengthSymbols + length, symbol as u8)
@@ -168,6 +167,14 @@ function distanceBase(symbol: u32): u32 {
   if (symbol < 4) return symbol + 1
   const extra = (symbol >> 1) - 1
   return ((2 | (symbol & 1)) << extra) + 1
+}
+
+/** Of distances from 3 on: none here is shorter than a time. */
+// @inline
+function distanceSymbol(distance: u32): u32 {
+  const from0 = distance - 1
+  const highest = 31 - clz(from0)
+  return (highest << 1) | ((from0 >> (highest - 1)) & 1)
 }
 
 function distanceExtra(symbol: u32): u32 {
@@ -239,13 +246,10 @@ function extend(it: u64, length: u32): u64 {
 function matchBits(length: u32, distance: u32): u64 {
   if (isCounting) return MATCH | ((length as u64) << 20) | (distance as u64)
   const entry = load<u64>(pieces + ((LENGTH + length) << 4), 8)
-  const symbol: u32 = load<u8>(distanceSymbols + distance)
-  const size: u32 = load<u8>(lengths + SYMBOLS + symbol)
-  const code = load<u32>(codes + ((SYMBOLS + symbol) << 2)) | ((distance - distanceBase(symbol)) << size)
   const before = entry >> 56
-  return (
-    (entry & BITS) | ((code as u64) << before) | ((before + ((size + distanceExtra(symbol)) as u64)) << 56)
-  )
+  const at = distances + (distanceSymbol(distance) << 4)
+  const code = load<u32>(at) | ((distance - load<u32>(at, 8)) << load<u32>(at, 4))
+  return (entry & BITS) | ((code as u64) << before) | ((before + load<u32>(at, 12)) << 56)
 }
 
 /** Slots of one character each for text that is there already. */
@@ -307,6 +311,8 @@ export function generate(from: u32, count: u32, isFirst: bool, isLast: bool, isT
 export function textPlace(): usize {
   return text
 }
+
+export { restPlace, shorten }
 
 // @inline
 function placeOf(at: usize): u32 {
@@ -821,7 +827,7 @@ function countDigits(value: u32, count: u32): void {
 function countSlot(slot: u64): void {
   if ((slot & MATCH) !== 0) {
     countSymbol(257 + load<u8>(lengthSymbols + (((slot >> 20) & 0xfffff) as usize)))
-    countSymbol(SYMBOLS + load<u8>(distanceSymbols + ((slot & 0xfffff) as usize)))
+    countSymbol(SYMBOLS + distanceSymbol((slot & 0xfffff) as u32))
     return
   }
   const piece = slot as u32
@@ -938,6 +944,14 @@ function fillTable(): void {
     const symbol: u32 = load<u8>(lengthSymbols + length)
     const extra = ((length - lengthBase(symbol)) as u64) | ((lengthExtra(symbol) as u64) << 56)
     setBits(LENGTH + length, join(symbolBits(257 + symbol), extra))
+  }
+  for (let symbol: u32 = 0; symbol < DISTANCES; symbol++) {
+    const at = distances + (symbol << 4)
+    const size: u32 = load<u8>(lengths + SYMBOLS + symbol)
+    store<u32>(at, load<u32>(codes + ((SYMBOLS + symbol) << 2)))
+    store<u32>(at, size, 4)
+    store<u32>(at, distanceBase(symbol), 8)
+    store<u32>(at, size + distanceExtra(symbol), 12)
   }
 }
 

@@ -15,6 +15,8 @@ interface RecordGzipFunctions {
   generate(from: number, count: number, isFirst: boolean, isLast: boolean, isTuned: boolean): number
   tune(): void
   emit(target: number, isFirst: boolean, isLast: boolean): number
+  shorten(from: number, to: number, register: number): number
+  restPlace(): number
 }
 
 const TEXT_SIZE = MEMBER_ROWS_MAX * RECORD_SIZE_MAX
@@ -87,22 +89,27 @@ export class FusedCodec implements GzipCodec {
     this.#memory.set(HEADER, this.#outAt)
     this.#functions.begin(this.#rowsAt, this.#prefixAt, prefixSize)
     let end = this.#outAt + HEADER.length
-    let text = this.#functions.textPlace()
-    let checksum = 0
+    const text = this.#functions.textPlace()
+    let textEnd = text
     for (let from = 0; from < count; from += SLICE_ROWS) {
       const some = Math.min(SLICE_ROWS, count - from)
       const [isFirst, isLast] = [from === 0, from + some === count]
       const isTuned = !isFirst || this.#rowsUntuned < TUNE_INTERVAL_ROWS
-      const textEnd = this.#functions.generate(from, some, isFirst, isLast, isTuned)
+      textEnd = this.#functions.generate(from, some, isFirst, isLast, isTuned)
       if (!isTuned) this.#tune()
       end = this.#functions.emit(end, isFirst, isLast)
-      checksum = crc32(this.#memory.subarray(text, textEnd), checksum)
-      text = textEnd
     }
     this.#rowsUntuned += count
-    this.#view.setUint32(end, checksum, true)
-    this.#view.setUint32(end + 4, text - this.#functions.textPlace(), true)
+    this.#view.setUint32(end, this.#checksum(text, textEnd), true)
+    this.#view.setUint32(end + 4, textEnd - text, true)
     return end + TRAILER_SIZE - this.#outAt
+  }
+
+  /** CRC-32, whose register begins with ones, by way of a shorter text (wasm/checksum.ts); ROWS_MIN lines are enough. */
+  #checksum(text: number, textEnd: number): number {
+    const size = this.#functions.shorten(text, textEnd, 0xffff_ffff)
+    const at = this.#functions.restPlace()
+    return crc32(this.#memory.subarray(at, at + size), 0xffff_ffff)
   }
 
   #tune(): void {
