@@ -1,7 +1,6 @@
 #!/usr/bin/env node
 // The `weir` command. Published packages run the compiled dist/; a checkout runs src/ as it is, on the Node that the
 // repository pins. Kept readable to old versions of Node, which get a sentence instead of a syntax error.
-import { spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import module from 'node:module'
 import { fileURLToPath } from 'node:url'
@@ -16,6 +15,7 @@ if (Number(process.versions.node.split('.')[0]) >= NODE_MAJOR_MIN) {
   const { main } = await import(existsSync(source) ? source.href : compiled.href)
   await main()
 } else if (existsSync(pinned)) {
+  const { spawn } = await import('node:child_process') // Few need it, and all would pay for it.
   const child = spawn(pinned, process.argv.slice(1), { stdio: 'inherit' })
   process.on('SIGINT', () => {}) // A terminal sends it to the child as well, which ends in good order.
   process.on('SIGTERM', () => child.kill('SIGTERM'))

@@ -37,7 +37,9 @@ export async function main(): Promise<void> {
     stop.abort('EPIPE')
   })
   process.exitCode = await runCommand(process.argv.slice(2), {
-    stdin: process.stdin,
+    get stdin() {
+      return process.stdin // Made when it is asked for: that takes a while.
+    },
     stdout: process.stdout,
     stderr: process.stderr,
     env: process.env,

@@ -52,27 +52,25 @@ const DOT_SIZES = new Uint8Array(256)
 const NUMBERS = new Int32Array(10_000) // '0' to '9999', as short as they are.
 const NUMBER_SIZES = new Uint8Array(10_000)
 const PADDED = new Int32Array(10_000) // '0000' to '9999'.
-const GROUPS = new Int32Array(65_536) // '0' to 'ffff'.
-const GROUP_SIZES = new Uint8Array(65_536)
-for (let i = 0; i < 10_000; i++) {
-  const size = i < 10 ? 1 : i < 100 ? 2 : i < 1000 ? 3 : 4
-  const thousands = 0x30 + Math.floor(i / 1000)
-  const hundreds = 0x30 + (Math.floor(i / 100) % 10)
-  PADDED[i] =
-    thousands | (hundreds << 8) | ((0x30 + (Math.floor(i / 10) % 10)) << 16) | ((0x30 + (i % 10)) << 24)
-  NUMBERS[i] = PADDED[i]! >>> (8 * (4 - size))
-  NUMBER_SIZES[i] = size
-  if (i > 255) continue
-  DOT_FIELDS[i] = NUMBERS[i]! | (0x2e << (8 * size))
-  DOT_SIZES[i] = size + 1
-}
-for (let i = 0; i < 65_536; i++) {
-  // No strings: this is paid for at every start.
-  const size = i < 16 ? 1 : i < 256 ? 2 : i < 4096 ? 3 : 4
-  const all =
-    digit(i >> 12) | (digit((i >> 8) & 15) << 8) | (digit((i >> 4) & 15) << 16) | (digit(i & 15) << 24)
-  GROUPS[i] = all >>> (8 * (4 - size))
-  GROUP_SIZES[i] = size
+const HEXADECIMAL = new Uint16Array(256) // '00' to 'ff'.
+let isFilled = false
+
+/** When they are first asked for: the fused codec seldom does. */
+function fillTables(): void {
+  for (let i = 0; i < 10_000; i++) {
+    const size = i < 10 ? 1 : i < 100 ? 2 : i < 1000 ? 3 : 4
+    const thousands = 0x30 + Math.floor(i / 1000)
+    const hundreds = 0x30 + (Math.floor(i / 100) % 10)
+    PADDED[i] =
+      thousands | (hundreds << 8) | ((0x30 + (Math.floor(i / 10) % 10)) << 16) | ((0x30 + (i % 10)) << 24)
+    NUMBERS[i] = PADDED[i]! >>> (8 * (4 - size))
+    NUMBER_SIZES[i] = size
+    if (i > 255) continue
+    HEXADECIMAL[i] = digit(i >> 4) | (digit(i & 15) << 8)
+    DOT_FIELDS[i] = NUMBERS[i]! | (0x2e << (8 * size))
+    DOT_SIZES[i] = size + 1
+  }
+  isFilled = true
 }
 
 /** A hexadecimal digit. */
@@ -113,6 +111,7 @@ export function encodeText(
 ): number {
   assert(from + count * ROW_SIZE <= rows.length)
   assert(at + count * RECORD_SIZE_MAX <= out.length)
+  if (!isFilled) fillTables()
   const source = new DataView(rows.buffer, rows.byteOffset, rows.length)
   const target = new DataView(out.buffer, out.byteOffset, out.length)
   const prefix = new Int32Array(context.prefix.buffer)
@@ -236,8 +235,10 @@ function putIpv6(source: DataView, from: number, target: DataView, at: number): 
       i += runCount
     } else {
       const group = source.getUint16(from + i * 2, false)
-      target.setInt32(at, GROUPS[group]!, true)
-      at += GROUP_SIZES[group]!
+      const size = group < 16 ? 1 : group < 256 ? 2 : group < 4096 ? 3 : 4
+      const all = HEXADECIMAL[group >> 8]! | (HEXADECIMAL[group & 255]! << 16)
+      target.setInt32(at, all >>> (8 * (4 - size)), true)
+      at += size
       i++
       if (i < 8) target.setUint8(at++, COLON)
     }

@@ -10,7 +10,6 @@ import { Converter, isUnreadable, type Summary } from '../convert/converter.ts'
 import { createSink } from '../convert/create-sink.ts'
 import { CONVERT_HELP, type ConvertOptions, readOptions } from '../convert/options.ts'
 import type { RecordSink } from '../convert/record-sinks.ts'
-import { ThreadedSink } from '../convert/threaded-sink.ts'
 import { formatBytes } from '../table.ts'
 
 const PROGRESS_INTERVAL_MS = 250
@@ -40,14 +39,16 @@ weir convert [options] --before FILE --after FILE`,
   },
 }
 
-function convertTo(options: ConvertOptions, context: CommandContext): Promise<Summary> {
-  const converter = new Converter(options, { context, sink: openSink(options, context) })
+async function convertTo(options: ConvertOptions, context: CommandContext): Promise<Summary> {
+  const converter = new Converter(options, { context, sink: await openSink(options, context) })
   return converter.run(progressBar(options, context))
 }
 
-function openSink(options: ConvertOptions, context: CommandContext): RecordSink {
+async function openSink(options: ConvertOptions, context: CommandContext): Promise<RecordSink> {
   const isFiles = options.out !== '-' && (options.out ?? options.bucket) !== undefined
-  return options.threads > 1 && isFiles ? new ThreadedSink(options, context) : createSink(options, context)
+  if (options.threads === 1 || !isFiles) return createSink(options, context)
+  const { ThreadedSink } = await import('../convert/threaded-sink.ts')
+  return new ThreadedSink(options, context)
 }
 
 /** By way of a directory of its own: an object is sent when it is whole, and its file removed. */
@@ -58,7 +59,7 @@ async function convertToS3(options: ConvertOptions, context: CommandContext): Pr
   const { S3Sink } = await import('../convert/s3-sink.ts') // The SDK takes a while to load.
   const directory = mkdtempSync(path.join(tmpdir(), 'weir-convert-'))
   const prefix = destination.prefix || options.interfaceId
-  const inner = openSink({ ...options, bucket: undefined, out: directory, prefix }, context)
+  const inner = await openSink({ ...options, bucket: undefined, out: directory, prefix }, context)
   const sink = new S3Sink({ ...options.s3, destination, directory }, { inner })
   try {
     return await new Converter(options, { context, sink }).run(progressBar(options, context))
