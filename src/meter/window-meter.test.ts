@@ -110,13 +110,33 @@ test('skipped packets become a SKIPDATA row for each direction', () => {
 test('no packets, no window', () => {
   assert.deepEqual(run([]).sealed, [])
 })
+test('where no packet tells, windows end by the clock, and what comes for them later is not lost', () => {
+  const { sealed } = run([
+    1199,
+    1200,
+    'expire 1201',
+    'expire 1202',
+    'expire 1801',
+    1199,
+    1200,
+    'expire 1802',
+    1200,
+  ])
+
+  assert.deepEqual(brief(sealed), [
+    [600, 1n], // At 1202: a window waits for packets that are a little late.
+    [600, 1n],
+    [1200, 2n],
+    [1200, 1n],
+  ])
+})
 
 function newKernel(): WasmKernel {
   return new WasmKernel({ flowsMax: 1000, inputSize: 4096, seeds: new Uint32Array(10).fill(7) })
 }
 
 /** Meters one packet per time, each in a batch of its own, as the slowest of captures would. */
-function run(times: number[]): { sealed: Sealed[]; meter: WindowMeter } {
+function run(times: (number | `expire ${number}`)[]): { sealed: Sealed[]; meter: WindowMeter } {
   const sealed: Sealed[] = []
   const kernel = newKernel()
   kernel.input.set(FRAME, 0)
@@ -140,6 +160,10 @@ function run(times: number[]): { sealed: Sealed[]; meter: WindowMeter } {
     },
   )
   for (const time of times) {
+    if (typeof time === 'string') {
+      meter.expire(Number(time.slice('expire '.length)))
+      continue
+    }
     kernel.packets.set([0, FRAME.length, FRAME.length, time], 0 * PACKET_WORDS)
     meter.observe(1, 1)
   }

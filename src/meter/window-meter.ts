@@ -83,6 +83,17 @@ export class WindowMeter {
     }
   }
 
+  /**
+   * Seals the windows that were over at this second, where no packet comes to tell. What comes for them later opens them
+   * again, as a late packet does.
+   */
+  expire(second: number): void {
+    while (this.#mainS !== undefined && this.#mainS + this.#sizeS + this.#lateS <= second) {
+      if (this.#isNext()) this.#advance()
+      else this.end()
+    }
+  }
+
   /** Seals what is open. */
   end(): void {
     if (this.#sideS !== undefined && this.#isNext()) this.#advance()

@@ -11,6 +11,10 @@ import { gunzipSync, gzipSync, zstdCompressSync } from 'node:zlib'
 import { writeCapture } from '../../bench/capture-generator.ts'
 import { convert } from '../../src/cli/commands/convert.ts'
 import { validate } from '../../src/cli/commands/validate.ts'
+import { Converter } from '../../src/cli/convert/converter.ts'
+import { createSink } from '../../src/cli/convert/create-sink.ts'
+import { readOptions } from '../../src/cli/convert/options.ts'
+import type { Clock } from '../../src/stdx/clock.ts'
 import { random } from '../../src/stdx/prng.ts'
 import { pcap, pcapngSection, type WrittenPacket } from '../support/capture-writer.ts'
 import { ethernet, ipv4, ipv6, packetCorpus, tcp, udp } from '../support/packet-corpus.ts'
@@ -525,6 +529,41 @@ test('asked to stop while it waits for packets, it writes what it has', async ()
   assert.equal(status, 0)
   assert.deepEqual(lines(stdout), [`${HEAD} ${DNS_FLOW} 2 76 ${T0 + 1} ${T0 + 2} ACCEPT OK`])
   assert.doesNotMatch(stderr, /what came before it/)
+})
+
+test('a live capture that falls silent has its windows written when they are over', async () => {
+  let nowMs = (T0 + 599) * 1000
+  const clock: Clock = { nowMs: () => nowMs, monotonicNs: () => 0n }
+  const [live, past] = [599, -99_999].map((s) => {
+    const [stdin, stdout] = [new PassThrough(), new PassThrough()]
+    const context = {
+      stdin,
+      stdout,
+      stderr: new PassThrough(),
+      env: {},
+      signal: new AbortController().signal,
+    }
+    const options = readOptions(['-'])
+    const sink = createSink(options, context)
+    const all = { ...context, stdoutIsTerminal: false, stderrIsTerminal: false }
+    const converter = new Converter(options, { context: all, sink, clock })
+    stdin.write(pcap([{ bytes: DNS, time: T0 + s }]))
+    const written: string[] = []
+    stdout.on('data', (chunk) => written.push(String(chunk)))
+    return { stdin, stdout, written, s, converter, done: converter.run(() => {}) }
+  })
+  assert.ok(live !== undefined && past !== undefined)
+  while (live.converter.packets + past.converter.packets < 2) await new Promise(setImmediate)
+
+  nowMs = (T0 + 600 + 15) * 1000
+  await once(live.stdout, 'data')
+  for (const { stdin, s } of [live, past]) stdin.end(pcap([{ bytes: DNS, time: T0 + s }]).subarray(24))
+  await Promise.all([live.done, past.done])
+
+  const record = (s: number, counters: string): string =>
+    `${HEAD} ${DNS_FLOW} ${counters} ${T0 + s} ${T0 + s} ACCEPT OK\n`
+  assert.deepEqual(live.written, [record(599, '1 38'), record(599, '1 38')]) // What is late has a record of its own.
+  assert.deepEqual(past.written, [record(-99_999, '2 76')])
 })
 
 test('what convert writes, validate accepts; what is damaged it names by line and field', async () => {

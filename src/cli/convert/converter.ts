@@ -1,4 +1,5 @@
 import { randomFillSync } from 'node:crypto'
+import { setTimeout } from 'node:timers/promises'
 import { isReopenable, openFile, openStream } from '../../capture/pcap/byte-source.ts'
 import { type CaptureInput, CaptureMerge } from '../../capture/pcap/capture-merge.ts'
 import { CaptureReader, READER_SIZE_MIN } from '../../capture/pcap/capture-reader.ts'
@@ -18,6 +19,7 @@ import { WasmKernel } from '../../meter/wasm-kernel.ts'
 import { type SealedWindow, WindowMeter } from '../../meter/window-meter.ts'
 import { WeirError } from '../../model/errors.ts'
 import { ROW, ROW_EGRESS, ROW_REJECT, ROW_SIZE, ROW_SKIPPED } from '../../model/flow-rows.ts'
+import { type Clock, systemClock } from '../../stdx/clock.ts'
 import type { CommandContext } from '../command.ts'
 import { directRow, isFromLocalMac } from './local-addresses.ts'
 import type { ConvertOptions } from './options.ts'
@@ -29,6 +31,10 @@ const READERS_MAX = 16
 /** After so many packets the event loop gets a turn: signals, the progress bar, other streams. */
 const TURN_PACKETS = 1 << 19
 const VERDICT_DELAY_S = 2
+/** How often it is asked, while a stream has no packets, whether a window is over or written. */
+const SILENCE_MS = 1000
+/** A stream is live when its last packet was no older than this, and its windows wait for so long. */
+const LIVE_S = 10
 
 export interface Summary {
   packets: number
@@ -59,13 +65,22 @@ export class Converter {
   readonly #kernel: MeterKernel
   readonly #meter: WindowMeter
   readonly #merge: CaptureMerge
+  readonly #clock: Clock
+  /** Captures that are streams may be live: tcpdump's, for one. */
+  readonly #hasStream: boolean
+  #isLive = false
   #rejectedPackets = 0n
   #records = 0
   #verdicts: Verdicts | undefined
   #after: CaptureReader | undefined
 
-  constructor(options: ConvertOptions, dependencies: { context: CommandContext; sink: RecordSink }) {
+  constructor(
+    options: ConvertOptions,
+    dependencies: { context: CommandContext; sink: RecordSink; clock?: Clock },
+  ) {
     this.#options = options
+    this.#clock = dependencies.clock ?? systemClock
+    this.#hasStream = options.files.some((file) => file === '-' || !isReopenable(file))
     this.#context = dependencies.context
     this.#sink = dependencies.sink
     const { flowsMax } = options
@@ -89,10 +104,11 @@ export class Converter {
       const batch: PacketBatch = { words: this.#kernel.packets, count: 0, countMax: PACKETS_MAX, link: 0 }
       const hasMacs = this.#options.local.macs.length > 0
       let turn = TURN_PACKETS
-      while (await this.#merge.next(batch)) {
+      while (await this.#next(batch)) {
         if (hasMacs && batch.link === LINK.ethernet) this.#direct(batch)
         await this.#verdicts?.judge(this.#kernel.input, batch)
         this.#meter.observe(batch.count, batch.link)
+        if (this.#hasStream) this.#isLive = this.#nowS() - lastSecond(batch) <= LIVE_S
         await this.#sink.settle?.(false)
         onProgress(this)
         turn -= batch.count
@@ -110,6 +126,23 @@ export class Converter {
     }
     await this.#sink.settle?.(true)
     return this.#summary()
+  }
+
+  /**
+   * The next packets. While a live capture has none, windows end by the clock: its last packet was the present, and what
+   * follows cannot be older. Of a stream that is read from the past nothing is known but its packets.
+   */
+  async #next(batch: PacketBatch): Promise<boolean> {
+    const next = this.#merge.next(batch)
+    while (this.#hasStream && !(await isSettledWithin(next, SILENCE_MS))) {
+      if (this.#isLive) this.#meter.expire(this.#nowS() - LIVE_S)
+      await this.#sink.settle?.(false)
+    }
+    return next
+  }
+
+  #nowS(): number {
+    return Math.floor(this.#clock.nowMs() / 1000)
   }
 
   get packets(): number {
@@ -221,6 +254,22 @@ function isWanted(attributes: number, action: string, direction: string): boolea
   if (direction !== 'BIDIRECTIONAL' && isEgress !== (direction === 'EGRESS')) return false
   if (action === 'ALL' || (attributes & ROW_SKIPPED) !== 0) return true
   return ((attributes & ROW_REJECT) !== 0) === (action === 'REJECTED')
+}
+
+function lastSecond(batch: PacketBatch): number {
+  return batch.words[(batch.count - 1) * PACKET_WORDS + PACKET.second]!
+}
+
+async function isSettledWithin(promise: Promise<unknown>, timeoutMs: number): Promise<boolean> {
+  const timeout = new AbortController()
+  const settled = promise.then(
+    () => true,
+    () => true, // The caller waits for it, too.
+  )
+  const late = setTimeout(timeoutMs, false, { signal: timeout.signal }).catch(() => false)
+  const isSettled = await Promise.race([settled, late])
+  timeout.abort()
+  return isSettled
 }
 
 /** Thrown errors that mean: this capture is none. */
