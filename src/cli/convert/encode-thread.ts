@@ -16,19 +16,24 @@ const { control: controlMemory, slots: slotMemory, options, env } = workerData a
 const control = new Int32Array(controlMemory)
 const slots = new Uint8Array(slotMemory)
 
-let answer: EncodeThreadAnswer
+let answer: EncodeThreadAnswer = { kind: 'done' }
 try {
-  answer = { kind: 'done', outputs: run() }
+  run()
 } catch (error) {
   const code = error instanceof WeirError ? error.code : undefined
   answer = { kind: 'failed', code, message: error instanceof Error ? error.message : String(error) }
   Atomics.store(control, CONTROL.failed, 1)
   Atomics.notify(control, CONTROL.consumed)
 }
-parentPort?.postMessage(answer)
+tell(answer)
 
-function run(): string[] {
+function tell(it: EncodeThreadAnswer): void {
+  parentPort?.postMessage(it)
+}
+
+function run(): void {
   const sink = createSink(options, { env, stdout: undefined })
+  let told = 0
   try {
     for (let consumed = 0; ; consumed++) {
       while (Atomics.load(control, CONTROL.produced) === consumed)
@@ -40,9 +45,12 @@ function run(): string[] {
       else if (step === STEP.write)
         sink.write(slots.subarray(slot * SLOT_SIZE, (slot + 1) * SLOT_SIZE), value)
       else if (step === STEP.endWindow) sink.endWindow()
+      const written = sink.outputs.slice(told)
+      told = sink.outputs.length
+      if (written.length > 0) tell({ kind: 'written', outputs: written })
       Atomics.store(control, CONTROL.consumed, consumed + 1)
       Atomics.notify(control, CONTROL.consumed)
-      if (step === STEP.end) return [...sink.outputs]
+      if (step === STEP.end) return
     }
   } finally {
     sink.end()

@@ -26,7 +26,8 @@ export interface EncodeThreadData {
 }
 
 export type EncodeThreadAnswer =
-  | { kind: 'done'; outputs: string[] }
+  | { kind: 'written'; outputs: string[] }
+  | { kind: 'done' }
   | { kind: 'failed'; code: WeirError['code'] | undefined; message: string }
 
 const THREAD = import.meta.url.endsWith('.ts') ? './encode-thread.ts' : './encode-thread.js'
@@ -47,7 +48,10 @@ export class ThreadedSink implements RecordSink {
     const workerData: EncodeThreadData = { control, slots, options, env: dependencies.env }
     this.#worker = new Worker(new URL(THREAD, import.meta.url), { name: 'encode', workerData })
     this.#answer = new Promise((resolve) => {
-      this.#worker.on('message', resolve)
+      this.#worker.on('message', (it: EncodeThreadAnswer) => {
+        if (it.kind === 'written') this.outputs.push(...it.outputs)
+        else resolve(it)
+      })
       this.#worker.on('error', (error: Error) => {
         Atomics.store(this.#control, CONTROL.failed, 1)
         resolve({ kind: 'failed', code: undefined, message: error.message })
@@ -80,7 +84,6 @@ export class ThreadedSink implements RecordSink {
       if (answer.code === undefined) throw new Error(answer.message) // A bug in the thread.
       throw new WeirError(answer.code, answer.message)
     }
-    this.outputs.push(...answer.outputs)
   }
 
   #put(step: number, value: number, rows?: Uint8Array): void {
