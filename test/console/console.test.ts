@@ -201,6 +201,13 @@ test('the filter line completes, says what is wrong with it, and filters', { ski
   await page.waitForURL(/filter=dstport.*and\+(src|dst)/)
   await page.goBack()
   await page.waitForURL((url) => !url.search.includes('and'))
+
+  // Values that were seen, interfaces by their names.
+  await line.fill('src = 10.3')
+  await page.getByRole('option', { name: addressOf('office') }).waitFor()
+  await line.fill('interface = we')
+  await page.getByRole('option', { name: 'web' }).click()
+  assert.match(await line.inputValue(), /^interface = [0-9a-f-]{36} $/)
   assert.deepEqual(reader.faults, [])
 })
 

@@ -9,6 +9,7 @@ import type {
   Results,
   Scope as ServerScope,
 } from '../../../src/explore/question.ts'
+import { plural } from '../text/numbers.ts'
 import { postJson } from './http.ts'
 
 export type {
@@ -56,10 +57,40 @@ export interface FilterHelp {
   valid: boolean
   fault?: { at: number; length: number; message: string }
   suggestions: Suggestion[]
+  /** A value is being typed: `text`, so far. */
+  values?: { field: string; text: string; from: number; to: number }
 }
 
 export function filterHelp(text: string, cursor: number, signal?: AbortSignal): Promise<FilterHelp> {
   return postJson<FilterHelp>('/weir/v1/explore/filter', { text, cursor }, signal)
+}
+
+/** Fields whose values are what has been seen; of the others the server knows all words. */
+const SEEN = ['src', 'dst', 'addr', 'srcnet', 'dstnet', 'srcport', 'dstport', 'port', 'service', 'interface']
+const SEEN_MAX = 12
+const INTERFACES_MAX = 500
+
+/** Values of the records that go on as it was begun, the most frequent first. */
+export async function seenValues(
+  { field, text, from, to }: NonNullable<FilterHelp['values']>,
+  range: Scope,
+  signal?: AbortSignal,
+): Promise<Suggestion[]> {
+  if (!SEEN.includes(field)) return []
+  // An interface is known by its name, which no record has: all are asked for, and looked through here.
+  const isNamed = field === 'interface'
+  const begun = isNamed ? { limit: INTERFACES_MAX } : { text, limit: SEEN_MAX }
+  const question = { ...range, kind: 'values', field, ...begun }
+  const { result } = await postJson<AnswerOf<'values'>>('/weir/v1/explore', question, signal)
+  return result.values
+    .filter(({ value, label = '' }) => !isNamed || `${value} ${label}`.includes(text))
+    .map(({ value, label, flows }) => ({
+      text: value,
+      from,
+      to,
+      kind: 'value',
+      detail: label ?? plural(flows, 'flow'),
+    }))
 }
 
 /** Where a browser saves the rows of a question from. */

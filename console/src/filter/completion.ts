@@ -1,5 +1,6 @@
 import { type KeyboardEvent, useEffect, useRef, useState } from 'react'
-import { type FilterHelp, filterHelp, type Suggestion } from '../api/explore.ts'
+import { type FilterHelp, filterHelp, type Suggestion, seenValues } from '../api/explore.ts'
+import { useScope } from '../state/scope.ts'
 
 const ASK_AFTER_MS = 120
 const SHOWN_MAX = 12
@@ -8,19 +9,27 @@ const SHOWN_MAX = 12
 export function useCompletion(value: string, onApply: (text: string) => void) {
   const [text, setText] = useState(value)
   const [cursor, setCursor] = useState(value.length)
-  const [help, setHelp] = useState<FilterHelp & { of: string }>()
+  const [found, setHelp] = useState<FilterHelp & { of: string }>()
   const [open, setOpen] = useState(false)
   const [chosen, setChosen] = useState(-1)
   const input = useRef<HTMLInputElement>(null)
+  const { scope } = useScope()
   useEffect(() => setText(value), [value])
+  const help = async (typed: string, at: number, signal: AbortSignal) => {
+    const known = await filterHelp(typed, at, signal)
+    setHelp({ ...known, of: typed })
+    if (known.values === undefined || !open) return
+    const { filter: _filter, ...range } = scope // What is being typed is not what is applied.
+    const seen = await seenValues(known.values, range, signal)
+    const others = known.suggestions.filter((it) => !seen.some(({ text }) => text === it.text))
+    if (!signal.aborted) setHelp({ ...known, suggestions: [...seen, ...others], of: typed })
+  }
+  // biome-ignore lint/correctness/useExhaustiveDependencies: for each change of what is typed; the range is what it is then.
   useEffect(() => {
     if (!open && text === value) return
     const controller = new AbortController()
     const timer = setTimeout(() => {
-      filterHelp(text, cursor, controller.signal).then(
-        (it) => setHelp({ ...it, of: text }),
-        () => setHelp(undefined),
-      )
+      help(text, cursor, controller.signal).catch(() => undefined) // The line can be typed without it.
     }, ASK_AFTER_MS)
     return () => {
       clearTimeout(timer)
@@ -29,8 +38,8 @@ export function useCompletion(value: string, onApply: (text: string) => void) {
   }, [text, cursor, open, value])
 
   // What was proposed for another text would be put in the wrong place.
-  const suggestions = open && help?.of === text ? help.suggestions.slice(0, SHOWN_MAX) : []
-  const fault = text.trim() === '' || (text === value && !open) ? undefined : help?.fault
+  const suggestions = open && found?.of === text ? found.suggestions.slice(0, SHOWN_MAX) : []
+  const fault = text.trim() === '' || (text === value && !open) ? undefined : found?.fault
   const close = () => {
     setOpen(false)
     setChosen(-1)
