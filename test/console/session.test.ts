@@ -181,7 +181,7 @@ test('the console is served without a session, under a policy that lets nothing 
 })
 
 test('a server without a built console has no page, and says 401 as for any other path', async () => {
-  await using weir = await startControlPlane()
+  await using weir = await startControlPlane({}, { hasPages: false })
 
   const answer = await ask(weir, 'GET', '/', {})
 

@@ -128,7 +128,10 @@ async function openTestStore(): Promise<Store> {
   return openStore({ postgresUrl: await createDatabase(server) })
 }
 
-export async function startControlPlane(options: Partial<AppOptions> = {}): Promise<ControlPlane> {
+export async function startControlPlane(
+  options: Partial<AppOptions> = {},
+  { hasPages = true }: { hasPages?: boolean } = {},
+): Promise<ControlPlane> {
   const directory = await mkdtemp(path.join(tmpdir(), 'weir-control-'))
   const store = await openTestStore()
   const buckets = new DirectoryStore({ directory: path.join(directory, 'buckets') })
@@ -148,7 +151,7 @@ export async function startControlPlane(options: Partial<AppOptions> = {}): Prom
   await mkdir(consoleDirectory)
   await writeFile(path.join(consoleDirectory, 'index.html'), '<!doctype html><title>Weir</title>')
   const app = await createApp(
-    { windowSizeS: 10, attachGraceMs: 300, consoleDirectory, ...options },
+    { windowSizeS: 10, attachGraceMs: 300, ...(hasPages ? { consoleDirectory } : {}), ...options },
     { store, buckets, explorer, onDelivered: (it) => delivered.push(it) },
   )
   const origin = await app.listen({ host: '127.0.0.1', port: 0 })
