@@ -273,9 +273,14 @@ async function completed(
   return { mac: newMac(), ...properties, deviceNumber, pciSlot: deviceNumber + 5 }
 }
 
-/** Locally administered, as clients know it: 02:01 and four random octets. */
+/**
+ * Locally administered, and otherwise random in all its bits: agents go by it, so with fewer the NICs of a large fleet
+ * would meet by chance, or by the will of a tenant who makes many, and one would get the flows of another.
+ */
 function newMac(): string {
-  return ['02', '01', ...Array.from(randomBytes(4), (it) => it.toString(16).padStart(2, '0'))].join(':')
+  const octets = randomBytes(6)
+  octets[0] = (octets[0]! & 0xfc) | 0x02
+  return Array.from(octets, (it) => it.toString(16).padStart(2, '0')).join(':')
 }
 
 async function nextLanNumber(change: Change, datacenter: ResourceRow): Promise<string> {

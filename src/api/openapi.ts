@@ -33,6 +33,11 @@ const PARAMETERS: Record<string, Json> = {
     schema: { type: 'integer' },
     description: 'For whoever is a member of several contracts',
   },
+  'If-None-Match': {
+    in: 'header',
+    schema: { type: 'string' },
+    description: 'Only if the ETag is another one by now',
+  },
   'If-Match': {
     in: 'header',
     schema: { type: 'string' },
@@ -61,7 +66,7 @@ const HEADERS: Record<string, Json> = {
   'X-RateLimit-Remaining': { schema: { type: 'integer' } },
   'Retry-After': { schema: { type: 'integer' }, description: 'Seconds' },
   Location: { schema: { type: 'string', format: 'uri' }, description: "The request's state, to be polled" },
-  ETag: { schema: { type: 'string' }, description: 'When no depth was asked for' },
+  ETag: { schema: { type: 'string' }, description: 'Of a single resource: when no depth was asked for' },
 }
 
 const FAULTS: Record<string, { name: string; description: string; headers?: string[] }> = {
@@ -131,6 +136,7 @@ function describe(route: RouteRow, path: string): Json {
     ...(body === undefined ? {} : { requestBody: { required: true, content } }),
     responses: {
       [String(operation.status ?? 200)]: successOf(route, path, operation),
+      ...(operation.isCached === true ? { '304': { description: 'It is as it was' } } : {}),
       ...faultsOf(route, path, operation),
     },
   }
@@ -142,13 +148,14 @@ function bareOr(body: unknown): unknown {
   return { anyOf: [properties, body] }
 }
 
-function parametersOf(route: RouteRow, path: string, { query, caller }: Operation): Json[] {
+function parametersOf(route: RouteRow, path: string, { query, caller, isCached }: Operation): Json[] {
   const names = [
     ...(query === undefined ? [] : ['depth']),
     ...(query === 'list' ? ['offset', 'limit'] : []),
     ...(query === 'list' && isFiltered(path) ? ['orderBy', 'maxResults'] : []),
     ...(caller === undefined ? ['pretty', 'X-Contract-Number'] : []),
     ...(hasEtag(route, path) && route.method !== 'GET' ? ['If-Match'] : []),
+    ...(isCached === true ? ['If-None-Match'] : []),
   ]
   return [
     ...[...path.matchAll(/\{(\w+)\}/g)].map(([, name]) => pathParameter(name!)),
@@ -196,13 +203,14 @@ function queryParameters(schema: unknown): Json[] {
   }))
 }
 
-function successOf(route: RouteRow, path: string, { status = 200, answer, mediaTypes }: Operation): Json {
+function successOf(route: RouteRow, path: string, operation: Operation): Json {
+  const { status = 200, answer, mediaTypes, isCached } = operation
   const headers = [
     'X-RateLimit-Limit',
     'X-RateLimit-Burst',
     'X-RateLimit-Remaining',
     ...(status === 202 ? ['Location'] : []),
-    ...(hasEtag(route, path) && route.method === 'GET' ? ['ETag'] : []),
+    ...((hasEtag(route, path) && route.method === 'GET') || isCached === true ? ['ETag'] : []),
   ]
   const isEmpty = status === 204 || (route.method === 'DELETE' && answer === undefined)
   const types = mediaTypes ?? (isEmpty ? [] : ['application/json'])

@@ -15,6 +15,8 @@ export interface Operation {
   mediaTypes?: readonly string[]
   /** The query parameters that go with it. */
   query?: 'item' | 'list'
+  /** Answers 304 to whoever names what has not changed since. */
+  isCached?: true
   /** Whose credentials it takes: a user's, unless something else is said. */
   caller?: 'agent' | 'anybody'
 }
@@ -126,6 +128,7 @@ const DELIVERY: Record<string, Operation> = {
     tag: 'Delivery',
     summary: 'Show the delivery of all flow logs',
     answer: itemsOf(ref('FlowLogDelivery')),
+    isCached: true,
   },
   'GET /weir/v1/flowlogs/:flowLogId': {
     tag: 'Delivery',
@@ -135,6 +138,7 @@ const DELIVERY: Record<string, Operation> = {
   'GET /weir/v1/inventory': {
     tag: 'Delivery',
     summary: 'Show all that can have a flow log',
+    isCached: true,
   },
   'GET /weir/v1/buckets': { tag: 'Delivery', summary: 'List buckets', answer: itemsOf(ref('Bucket')) },
   'POST /weir/v1/buckets': {

@@ -1,9 +1,17 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { PAGES } from '../../src/api/routes/console.ts'
+import { addMember } from '../../src/store/accounts.ts'
 import { type ControlPlane, isOutside, startControlPlane } from './support/control-plane.ts'
 import { AUDIENCE, Issuer } from './support/issuer.ts'
-import { CALLERS, type Caller, CONTRACT, makeTenants, type Tenants } from './support/tenants.ts'
+import {
+  CALLERS,
+  type Caller,
+  CONTRACT,
+  makeTenants,
+  STRANGER_CONTRACT,
+  type Tenants,
+} from './support/tenants.ts'
 
 // Every route × every kind of caller. A new route fails this until it is in the table.
 
@@ -458,6 +466,55 @@ async function statusOf(
   return response.status
 }
 
+test("what is another's answers to the letter as what is not there", async () => {
+  await using weir = await startControlPlane({ attachGraceMs: 0 })
+  const tenants = await makeTenants(weir)
+  const faults: string[] = []
+  let compared = 0
+
+  for (const [route, { expect, target }] of Object.entries(RULES)) {
+    const [method = ''] = route.split(' ')
+    for (const caller of ['stranger', 'outsider'] as const) {
+      if (expect[caller] !== 404) continue
+      const { path, body } = await target(tenants)
+      const invented = new Map<string, string>()
+      const elsewhere = replaceIds(JSON.stringify({ path, body }), invented)
+      const authorization = tenants.authorization[caller]
+      const there = await textOf(weir, { method, path, body, authorization })
+      const nowhere = await textOf(weir, { method, ...JSON.parse(elsewhere), authorization })
+      compared++
+      if (replaceIds(there, invented) !== nowhere)
+        faults.push(`${route} for ${caller}: ${there} and ${nowhere}`)
+    }
+  }
+
+  assert.deepEqual(faults, [])
+  assert.ok(compared > 100, String(compared))
+})
+
+/** Ids, and the one bucket, by others that were never given to anybody. */
+function replaceIds(text: string, invented: Map<string, string>): string {
+  return text.replace(/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|tenant-logs/g, (id) => {
+    const other = invented.get(id) ?? (id === 'tenant-logs' ? 'nobodys-log' : crypto.randomUUID())
+    invented.set(id, other)
+    return other
+  })
+}
+
+/** Status, headers but for those that count, and body. */
+async function textOf(
+  weir: ControlPlane,
+  it: { method: string; path: string; body?: unknown; authorization: string | undefined },
+): Promise<string> {
+  const response = await fetch(`${isOutside(it.path) ? weir.origin : weir.base}${it.path}`, {
+    method: it.method,
+    headers: { authorization: it.authorization!, 'content-type': 'application/json' },
+    ...(it.body === undefined ? {} : { body: JSON.stringify(it.body) }),
+  })
+  const headers = [...response.headers].filter(([name]) => !/^(date|x-ratelimit-remaining)$/.test(name))
+  return JSON.stringify([response.status, headers, await response.text()])
+}
+
 test('lists show what belongs to the caller and nothing else', async () => {
   await using weir = await startControlPlane()
   const tenants = await makeTenants(weir)
@@ -474,6 +531,34 @@ test('lists show what belongs to the caller and nothing else', async () => {
   assert.equal((await listed('owner', '/datacenters')).length, 2)
   assert.deepEqual(await listed('stranger', '/requests'), [])
   assert.deepEqual(await listed('stranger', '/um/groups'), [])
+})
+
+test('who is a member of two contracts cannot be taken over by the administrators of one', async () => {
+  await using weir = await startControlPlane()
+  const tenants = await makeTenants(weir)
+  const userId = tenants.userIds.reader
+  await weir.store.change((change) =>
+    addMember(change, { contractNumber: STRANGER_CONTRACT, userId, role: 'owner' }),
+  )
+  const properties = {
+    firstname: 'x',
+    lastname: 'y',
+    email: 'mine@example.org',
+    password: 'a password of mine',
+  }
+  const change = (caller: Caller, contractNumber: number) =>
+    weir.call(
+      'PUT',
+      `/um/users/${userId}`,
+      { properties },
+      { authorization: tenants.authorization[caller]!, 'x-contract-number': String(contractNumber) },
+    )
+
+  const byAdministrator = await change('admin', CONTRACT)
+  const byItself = await change('reader', STRANGER_CONTRACT)
+
+  assert.equal(byAdministrator.status, 403)
+  assert.equal(byItself.status, 202)
 })
 
 test('only the operator binds interfaces to devices or names their MAC addresses', async () => {

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { type TSchema, Type } from 'typebox'
 import { WeirError } from '../../model/errors.ts'
-import { type Account, createUser } from '../../store/accounts.ts'
+import { type Account, createUser, membershipsOf } from '../../store/accounts.ts'
 import {
   deleteGroup,
   findGroup,
@@ -27,7 +27,7 @@ import {
 import { recordDoneRequest } from '../../store/requests.ts'
 import { findByIds } from '../../store/resources.ts'
 import { hashPassword } from '../../store/secrets.ts'
-import type { Change } from '../../store/store.ts'
+import type { Change, Db } from '../../store/store.ts'
 import { API_BASE, type Services } from '../app.ts'
 import { assertAdministrator, notFound } from '../caller.ts'
 import { renderCollection } from '../listing.ts'
@@ -157,6 +157,7 @@ function addUsers(app: FastifyInstance, services: Services): void {
   app.put(`${path}/:userId`, { schema: { body: ChangedUser } }, async (request, reply) => {
     const member = await found(request)
     assertNotAbove(request.account!, member)
+    await assertOnlyHere(store.db, request.account!, member)
     const { properties } = request.body as UserBody
     const hash = properties.password === undefined ? undefined : await hashPassword(properties.password)
     return accept(services, request, reply, (change) => {
@@ -179,6 +180,17 @@ function assertNotAbove(account: Account, member: Member): void {
   if (account.operator || account.userId === member.id) return
   if (member.operator === 1 || (member.role === 'owner' && account.role !== 'owner')) {
     throw new WeirError('WEIR_FORBIDDEN', 'this user can only be changed by itself')
+  }
+}
+
+/** Password and address open all contracts of a user: those of one must not get into another by them. */
+async function assertOnlyHere(db: Db, account: Account, member: Member): Promise<void> {
+  if (account.operator || account.userId === member.id) return
+  if ((await membershipsOf(db, member.id)).length > 1) {
+    throw new WeirError(
+      'WEIR_FORBIDDEN',
+      'this user is a member of other contracts, and can only be changed by itself',
+    )
   }
 }
 
