@@ -122,6 +122,11 @@ async function knownServer(values: ExploreValues, context: CommandContext): Prom
   }
 }
 
+/** Whether `--from` means a directory. */
+export function isDirectory(source: string): boolean {
+  return /^(\.{0,2}\/|\.{1,2}$)/.test(source) || (existsSync(source) && statSync(source).isDirectory())
+}
+
 /** One object store over all the kinds that `--from` can name: a bucket's name leads to its own. */
 class Sources implements ObjectStore {
   readonly #values: ExploreValues
@@ -179,7 +184,7 @@ class Sources implements ObjectStore {
   }
 
   #place(source: string): Place {
-    if (/^(\.{0,2}\/|\.{1,2}$)/.test(source) || (existsSync(source) && statSync(source).isDirectory())) {
+    if (isDirectory(source)) {
       const directory = path.resolve(source)
       const store = new DirectorySource({ directory: path.dirname(directory) })
       return this.#keep({ bucket: path.basename(directory), prefix: '' }, store)

@@ -1,7 +1,9 @@
 import { WeirError } from '../model/errors.ts'
 import { parseNetwork } from './addresses.ts'
-import { literal } from './flows-view.ts'
+import { hasPortsSql, literal } from './flows-view.ts'
+import type { TimeRange } from './object-name.ts'
 import type { Place } from './object-store.ts'
+import { PROTOCOL_NAMES } from './well-known.ts'
 
 // The same objects, read by an engine for more than one machine: what to define there, and the same query.
 
@@ -27,13 +29,13 @@ const FIELDS = [
 ] as const
 
 /** Definitions and query as one script. `places` are where the flow logs' objects lie. */
-export function explainFor(engine: Engine, sql: string, places: Place[]): string {
+export function explainFor(engine: Engine, sql: string, places: Place[], range?: TimeRange): string {
   const query = translate(engine, sql.trim().replace(/;$/, ''))
   const chosen = places.length === 0 ? [{ bucket: 'BUCKET', prefix: '' }] : places
-  return `${DEFINITIONS[engine](chosen)}\n\n-- The query.\n${query};\n`
+  return `${DEFINITIONS[engine](chosen, range)}\n\n-- The query.\n${query};\n`
 }
 
-const DEFINITIONS: Record<Engine, (places: Place[]) => string> = {
+const DEFINITIONS: Record<Engine, (places: Place[], range: TimeRange | undefined) => string> = {
   clickhouse: clickhouseDefinitions,
   trino: trinoDefinitions,
   athena: athenaDefinitions,
@@ -57,26 +59,31 @@ function translate(engine: Engine, sql: string): string {
   return sql.replaceAll(IN_NETWORK, "contains('$3', CAST($1$2 AS IPADDRESS))")
 }
 
-function clickhouseDefinitions(places: Place[]): string {
+function clickhouseDefinitions(places: Place[], range: TimeRange | undefined): string {
   const types = { text: 'String', number: 'UInt16', counter: 'UInt64' }
   // Fields that are '-' come as NULL.
   const structure = FIELDS.map(([name, type]) => `${name} Nullable(${types[type]})`).join(', ')
-  const sources = places.map(({ bucket, prefix }) => {
-    const pattern = prefix === '' ? '**.log.gz' : `${prefix}-*.log.gz`
-    return `SELECT *, _path FROM s3(${literal(`https://ENDPOINT/${bucket}/${pattern}`)}, 'ACCESS_KEY', 'SECRET_KEY', 'CustomSeparated',
-    ${literal(structure)}, 'gzip')`
+  const sources = places.map((place) => {
+    const url = literal(`https://ENDPOINT/${place.bucket}/${place.prefix}**.log.gz`)
+    return `SELECT *, CAST(_path AS String) AS object FROM s3(${url}, 'ACCESS_KEY', 'SECRET_KEY', 'CustomSeparated',
+    ${literal(structure)}, 'gzip')
+  WHERE match(_path, ${literal(objectPattern(place))})`
   })
   return `-- ClickHouse 23.1 or newer; tested with 26.7. Put in ENDPOINT and the keys; 'CREATE TABLE … AS SELECT * FROM flows' imports the records.
 CREATE VIEW flows AS
-SELECT account_id, interface_id, srcaddr, dstaddr, srcport, dstport, protocol, packets, bytes, start_s, end_s,
-  toDateTime(start_s, 'UTC') AS start_time, toDateTime(end_s, 'UTC') AS end_time, action, log_status, _path AS object
+SELECT *, ${serviceSql('Nullable(String)')}
+FROM (SELECT account_id, interface_id, srcaddr, dstaddr, srcport, dstport, protocol, packets, bytes, start_s, end_s,
+  toDateTime(start_s, 'UTC') AS start_time, toDateTime(end_s, 'UTC') AS end_time, action, log_status, object,
+  toDateTime(toUInt32OrNull(extract(object, '-([0-9]+)[.]log[.]gz$')), 'UTC') AS window_start,
+  ${protocolNameSql('toString(protocol)')},
+  ${namesSql('Nullable(String)')}
 FROM (
   ${sources.join('\n  UNION ALL\n  ')}
-)
+)${whereRange(range)})
 SETTINGS format_custom_field_delimiter = ' ', format_custom_escaping_rule = 'CSV', format_csv_null_representation = '-';`
 }
 
-function trinoDefinitions(places: Place[]): string {
+function trinoDefinitions(places: Place[], range: TimeRange | undefined): string {
   const columns = FIELDS.map(([name]) => `  ${name} VARCHAR`).join(',\n')
   const tables = buckets(places).map((bucket, at) => {
     return `CREATE TABLE hive.default.${tableName(at)} (\n${columns}\n) WITH (
@@ -85,10 +92,10 @@ function trinoDefinitions(places: Place[]): string {
   })
   return `-- Trino with the Hive connector, by its documented grammar. Its CSV tables are text: the view makes the types.
 ${tables.join('\n')}
-${typedView(places, (at) => `hive.default.${tableName(at)}`)}`
+${typedView(places, range, (at) => `hive.default.${tableName(at)}`)}`
 }
 
-function athenaDefinitions(places: Place[]): string {
+function athenaDefinitions(places: Place[], range: TimeRange | undefined): string {
   const columns = FIELDS.map(([name]) => `  ${name} string`).join(',\n')
   const tables = buckets(places).map((bucket, at) => {
     return `CREATE EXTERNAL TABLE ${tableName(at)} (\n${columns}\n)
@@ -97,25 +104,59 @@ LOCATION ${literal(`s3://${bucket}/`)};`
   })
   return `-- Athena, engine version 3, by its documented grammar. Run the statements one by one.
 ${tables.join('\n')}
-${typedView(places, tableName)}`
+${typedView(places, range, tableName)}`
 }
 
 /** A view over tables of text, which are whole buckets: the objects' path tells flow logs apart. */
-function typedView(places: Place[], nameOf: (at: number) => string): string {
+function typedView(places: Place[], range: TimeRange | undefined, nameOf: (at: number) => string): string {
   const selects = buckets(places).map((bucket, at) => {
-    const prefixes = places.filter((it) => it.bucket === bucket && it.prefix !== '').map((it) => it.prefix)
-    const isWhole = places.some((it) => it.bucket === bucket && it.prefix === '')
-    const paths = prefixes.map((prefix) => `"$path" LIKE ${literal(`s3://${bucket}/${prefix}-%.log.gz`)}`)
-    const where = isWhole ? '' : ` AND (${paths.join(' OR ')})`
+    const patterns = places.filter((it) => it.bucket === bucket).map((it) => literal(objectPattern(it)))
+    const paths = patterns.map((it) => `regexp_like("$path", ${it})`)
     const fields = FIELDS.slice(1).map(([name, type]) => {
       if (type === 'text') return `nullif(${name}, '-') AS ${name}`
       return `TRY_CAST(${name} AS ${type === 'number' ? 'INTEGER' : 'BIGINT'}) AS ${name}`
     })
-    return `SELECT ${fields.join(',\n  ')},
-  from_unixtime(TRY_CAST(start_s AS BIGINT)) AS start_time, from_unixtime(TRY_CAST(end_s AS BIGINT)) AS end_time, "$path" AS object
-FROM ${nameOf(at)} WHERE version = '2'${where}`
+    return `SELECT ${fields.join(',\n  ')}, "$path" AS object
+FROM ${nameOf(at)} WHERE version = '2' AND (${paths.join(' OR ')})`
   })
-  return `CREATE VIEW flows AS\n${selects.join('\nUNION ALL\n')};`
+  // Views keep times without a zone: these are in UTC.
+  const time = (seconds: string): string =>
+    `CAST(from_unixtime(TRY_CAST(${seconds} AS BIGINT), 'UTC') AS timestamp)`
+  return `CREATE VIEW flows AS
+SELECT *, ${serviceSql('VARCHAR')}
+FROM (SELECT *, ${time('start_s')} AS start_time, ${time('end_s')} AS end_time,
+  ${time("regexp_extract(object, '-([0-9]+)[.]log[.]gz$', 1)")} AS window_start,
+  ${protocolNameSql('CAST(protocol AS VARCHAR)')},
+  ${namesSql('VARCHAR')}
+FROM (
+${selects.join('\nUNION ALL\n')}
+)${whereRange(range)});`
+}
+
+/** The objects of a place, and no others', as a pattern for their paths. */
+function objectPattern({ bucket, prefix }: Place): string {
+  const plain = (text: string): string => text.replaceAll(/[.+*?$(){}|]/g, '[$&]')
+  const stem = prefix === '' || prefix.endsWith('/') ? `${plain(prefix)}.+` : `${plain(prefix)}(/.+)?`
+  return `(^|/)${plain(bucket)}/${stem}-[0-9]+[.]log[.]gz$`
+}
+
+function protocolNameSql(number: string): string {
+  const names = Object.entries(PROTOCOL_NAMES).map(([protocol, name]) => `WHEN ${protocol} THEN '${name}'`)
+  return `CASE protocol ${names.join(' ')} ELSE ${number} END AS protocol_name`
+}
+
+function serviceSql(text: string): string {
+  return `CASE WHEN ${hasPortsSql('protocol')}
+  THEN concat(protocol_name, '/', CAST(least(srcport, dstport) AS ${text})) ELSE protocol_name END AS service`
+}
+
+/** Names are the inventory's, which other engines do not have. */
+function namesSql(text: string): string {
+  return `interface_id AS interface, CAST(NULL AS ${text}) AS server, CAST(NULL AS ${text}) AS datacenter`
+}
+
+function whereRange(range: TimeRange | undefined): string {
+  return range === undefined ? '' : ` WHERE start_s >= ${range.sinceS} AND start_s < ${range.untilS}`
 }
 
 function buckets(places: Place[]): string[] {

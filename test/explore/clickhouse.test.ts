@@ -42,7 +42,7 @@ test('ClickHouse runs what is printed for it, and finds what is in the records',
     await tenant.client.send(new PutObjectCommand({ Bucket: bucket, Key, Body: body }))
   }
   const sql = `SELECT srcaddr, action, count(*) AS flows, sum(bytes) AS bytes, min(start_s) AS first,
-    countIf(start_time >= toDateTime(0) AND srcport IS NOT NULL) AS ports FROM flows
+    countIf(start_time >= toDateTime(0) AND window_start >= toDateTime(0) AND startsWith(service, protocol_name)) AS ports FROM flows
     WHERE in_network(srcaddr, '10.1.0.0/16') AND log_status = 'OK' GROUP BY srcaddr, action ORDER BY srcaddr, action`
   const clickhouse = new Session!()
   after(() => clickhouse.cleanup())

@@ -14,6 +14,7 @@ import {
   EXPLORE_HELP,
   EXPLORE_OPTIONS,
   type Exploring,
+  isDirectory,
   openExploring,
   showReading,
   warnOfGaps,
@@ -56,7 +57,7 @@ in_network(srcaddr, '10.0.0.0/8') asks whether srcaddr (or dstaddr) lies in a ne
     }
     const engine = engineOf(values['explain-for'])
     const range = rangeOf(values)
-    if (engine !== undefined) return explain(engine, sql, values.from ?? [], context)
+    if (engine !== undefined) return explain(engine, { sql, range, sources: values.from ?? [] }, context)
     await using exploring = await openExploring(values, context)
     await run(exploring, { sql: networksOf(sql), format, range, output: values.output }, context)
     return ExitCode.ok
@@ -110,11 +111,17 @@ function engineOf(text: string | undefined): Engine | undefined {
   return engine
 }
 
-function explain(engine: Engine, sql: string, sources: string[], context: CommandContext): ExitCode {
-  const places = sources
-    .map((it) => it.replace(/^s3:\/\//, ''))
-    .map((it) => ({ bucket: it.split('/')[0]!, prefix: it.split('/').slice(1).join('/') }))
-  context.stdout.write(explainFor(engine, sql, places))
+function explain(
+  engine: Engine,
+  it: { sql: string; range: TimeRange | undefined; sources: string[] },
+  context: CommandContext,
+): ExitCode {
+  // A directory of this machine is nowhere to other engines: its place is left to be filled in.
+  const places = it.sources
+    .filter((source) => !isDirectory(source))
+    .map((source) => source.replace(/^s3:\/\//, ''))
+    .map((source) => ({ bucket: source.split('/')[0]!, prefix: source.split('/').slice(1).join('/') }))
+  context.stdout.write(explainFor(engine, it.sql, places, it.range))
   return ExitCode.ok
 }
 
