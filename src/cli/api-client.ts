@@ -182,12 +182,21 @@ export class ApiClient {
       const response = await this.#fetch(method, url, body)
       if (response.ok) return response
       if (response.status !== 429) {
-        throw new WeirError('WEIR_SERVER_REFUSED', await refusal(response, method, url))
+        const said = await refusal(response, method, url)
+        throw new WeirError(
+          'WEIR_SERVER_REFUSED',
+          response.status === 401 ? `${said}${this.#wayInHint()}` : said,
+        )
       }
       await response.body?.cancel()
       await pause(Number(response.headers.get('retry-after') ?? 1) * 1000, this.#signal)
       this.#signal.throwIfAborted()
     }
+  }
+
+  #wayInHint(): string {
+    const what = this.#authorization.startsWith('Basic ') ? 'user or password' : 'token'
+    return `: ${this.origin} does not know this ${what}; see WEIR_TOKEN, WEIR_SERVER and --data-dir`
   }
 
   async #fetch(method: string, url: string, body: unknown): Promise<Response> {
@@ -253,7 +262,8 @@ function isFor(credentials: { url: string }, origin: string): boolean {
 }
 
 export function unreachable(origin: string, cause: unknown): WeirError {
-  const reason = (cause as { cause?: { code?: string } }).cause?.code ?? (cause as Error).name
+  const { code, message } = (cause as { cause?: NodeJS.ErrnoException }).cause ?? {}
+  const reason = code ?? message ?? (cause as Error).name
   const hint = UNREACHABLE_HINTS[reason] ?? (/CERT|ISSUER/.test(reason) ? CERTIFICATE_HINT : '')
   return new WeirError('WEIR_SERVER_UNREACHABLE', `${origin} does not answer (${reason})${hint}`, { cause })
 }

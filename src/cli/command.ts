@@ -20,7 +20,6 @@ export interface CommandContext {
 export interface Command {
   /** One line or several, each beginning with `weir`. */
   usage: string
-  summary: string
   /** The options, as `weir COMMAND --help` shows them below the usage. */
   help?: string
   run(args: string[], context: CommandContext): Promise<ExitCode>

@@ -15,6 +15,7 @@ import { systemClock } from '../stdx/clock.ts'
 import { type ApiClient, connect, SERVER_OPTIONS } from './api-client.ts'
 import type { CommandContext } from './command.ts'
 import { dataDirectory } from './data-dir.ts'
+import { parseCount } from './options.ts'
 import type { ProgressLine } from './progress-line.ts'
 import { parseS3, S3_OPTIONS } from './s3-options.ts'
 
@@ -62,6 +63,7 @@ export interface Exploring extends AsyncDisposable {
 
 /** Finds the objects, and the names of what they are about where a server can tell. */
 export async function openExploring(values: ExploreValues, context: CommandContext): Promise<Exploring> {
+  const cacheMibMax = parseCount('cache-mib-max', values['cache-mib-max'], { min: 1, max: 1 << 30 })
   const cacheDirectory = path.join(cacheHome(context.env), 'weir', 'explore')
   const database = await openDatabase({
     threads: availableParallelism(),
@@ -75,7 +77,7 @@ export async function openExploring(values: ExploreValues, context: CommandConte
   const explorer = new Explorer(
     {
       cacheDirectory,
-      cacheSizeMax: Number(values['cache-mib-max']) * 2 ** 20,
+      cacheSizeMax: cacheMibMax * 2 ** 20,
       packsAtOnce: 2 * availableParallelism(), // Some are fetched while others are written.
     },
     { store: sources, executor: new LocalExecutor(database), clock: systemClock },

@@ -20,7 +20,8 @@ export async function choosePassword(
 ): Promise<ChosenPassword> {
   if (file === undefined) return { password: randomBytes(18).toString('base64url'), isNew: true }
   const [password = ''] = (file === '-' ? await text(context.stdin) : read(file)).split(/\r?\n/, 1)
-  if (password === '') throw new WeirError('WEIR_USAGE', `${file} holds no password`)
+  if (password === '')
+    throw new WeirError('WEIR_USAGE', `${file === '-' ? 'standard input' : file} holds no password`)
   return { password, isNew: false }
 }
 

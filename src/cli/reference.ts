@@ -1,7 +1,9 @@
 import type { Command } from './command.ts'
 
 /** docs/reference/cli.md: the same words as `weir COMMAND --help`. */
-export function renderReference(commands: readonly (readonly [string, Command])[]): string {
+export function renderReference(
+  commands: readonly (readonly [string, Command & { summary: string }])[],
+): string {
   const sections = commands.map(([name, { summary, usage, help }]) => {
     const block = help === undefined ? usage : `${usage}\n\n${help}`
     return `## weir ${name}\n\n${summary}.\n\n\`\`\`\n${block}\n\`\`\`\n`

@@ -100,10 +100,12 @@ test('commands work from another machine with a token, and never show a local on
   const unknownHost = runWeir(added, { env })
   const made = runWeir([...added, '--new-host'], { env })
   const listed = runWeir(['nic', 'list', '--json'], { env })
+  const wrongToken = runWeir(['nic', 'list'], { env: { ...env, WEIR_TOKEN: 'weir_user_other' } })
   const foreign = runWeir(['nic', 'list', '--server', 'http://192.0.2.1:8080', '--data-dir', here.dataDir])
 
   assert.deepEqual([unknownHost.status, made.status, listed.status, foreign.status], [1, 0, 0, 1])
   assert.match(unknownHost.stderr, /no server called 'hv-7'/)
+  assert.match(wrongToken.stderr, /HTTP 401.*: http:\S+ does not know this token; see WEIR_TOKEN/)
   const [nic] = JSON.parse(listed.stdout) as { server: string; binding: object }[]
   assert.deepEqual([nic?.server, nic?.binding], ['hv-7', { host: 'hv-7', device: 'tap0', side: 'guest' }])
   assert.match(foreign.stderr, /no token for http:\/\/192\.0\.2\.1:8080/)

@@ -21,7 +21,6 @@ export const agent: Command = {
     'weir agent --detach-all [--data-dir DIR]',
     ...ENROLMENT_USAGE,
   ].join('\n'),
-  summary: 'Run the agent of a host alone, remove its traces from the kernel, let it in or shut it out',
   help: `  --server URL       the control plane (WEIR_SERVER; else the one that this host was enrolled with)
   --token-file FILE  holds the agent's token (else WEIR_AGENT_TOKEN, else what enroll has kept)
   --ca-file FILE     authorities to trust for control plane and object store beside the usual ones, PEM (WEIR_CA_FILE,

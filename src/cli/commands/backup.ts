@@ -8,7 +8,6 @@ import { dataDirectory } from '../data-dir.ts'
 
 export const backup: Command = {
   usage: 'weir backup FILE [--data-dir DIR] [--force] [--json]',
-  summary: "Copy the control plane's database while it runs",
   help: `  --data-dir DIR   where the database is (WEIR_DATA_DIR; default /var/lib/weir as root)
   --force          replace FILE if it is there
   --json           print what was written as JSON

@@ -17,15 +17,16 @@ weir bucket unregister NAME
 weir bucket lifecycle show NAME
 weir bucket lifecycle set NAME --prefix P --days N
 weir bucket lifecycle clear NAME --prefix P
-weir bucket grant-help NAME`,
-  summary: 'List, create and register buckets, set how long objects are kept, show what a bucket must permit',
+weir bucket grant-help NAME [--technical-user ID]`,
   help: `${SERVER_HELP}
 
 As the operator: 'register' says whose bucket it is where the object store does not, 'list --registered' shows what was said.
 
 'lifecycle' is about the embedded store's buckets, or with --s3-endpoint about a bucket of yours in an object store,
 with your own keys:
-${S3_HELP}`,
+${S3_HELP}
+
+'grant-help' is for --technical-user ID, or for the user whose keys are given with --s3-endpoint.`,
   async run(args, context) {
     const [verb, ...rest] = args
     if (verb === 'list') return list(rest, context)

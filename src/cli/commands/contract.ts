@@ -14,7 +14,6 @@ export const contract: Command = {
     'weir contract list',
     'weir contract show',
   ].join('\n'),
-  summary: 'Let a tenant in, list the tenants, show the contract that one acts in',
   help: `  --name NAME       of the tenant
   --owner EMAIL     the user who runs the contract
   --number N        the contract's number, which stands in records (default: Weir finds a free one)

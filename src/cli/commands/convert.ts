@@ -18,7 +18,6 @@ export const convert: Command = {
   usage: `weir convert [options] FILE…
 weir convert [options] -
 weir convert [options] --before FILE --after FILE`,
-  summary: 'Turn packet captures into flow log records',
   help: CONVERT_HELP,
   async run(args, context) {
     const options = readOptions(args, context.env)

@@ -11,7 +11,6 @@ const RAM_STEP_MIB = 256 // The API takes multiples of it.
 export const discover: Command = {
   usage:
     'weir discover [--host HOST] [--datacenter NAME] [--bucket BUCKET[/PREFIX]] [--data-dir DIR] [--json]',
-  summary: "Propose an inventory from this machine's interfaces",
   help: `  --host HOST        what the control plane calls this machine (default: as it was enrolled, else its host name)
   --datacenter NAME  where to put it (default local)
   --bucket B[/P]     propose a flow log for each interface as well, below B/P/<its name>

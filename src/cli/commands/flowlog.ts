@@ -19,7 +19,6 @@ export const flowlog: Command = {
     'weir flowlog create --nic NIC --bucket BUCKET[/PREFIX] [--name NAME] [--action ACTION] [--direction DIRECTION]',
     'weir flowlog delete FLOWLOG…',
   ].join('\n'),
-  summary: 'List, create and delete flow logs',
   help: `  --nic NIC         UUID, name or device of the interface
   --bucket B[/P]    an existing bucket, and what the objects' names begin with
   --name NAME       default: the interface's name

@@ -22,7 +22,6 @@ export const group: Command = {
     'weir group share NAME DATACENTER [--edit]',
     'weir group unshare NAME DATACENTER',
   ].join('\n'),
-  summary: 'Say what members of a contract may see and do',
   help: `  --privilege P   createFlowLog (make flow logs in what is shared to be edited), createDataCenter,
                   accessActivityLog (read the audit log); may be repeated
   --edit          share to be changed, not only to be read

@@ -26,7 +26,6 @@ import { ProgressLine } from '../progress-line.ts'
 
 export const inventory: Command = {
   usage: ['weir inventory apply FILE [--prune] [--dry-run]', 'weir inventory export'].join('\n'),
-  summary: 'Make the inventory match a file, or write one',
   help: `  FILE         YAML ('-' reads standard input), such as
 
                  datacenters:

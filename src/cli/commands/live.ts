@@ -15,7 +15,6 @@ const RATE_SPAN_MS = 10_000
 
 export const live: Command = {
   usage: 'weir live [NIC] [--filter FILTER] [--by METRIC] [--limit N] [--since TIME] [--every S] [--once]',
-  summary: 'The flows of this moment, straight from the agents',
   help: `  NIC               only this one: name, device or UUID
   --filter FILTER   such as 'src in 10.0.0.0/8 and action = reject'; docs/queries.md has all of it
   --by METRIC       what is largest comes first: bytes, packets or flows (default bytes)

@@ -21,7 +21,6 @@ export const nic: Command = {
     'weir nic add --name NAME --device DEVICE --side guest|own [--netns NS] [--mac MAC] [--host HOST [--new-host]] [--lan N]',
     'weir nic delete NIC…',
   ].join('\n'),
-  summary: 'List and register network interfaces',
   help: `  --device DEVICE   the network device on the host
   --side SIDE       guest: the device's other end is the guest (a tap, a host-side veth); own: an interface of the machine
   --netns NS        the network namespace (as 'ip netns' knows it) that holds the device

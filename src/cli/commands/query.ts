@@ -28,7 +28,6 @@ export const query: Command = {
   usage: `weir query 'SELECT …' [--from SOURCE] [--since TIME] [--until TIME] [--format table|csv|json|parquet]
 weir query --file FILE …
 weir query 'SELECT …' --explain-for clickhouse|trino|athena`,
-  summary: 'Ask delivered flow logs in SQL (DuckDB, view flows)',
   help: `  --file FILE, -f   read the query from a file
   --format F        table (default), csv, json (one object per line) or parquet
   --output FILE     write there instead of to stdout; parquet needs it

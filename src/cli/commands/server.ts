@@ -1,8 +1,10 @@
 import { readFileSync } from 'node:fs'
 import { hostname } from 'node:os'
+import { createSecureContext } from 'node:tls'
 import { parseArgs } from 'node:util'
 import { WeirError } from '../../model/errors.ts'
 import { aborted } from '../../stdx/wait.ts'
+import { originOf } from '../api-client.ts'
 import { type Command, ExitCode } from '../command.ts'
 import { credentialsPath, dataDirectory, makeDataDirectory } from '../data-dir.ts'
 import { DataDirLock } from '../data-dir-lock.ts'
@@ -14,7 +16,6 @@ import { parseS3, S3_HELP, S3_OPTIONS } from '../s3-options.ts'
 export const server: Command = {
   usage:
     'weir server [--data-dir DIR] [--listen HOST:PORT] [--window SECONDS] [--public-url URL] [--database URL] [--tls-cert FILE --tls-key FILE] [--oidc-issuer URL --oidc-audience NAME] [--s3-endpoint URL …]',
-  summary: 'Run the control plane alone',
   help: `  --data-dir DIR       database, buckets, credentials (WEIR_DATA_DIR; default /var/lib/weir as root)
   --listen HOST:PORT   where the API listens (default 127.0.0.1:8080)
   --window SECONDS     length of a window on all agents, any divisor of an hour from 2 (default 600)
@@ -44,16 +45,19 @@ ${S3_HELP}`,
     const s3 = parseS3(values, context.env)
     const openId = parseOpenId(values)
     const tls = readTls(values['tls-cert'], values['tls-key'])
-    const databaseUrl = values.database ?? context.env['WEIR_DATABASE']
+    const databaseUrl = values.database ?? (context.env['WEIR_DATABASE'] || undefined) // An empty variable is an unset one.
+    const listen = parseListen(values.listen)
+    const windowSizeS = parseWindowSize(values.window)
+    const publicUrl = values['public-url'] === undefined ? undefined : originOf(values['public-url'])
     const dataDir = dataDirectory(values['data-dir'], context.env)
     makeDataDirectory(dataDir)
     using _lock = new DataDirLock(dataDir, 'server', 'server')
     await using controlPlane = await startControlPlane({
       dataDir,
       hostname: hostname(),
-      listen: parseListen(values.listen),
-      windowSizeS: parseWindowSize(values.window),
-      ...(values['public-url'] === undefined ? {} : { publicUrl: values['public-url'].replace(/\/+$/, '') }),
+      listen,
+      windowSizeS,
+      ...(publicUrl === undefined ? {} : { publicUrl }),
       ...(s3 === undefined ? {} : { s3 }),
       ...(openId === undefined ? {} : { openId }),
       ...(tls === undefined ? {} : { tls }),
@@ -79,9 +83,11 @@ function readTls(
     throw new WeirError('WEIR_USAGE', '--tls-cert and --tls-key belong together')
   }
   try {
-    return { cert: readFileSync(certFile, 'utf8'), key: readFileSync(keyFile, 'utf8') }
+    const tls = { cert: readFileSync(certFile, 'utf8'), key: readFileSync(keyFile, 'utf8') }
+    createSecureContext(tls) // Refuses here what is no PEM, and a key of another certificate.
+    return tls
   } catch (cause) {
-    throw new WeirError('WEIR_CONFIG_INVALID', `certificate or key cannot be read: ${String(cause)}`, {
+    throw new WeirError('WEIR_CONFIG_INVALID', `--tls-cert and --tls-key cannot be used: ${String(cause)}`, {
       cause,
     })
   }

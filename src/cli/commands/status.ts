@@ -7,7 +7,6 @@ import { type Column, formatBytes, formatSeconds, printable, printTable } from '
 
 export const status: Command = {
   usage: 'weir status',
-  summary: 'Show agents, interfaces, windows, spools and buckets; exit 1 if an agent is away',
   help: SERVER_HELP,
   async run(args, context) {
     const { values } = parseArgs({ args, options: SERVER_OPTIONS })

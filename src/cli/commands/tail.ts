@@ -1,11 +1,13 @@
 import { parseArgs } from 'node:util'
 import { gunzipSync } from 'node:zlib'
 import { type FlowLogRecord, isFault, parseRecord } from '../../encode/record.ts'
+import { protocolName } from '../../explore/well-known.ts'
 import { WeirError } from '../../model/errors.ts'
 import { pause } from '../../stdx/wait.ts'
 import { type ApiClient, connect, SERVER_HELP, SERVER_OPTIONS } from '../api-client.ts'
 import { type Command, type CommandContext, ExitCode } from '../command.ts'
 import { parseCount } from '../options.ts'
+import { recordJson } from '../record-json.ts'
 import { type Column, formatBytes, printTable } from '../table.ts'
 
 const POLL_INTERVAL_MS = 1_000
@@ -13,7 +15,6 @@ const OBJECTS_PAGE = 1_000
 
 export const tail: Command = {
   usage: 'weir tail [--bucket BUCKET[/PREFIX]] [--lines N] [--follow]',
-  summary: 'Show the newest flow log records',
   help: `  --bucket B[/P]    only objects of this bucket (and prefix); default: all buckets
   --lines N         how many records (default 20)
   --follow, -f      go on with new objects until Ctrl-C
@@ -136,7 +137,10 @@ const COLUMNS: Column<ShownRecord>[] = [
     value: (it) => it.action ?? it.logStatus,
     colour: (it) => (it.action === 'ACCEPT' ? '32' : '31'),
   },
-  { title: 'PROTO', value: (it) => protocolName(it.protocol) },
+  {
+    title: 'PROTO',
+    value: (it) => (it.protocol === undefined ? '-' : protocolName(it.protocol).toUpperCase()),
+  },
   { title: 'SOURCE', value: (it) => endpoint(it.srcaddr, it.srcport) },
   { title: 'DESTINATION', value: (it) => endpoint(it.dstaddr, it.dstport) },
   { title: 'PACKETS', value: (it) => String(it.packets ?? '-'), align: 'right' },
@@ -153,16 +157,12 @@ function printer(context: CommandContext, json: boolean): (records: ShownRecord[
   let titles = true
   return (records) => {
     if (json) {
-      for (const it of records) context.stdout.write(`${JSON.stringify(it, bigintAsNumber)}\n`)
+      for (const it of records) context.stdout.write(`${recordJson(it)}\n`)
     } else if (records.length > 0) {
       printTable(context.stdout, COLUMNS, records, { colours: context.stdoutIsTerminal, titles })
       titles = false
     }
   }
-}
-
-function bigintAsNumber(_key: string, value: unknown): unknown {
-  return typeof value === 'bigint' ? Number(value) : value
 }
 
 function keyOf({ bucket, name }: StoredObject): string {
@@ -175,23 +175,6 @@ function windowStartOf({ name }: StoredObject): number {
 
 function clockTime(seconds: number | undefined): string {
   return seconds === undefined ? '-' : new Date(seconds * 1000).toISOString().slice(11, 19)
-}
-
-const PROTOCOLS: Record<number, string> = {
-  1: 'ICMP',
-  2: 'IGMP',
-  6: 'TCP',
-  17: 'UDP',
-  33: 'DCCP',
-  47: 'GRE',
-  50: 'ESP',
-  58: 'ICMPv6',
-  132: 'SCTP',
-  136: 'UDPLite',
-}
-
-function protocolName(protocol: number | undefined): string {
-  return protocol === undefined ? '-' : (PROTOCOLS[protocol] ?? String(protocol))
 }
 
 function endpoint(address: string | undefined, port: number | undefined): string {

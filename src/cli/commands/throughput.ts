@@ -9,7 +9,6 @@ import { type Column, formatBytes, printTable } from '../table.ts'
 
 export const throughput: Command = {
   usage: 'weir throughput [--since TIME] [--filter FILTER] [--step LENGTH]',
-  summary: 'What each interface carried per direction: median, 95th percentile, peak',
   help: `  --filter FILTER   such as 'interface = eth0'; docs/queries.md has all of it
   --step LENGTH     rates are over steps of this length, such as 5m (default: fits the range)
   --json            print the whole answer as JSON

@@ -7,7 +7,6 @@ import { type Column, printTable } from '../table.ts'
 
 export const token: Command = {
   usage: ['weir token create [--days N]', 'weir token list', 'weir token revoke TOKEN-ID…'].join('\n'),
-  summary: 'Make, list and revoke tokens of the API',
   help: `  --days N   how long the token lives (default 365)
 ${SERVER_HELP}
 

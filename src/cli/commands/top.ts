@@ -25,7 +25,6 @@ const SINCE_DEFAULT = '24h'
 
 export const top: Command = {
   usage: 'weir top talkers|ports|rejects|pairs [--since TIME] [--filter FILTER] [--by METRIC] [--limit N]',
-  summary: 'The largest sources, ports, pairs, or what was refused most',
   help: `  --filter FILTER   such as 'src in 10.0.0.0/8 and dstport = 443'; docs/queries.md has all of it
   --by METRIC       bytes, packets or flows (default: bytes; flows for rejects)
   --limit N         how many rows (default 10)

@@ -22,7 +22,6 @@ const FINISH_DEADLINE_MS = 15_000
 
 export const up: Command = {
   usage: 'weir up [--quickstart] [--data-dir DIR] [--listen HOST:PORT] [--window SECONDS]',
-  summary: 'Run control plane and agent on this machine',
   help: `  --quickstart         also enable a flow log on the interface of the default route
   --data-dir DIR       database, buckets, spool, credentials (WEIR_DATA_DIR; default /var/lib/weir as root)
   --listen HOST:PORT   where the API listens (default 127.0.0.1:8080)

@@ -12,7 +12,6 @@ export const user: Command = {
     'weir user password EMAIL [--password-file FILE]',
     'weir user delete EMAIL…',
   ].join('\n'),
-  summary: "List and change a contract's users",
   help: `  --administrator   may do all that the owner may; others need groups ('weir group')
 ${PASSWORD_HELP}
 ${SERVER_HELP}`,

@@ -2,14 +2,15 @@ import { parseArgs } from 'node:util'
 import { openFile, openStream } from '../../capture/pcap/byte-source.ts'
 import { FIELD_NAMES } from '../../encode/record.ts'
 import { type RecordLine, readRecords } from '../../encode/record-stream.ts'
+import { WeirError } from '../../model/errors.ts'
 import { type Command, ExitCode } from '../command.ts'
+import { parseCount } from '../options.ts'
 
 const CHUNK_SIZE = 1 << 18
 const SHOWN_MAX_DEFAULT = '20'
 
 export const validate: Command = {
   usage: 'weir validate [--lenient] [--json] [--max N] FILE… | -',
-  summary: 'Say what is wrong with flow logs, line by line; exit 1 when something is',
   help: `options:
   --lenient   accept records of other writers too: further spaces and fields, '-' in more places
   --json      one JSON object per fault
@@ -28,17 +29,12 @@ Reads text, plain or compressed with gzip or Zstandard; - is standard input.
       allowPositionals: true,
     })
     if (positionals.length === 0) {
-      stderr.write("weir validate: no flow log given; '-' is standard input\n")
-      return ExitCode.usage
+      throw new WeirError('WEIR_USAGE', "no flow log given; '-' is standard input")
     }
-    if (!/^\d+$/.test(values.max)) {
-      stderr.write(`weir validate: --max is a whole number, not '${values.max}'\n`)
-      return ExitCode.usage
-    }
+    const shownMax = parseCount('max', values.max, { min: 0, max: Number.MAX_SAFE_INTEGER })
     let faults = 0
     for (const name of positionals) {
       const source = name === '-' ? openStream(stdin) : openFile(name)
-      const shownMax = Number(values.max)
       let records = 0
       let faultsHere = 0
       const show = (line: number, field: number, reason: string): void => {

@@ -9,7 +9,6 @@ import { formatBytes, printTable } from '../table.ts'
 
 export const why: Command = {
   usage: 'weir why SRC DST [PORT] [--since TIME] [--protocol P]',
-  summary: 'Was it allowed, where was it refused, since when',
   help: `  SRC, DST          an address, a network such as 10.0.0.0/8, or any
   PORT              destination port: 443, https, tcp/443
   --protocol P      tcp, udp, icmp or a number (default: all)

@@ -16,6 +16,7 @@ import { encodeText, RECORD_SIZE_MAX, type RecordContext } from '../../encode/re
 import { WeirError } from '../../model/errors.ts'
 import { objectName } from '../../model/flow-log.ts'
 import { ROW_SIZE } from '../../model/flow-rows.ts'
+import { recordJson } from '../record-json.ts'
 
 /** Takes the rows of windows, one window after the other, at most ROWS_MAX at a time. */
 export interface RecordSink {
@@ -50,11 +51,7 @@ export function jsonEncode(context: RecordContext): Encode {
   return (rows, count) => {
     const lines: string[] = []
     for (let at = 0; at < count * ROW_SIZE; at += ROW_SIZE) {
-      const record = Object.entries(rowToRecord(context, rows, at)).filter(([, value]) => value !== undefined)
-      const fields = record.map(([key, value]) => {
-        return `"${key}":${typeof value === 'bigint' ? value : JSON.stringify(value)}` // 64 bits stay exact.
-      })
-      lines.push(`{${fields.join(',')}}\n`)
+      lines.push(`${recordJson(rowToRecord(context, rows, at))}\n`)
     }
     return Buffer.from(lines.join(''))
   }
