@@ -138,6 +138,7 @@ const DELIVERY: Record<string, Operation> = {
   'GET /weir/v1/inventory': {
     tag: 'Delivery',
     summary: 'Show all that can have a flow log',
+    answer: itemsOf(ref('InterfacesOfDatacenter')),
     isCached: true,
   },
   'GET /weir/v1/buckets': { tag: 'Delivery', summary: 'List buckets', answer: itemsOf(ref('Bucket')) },

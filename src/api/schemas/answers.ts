@@ -10,6 +10,7 @@ export const ref = (name: string): TSchema => Type.Unsafe<unknown>({ $ref: `#/co
 const text = Type.String()
 const count = Type.Integer({ minimum: 0 })
 const flag = Type.Boolean()
+const someObject = Type.Unsafe<unknown>({ type: 'object' })
 const uri = Type.Unsafe<string>({ type: 'string', format: 'uri' })
 const time = Type.Unsafe<string>({ type: 'string', format: 'date-time' })
 const constant = (value: string) => Type.Unsafe<string>({ type: 'string', const: value })
@@ -203,6 +204,24 @@ const deliverySchemas: Schemas = {
     ),
   }),
   Bucket: closed({ name: text, exists: flag, registered: flag }),
+  InterfacesOfDatacenter: closed({
+    id: text,
+    name: text,
+    location: text,
+    servers: Type.Array(closed({ id: text, name: text, nics: Type.Array(ref('Interface')) })),
+    gateways: Type.Array(ref('Interface')),
+  }),
+  Interface: closed({
+    id: text,
+    type: oneOf('nic', 'natgateway', 'networkloadbalancer', 'applicationloadbalancer'),
+    name: text,
+    addresses: Type.Array(text),
+    mac: Type.Optional(text),
+    binding: Type.Optional(someObject),
+    flowLog: Type.Optional(
+      closed({ id: text, state: oneOf('AVAILABLE', 'BUSY', 'INACTIVE'), properties: someObject }),
+    ),
+  }),
 }
 
 const METADATA = closed({
@@ -225,7 +244,7 @@ export const SCHEMAS: Schemas = {
   ...userSchemas,
   ...deliverySchemas,
   Metadata: METADATA,
-  Unused: collectionOf(Type.Unsafe<unknown>({ type: 'object' })),
+  Unused: collectionOf(someObject),
   Contracts: closed({
     id: text,
     type: constant('collection'),
