@@ -130,6 +130,7 @@ enum skb_drop_reason_subsys { SKB_DROP_REASON_SUBSYS_OPENVSWITCH = 3 };
 #define IFF_EBRIDGE (1UL << 1)
 #define IFF_BONDING (1UL << 2)
 #define IFF_BRIDGE_PORT (1UL << 9)
+#define IFF_MACVLAN (1UL << 16)
 #define PACKET_BROADCAST 1
 #define PACKET_MULTICAST 2
 #define SKB_GSO_TCPV4 (1U << 0)

@@ -84,13 +84,13 @@ struct refusal {
 	__u64 netns;
 	__u64 conntrack; /* skb->_nfct */
 	__u32 has_below; /* the device stands on others: a bridge, a VLAN */
-	__u32 pad_below;
+	__u32 whole_ports; /* of the packet that this later fragment was put into */
 	__u32 iif; /* 0: not received, but made here */
 	__u32 reason;
 	__u32 network;
 	__u32 size;
 	__u32 protocol;
-	__u32 pad;
+	__u32 whole_protocol; /* 0: not such a fragment */
 	__u64 address_offset; /* from an address that was read to one as in a stash */
 	__u64 next_fragment; /* the rest of a packet that was put together from fragments */
 };
@@ -161,17 +161,40 @@ static __noinline bool refuse_counted(struct packet *packet, __u64 now, __u32 re
 	return slot_takes(before, tick_of(now), now) && refuse_in(packet, before, tick_of(now), reason, true);
 }
 
+/* The namespace of a point is the one that refused: a firewall in another one, a guest's, is none of its own. */
+static __always_inline bool is_judged_in(__u32 tail, __u64 refusing_netns)
+{
+	__u32 point = tail & 0xffff;
+	__u64 *netns = bpf_map_lookup_elem(&point_netns, &point);
+
+	return netns && *netns == refusing_netns;
+}
+
+static __always_inline bool is_stashed(struct refusal *refusal, const struct stash *stash)
+{
+	struct packet *packet = &refusal->packet;
+	__u32 ports = packet->key.ports;
+
+	if (fingerprint_of(packet) == stash->fingerprint)
+		return true;
+	if (!refusal->whole_protocol)
+		return false;
+	packet->key.ports = 0; /* It came before its first fragment. */
+	if (fingerprint_of(packet) == stash->fingerprint)
+		return true;
+	packet->key.ports = ports;
+	return false;
+}
+
 /* What the hook counted for this very skb. Its address alone proves nothing: skbs are used again and again. */
 static __noinline bool refuse_stashed(struct refusal *refusal, const struct stash *stash)
 {
-	__u32 point = stash->tail & 0xffff;
-	__u64 *netns = bpf_map_lookup_elem(&point_netns, &point);
 	struct packet *packet = &refusal->packet;
 
-	if (!netns || *netns != refusal->netns)
+	if (!is_judged_in(stash->tail, refusal->netns))
 		return false;
-	if (fingerprint_of(packet) != stash->fingerprint &&
-	    (!packet_untranslate(packet, refusal->conntrack) || fingerprint_of(packet) != stash->fingerprint))
+	if (!is_stashed(refusal, stash) &&
+	    (!packet_untranslate(packet, refusal->conntrack) || !is_stashed(refusal, stash)))
 		return false;
 	if (!slot_takes(stash->slot, stash->tick, refusal->now)) {
 		__sync_fetch_and_add(&state.verdicts_late, 1);
@@ -180,7 +203,7 @@ static __noinline bool refuse_stashed(struct refusal *refusal, const struct stas
 	packet->key.tail = stash->tail;
 	if (!refuse_in(packet, stash->slot, stash->tick, refusal->reason, true))
 		__sync_fetch_and_add(&state.verdicts_unmatched, 1); /* It is in the skipped counter. */
-	if (!refusal->has_below || stash->below == NO_TAIL)
+	if (!refusal->has_below || stash->below == NO_TAIL || !is_judged_in(stash->below, refusal->netns))
 		return true;
 	packet->key.tail = stash->below;
 	refuse_in(packet, stash->slot, stash->tick, refusal->reason, true);
@@ -355,8 +378,11 @@ static int fragment_refuse(__u32 __attribute__((unused)) index, struct refusal *
 	refusal->source.head = head;
 	refusal->source.limit = data + size - BPF_CORE_READ(skb, data_len);
 	__builtin_memset(&refusal->packet, 0, sizeof(refusal->packet));
-	if (refusal_parse(refusal))
-		refuse_input(refusal);
+	if (!refusal_parse(refusal))
+		return 0;
+	refusal->packet.key.ports = refusal->whole_ports;
+	refusal->packet.key.tail = refusal->whole_protocol << 24;
+	refuse_input(refusal);
 	return 0;
 }
 
@@ -364,6 +390,8 @@ static __always_inline void refuse_fragments(struct refusal *refusal, __u32 out,
 {
 	struct fragments sum = { .next = refusal->next_fragment };
 	__u32 total = refusal->packet.octets;
+	__u32 ports = refusal->packet.key.ports;
+	__u32 protocol = refusal->packet.key.tail >> 24;
 	__u32 extra = refusal->packet.is_ipv6 ? FRAGMENT_HEADER_SIZE : 0; /* taken out of the first one's header */
 
 	bpf_loop(FRAGMENTS_PER_PACKET_MAX, fragment_add, &sum, 0);
@@ -377,6 +405,8 @@ static __always_inline void refuse_fragments(struct refusal *refusal, __u32 out,
 	refusal->packet.packets = 1;
 	refusal->packet.octets = total - sum.payload + extra;
 	refuse_input(refusal);
+	refusal->whole_ports = ports;
+	refusal->whole_protocol = protocol;
 	bpf_loop(FRAGMENTS_PER_PACKET_MAX, fragment_refuse, refusal, 0);
 }
 
@@ -398,7 +428,7 @@ static __always_inline void judge(__u64 *context, __u32 reason, bool is_egress)
 		ifindex = BPF_CORE_READ(device, ifindex);
 		refusal.netns = BPF_CORE_READ(device, nd_net.net, net_cookie);
 		is_bridge = flags & IFF_EBRIDGE;
-		refusal.has_below = !!(flags & (IFF_EBRIDGE | IFF_802_1Q_VLAN | IFF_BONDING));
+		refusal.has_below = !!(flags & (IFF_EBRIDGE | IFF_802_1Q_VLAN | IFF_BONDING | IFF_MACVLAN));
 		/* A port of a bridge, or a device about to send: not where the packet came from. */
 		if (reason == REASON_NETFILTER && ifindex != iif && (flags & IFF_BRIDGE_PORT || !iif))
 			out = ifindex;

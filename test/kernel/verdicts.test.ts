@@ -240,6 +240,70 @@ const CASES: Case[] = [
     ],
   },
   {
+    name: 'fragments that came last first, and that conntrack put together: under the ports they were counted with',
+    arrange: nft(chain('ip', 'input', 'ct state new udp dport 9 drop')),
+    act: ({ network, host, a }) => {
+      using socket = new PacketSocket(a, 'eth0')
+      const datagram = udp(1000, 9, 40)
+      const part = (from: number, to: number) =>
+        ipv4(datagram.subarray(from, to), {
+          ...{ source: '10.0.1.2', destination: '10.0.1.1', id: 7 },
+          ...{ fragmentOffset: from / 8, moreFragments: to < datagram.length },
+        })
+      for (const bytes of [part(32, 48), part(16, 32), part(0, 16)]) {
+        socket.send(frameTo(mac(network, host, 'to-a'), bytes))
+      }
+    },
+    expected: ['1 EGRESS 10.0.1.2 > 10.0.1.1:0 2x36 REJECT', '1 EGRESS 10.0.1.2 > 10.0.1.1:9 1x36 REJECT'],
+  },
+  {
+    name: 'fragments that the host itself put together before it refused them, without conntrack',
+    arrange: nft(chain('ip', 'input', 'udp dport 9 drop')),
+    act: (place) => send(place, 'a', '10.0.1.1', 9, 4000),
+    expected: [`1 EGRESS 10.0.1.2 > 10.0.1.1:9 3x${(4000 + 8 + 60) / 3} REJECT`],
+  },
+  {
+    name: 'a macvlan and the device below it, both observed: both say it',
+    arrange: (place) => {
+      macvlan(place, place.host)
+      nft(chain('inet', 'input', 'udp dport 9 drop'))(place)
+    },
+    act: (place) => {
+      for (const port of [9, 10]) send(place, 'a', '10.0.1.77', port)
+    },
+    expected: [
+      ...['1 EGRESS', '3 INGRESS'].flatMap((at) =>
+        ['10 1x31 ACCEPT', '9 1x31 REJECT'].map((it) => `${at} 10.0.1.2 > 10.0.1.77:${it}`),
+      ),
+      '1 INGRESS 10.0.1.77 > 10.0.1.2 1x59 ACCEPT',
+      '3 EGRESS 10.0.1.77 > 10.0.1.2 1x59 ACCEPT',
+    ],
+  },
+  {
+    name: 'a macvlan in a guest’s namespace, both observed: the guest’s firewall is not that of the device below',
+    arrange: (place) => {
+      macvlan(place, place.b)
+      place.network.nft(place.b, chain('inet', 'input', 'udp dport 9 drop'))
+    },
+    act: (place) => send(place, 'a', '10.0.1.77', 9),
+    expected: ['1 EGRESS 10.0.1.2 > 10.0.1.77:9 1x31 ACCEPT', '3 INGRESS 10.0.1.2 > 10.0.1.77:9 1x31 REJECT'],
+  },
+  {
+    name: 'a host routes into a bridge: refused before the bridge, a packet has no port yet',
+    topology: bridged,
+    arrange: ({ network, world, host, a, b }) => {
+      nft(chain('inet', 'forward', 'udp dport 9 drop'))({ network, world, host, a, b })
+      network.run(host, 'ip', 'link', 'set', 'to-b', 'nomaster')
+      network.address(host, 'to-b', '10.0.2.1/24')
+      network.run(b, 'ip', 'address', 'flush', 'dev', 'eth0')
+      network.address(b, 'eth0', '10.0.2.2/24')
+      network.run(b, 'ip', 'route', 'add', 'default', 'via', '10.0.2.1')
+      world.attach(3, 'br0', host)
+    },
+    act: (place) => send(place, 'b', '10.0.1.2', 9),
+    expected: ['2 EGRESS 10.0.2.2 > 10.0.1.2:9 1x31 REJECT', '3 EGRESS 10.0.2.2 > 10.0.1.2:9 1x31 REJECT'],
+  },
+  {
     name: 'bridge family, forward: both ports',
     topology: bridged,
     arrange: nft(chain('bridge', 'forward', 'udp dport 9 drop')),
@@ -366,11 +430,8 @@ const CASES: Case[] = [
     arrange: nft(chain('inet', 'forward', 'ct state invalid drop')),
     act: ({ network, a, host }) => {
       using socket = new PacketSocket(a, 'eth0')
-      const mac = (ns: string, dev: string) =>
-        Buffer.from(network.run(ns, 'cat', `/sys/class/net/${dev}/address`).trim().replaceAll(':', ''), 'hex')
       const bytes = ipv4(tcp(1000, 80, 0x11), { protocol: 6, source: '10.0.1.2', destination: '10.0.2.2' })
-      bytes.writeUInt16BE(~onesSum(bytes.subarray(0, 20)) & 0xffff, 10)
-      socket.send(Buffer.concat([mac(host, 'to-a'), mac(a, 'eth0'), Buffer.from('0800', 'hex'), bytes]))
+      socket.send(frameTo(mac(network, host, 'to-a'), bytes))
     },
     expected: ['1 EGRESS 10.0.1.2 > 10.0.2.2 1x40 REJECT', '2 INGRESS 10.0.1.2 > 10.0.2.2 1x40 REJECT'],
   },
@@ -459,6 +520,32 @@ const CASES: Case[] = [
     expected: [`1 EGRESS ${A_TO_B} 2x31 REJECT`],
   },
 ]
+
+/** On `to-a`, as point 3, with an address that guest a knows. */
+function macvlan({ network, world, host, a }: Place, namespace: string): void {
+  network.run(host, 'ip', 'link', 'add', 'mv', 'link', 'to-a', 'type', 'macvlan', 'mode', 'bridge')
+  if (namespace !== host) network.run(host, 'ip', 'link', 'set', 'mv', 'netns', namespace)
+  network.run(namespace, 'sysctl', '-qw', 'net.ipv6.conf.mv.disable_ipv6=1')
+  network.run(namespace, 'ip', 'link', 'set', 'mv', 'up')
+  network.address(namespace, 'mv', '10.0.1.77/32')
+  network.run(namespace, 'ip', 'route', 'add', '10.0.1.2', 'dev', 'mv')
+  const address = network.run(namespace, 'cat', '/sys/class/net/mv/address').trim()
+  network.run(a, 'ip', 'neigh', 'replace', '10.0.1.77', 'lladdr', address, 'dev', 'eth0')
+  world.attach(3, 'mv', namespace)
+}
+
+function mac(network: TestNetwork, namespace: string, device: string): Buffer {
+  const address = network.run(namespace, 'cat', `/sys/class/net/${device}/address`).trim()
+  return Buffer.from(address.replaceAll(':', ''), 'hex')
+}
+
+/** An IPv4 packet, its checksum made right, for the device with this address. */
+function frameTo(address: Buffer, packet: Buffer): Buffer {
+  packet.writeUInt16BE(~onesSum(packet.subarray(0, 20)) & 0xffff, 10)
+  const frame = ethernet(0x0800, packet)
+  frame.set(address, 0)
+  return frame
+}
 
 function onesSum(header: Buffer): number {
   let sum = 0
