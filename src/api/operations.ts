@@ -170,6 +170,7 @@ const DELIVERY: Record<string, Operation> = {
     summary: 'Download the rows of an answer',
     mediaTypes: ['text/csv', 'application/json', 'application/vnd.apache.parquet'],
   },
+  'GET /weir/v1/explore/progress': { tag: 'Explore', summary: 'Say how far a question is' },
   'GET /weir/v1/explore/fields': { tag: 'Explore', summary: 'List fields, dimensions and metrics' },
   'POST /weir/v1/explore/filter': { tag: 'Explore', summary: 'Check and complete a filter' },
 }

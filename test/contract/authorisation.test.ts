@@ -329,6 +329,7 @@ function otherRules(): Record<string, Rule> {
         )}`,
       ),
     },
+    'GET /weir/v1/explore/progress': { expect: ANY_USER, target: at('/weir/v1/explore/progress') },
     'GET /weir/v1/explore/fields': { expect: ANY_USER, target: at('/weir/v1/explore/fields') },
     'POST /weir/v1/explore/filter': {
       expect: ANY_USER,

@@ -54,9 +54,9 @@ function lines(interfaceId: string, count: number, action: string): string[] {
 }
 
 async function deliver(bucket: string, stem: string, records: string[]): Promise<void> {
-  const directory = path.join(weir.directory, 'buckets', bucket)
-  await mkdir(directory, { recursive: true })
-  await writeFile(path.join(directory, `${stem}-${START_S}.log.gz`), gzipSync(records.join('')))
+  const file = path.join(weir.directory, 'buckets', bucket, `${stem}-${START_S}.log.gz`)
+  await mkdir(path.dirname(file), { recursive: true })
+  await writeFile(file, gzipSync(records.join('')))
 }
 
 function as(caller: Caller, method: string, target: string, body?: unknown): Promise<Answer> {
@@ -166,4 +166,36 @@ test('the filter line is checked and completed', async () => {
     ['dstport'],
   )
   assert.ok(fields.body.fields.some((it: { name: string }) => it.name === 'dstport'))
+})
+
+test('who asks about objects for the first time can see how many of them have been read, and nobody else can', async () => {
+  const objects = 600
+  for (let at = 0; at < objects; at++)
+    await deliver('stranger-logs', `many/${at}`, lines(hidden, 1, 'ACCEPT'))
+  const before = await as('stranger', 'GET', '/weir/v1/explore/progress')
+  let answered = false
+  const answer = ask('stranger', { kind: 'summary', buckets: ['stranger-logs/many'] }).finally(() => {
+    answered = true
+  })
+
+  const seen = new Map<Caller, { read: number; objects: number }[]>([
+    ['stranger', []],
+    ['owner', []],
+  ])
+  while (!answered) {
+    for (const [caller, readings] of seen) {
+      const { body } = await as(caller, 'GET', '/weir/v1/explore/progress')
+      if (body.reading !== undefined) readings.push(body.reading)
+    }
+  }
+  const after = await as('stranger', 'GET', '/weir/v1/explore/progress')
+
+  assert.equal((await answer).body.totals.flows, objects)
+  assert.deepEqual([before.body, after.body], [{}, {}])
+  const readings = seen.get('stranger')!
+  assert.ok(
+    readings.some((it) => it.objects === objects && it.read < objects),
+    JSON.stringify(readings),
+  )
+  assert.deepEqual(seen.get('owner'), [])
 })

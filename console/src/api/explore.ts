@@ -10,7 +10,7 @@ import type {
   Scope as ServerScope,
 } from '../../../src/explore/question.ts'
 import { plural } from '../text/numbers.ts'
-import { postJson } from './http.ts'
+import { getJson, postJson } from './http.ts'
 
 export type {
   ChangedRow,
@@ -43,6 +43,13 @@ export type Reach = Results['reach']
 
 export function ask<K extends Kind>(question: Question<K>, signal?: AbortSignal): Promise<Answer<K>> {
   return postJson<Answer<K>>('/weir/v1/explore', question, signal)
+}
+
+/** How many objects the user's question has read, while it reads. */
+export async function askProgress(
+  signal?: AbortSignal,
+): Promise<{ reading?: { read: number; objects: number } }> {
+  return getJson('/weir/v1/explore/progress', signal)
 }
 
 export interface Suggestion {

@@ -1,6 +1,6 @@
 import type { ReactNode } from 'react'
-import type { Around, Dimension, Key, Names } from '../api/explore.ts'
-import type { Loaded } from '../state/load.ts'
+import { type Around, askProgress, type Dimension, type Key, type Names } from '../api/explore.ts'
+import { type Loaded, useLoaded } from '../state/load.ts'
 import { pathWithScope, setQuery } from '../state/location.ts'
 import { useScope, withCondition } from '../state/scope.ts'
 import { plural } from '../text/numbers.ts'
@@ -40,7 +40,7 @@ export function AnswerFrame<T extends Around>({
         {isNews && `Found ${plural(value.totals.flows, 'record')}.`}
       </p>
       {error !== undefined && <Failure error={error} again={again} />}
-      {error === undefined && value === undefined && <Loading what={what} rows={7} />}
+      {error === undefined && value === undefined && <Awaited what={what} brief={brief} />}
       {error === undefined && value !== undefined && (
         <div className={loading ? 'answer answer-old' : 'answer'} aria-busy={loading}>
           {!brief && value.live !== undefined && <LiveState around={value} live={value.live} />}
@@ -48,6 +48,24 @@ export function AnswerFrame<T extends Around>({
           <Coverage around={value} brief={brief} paged={paged} />
         </div>
       )}
+    </>
+  )
+}
+
+const PROGRESS_INTERVAL_MS = 1_000
+
+/** The place of an answer to come. Objects that nobody has asked about yet take a while: how many are read is said. */
+function Awaited({ what, brief }: { what: string; brief: boolean }) {
+  const { value } = useLoaded(brief ? undefined : 'progress', askProgress, PROGRESS_INTERVAL_MS)
+  const reading = value?.reading
+  return (
+    <>
+      {reading !== undefined && reading.read < reading.objects && (
+        <p className="muted">
+          Reading {plural(reading.objects, 'object')}: {reading.read} done.
+        </p>
+      )}
+      <Loading what={what} rows={7} />
     </>
   )
 }

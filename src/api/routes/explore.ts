@@ -1,7 +1,7 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { type TSchema, Type } from 'typebox'
 import { EXPORT_FORMATS, type ExportFormat } from '../../explore/ask.ts'
-import type { Explorer } from '../../explore/explorer.ts'
+import type { Explorer, Progress } from '../../explore/explorer.ts'
 import { FILTER_FIELDS, knownValues, operatorsOf } from '../../explore/filter-fields.ts'
 import { checkFilter } from '../../explore/filter-suggest.ts'
 import { DIMENSIONS, FLOW_COLUMNS, METRICS, type Question } from '../../explore/question.ts'
@@ -111,9 +111,9 @@ export async function exploreRoutes(
   app.post('/weir/v1/explore', { schema: { body: QuestionBody } }, async (request, reply) => {
     const question = checked(request.body as Record<string, unknown>)
     const access = await accessOf(services, request.account!)
-    return asking.ask(request, reply, async (signal) => {
+    return asking.ask(request, reply, async (signal, onProgress) => {
       const live = await liveSourceOf(services, access, { question, signal })
-      return explorer.ask(question, access, { signal, live })
+      return explorer.ask(question, access, { signal, onProgress, live })
     })
   })
 
@@ -121,13 +121,15 @@ export async function exploreRoutes(
     const { format, question: json } = request.query as { format: ExportFormat; question: string }
     const question = checked(parsed(app, json))
     const access = await accessOf(services, request.account!)
-    return asking.ask(request, reply, async (signal) => {
+    return asking.ask(request, reply, async (signal, onProgress) => {
       const live = await liveSourceOf(services, access, { question, signal })
-      const { content } = await explorer.export(question, access, { format, signal, live })
+      const { content } = await explorer.export(question, access, { format, signal, onProgress, live })
       reply.header('content-disposition', `attachment; filename="flows.${format}"`)
       return reply.type(MEDIA_TYPES[format]).send(content)
     })
   })
+
+  app.get('/weir/v1/explore/progress', async (request) => asking.progressOf(request.account!.userId))
 
   app.get('/weir/v1/explore/fields', async () => ({
     fields: FILTER_FIELDS.map((field) => {
@@ -176,16 +178,25 @@ function parsed(app: FastifyInstance, json: string): Record<string, unknown> {
   throw new InvalidInputError([...new Set(messages)].slice(0, 20))
 }
 
-/** Counts the questions of each contract, and stops those whose asker has gone. */
+/** Counts the questions of each contract, stops those whose asker has gone, and knows how far they are. */
 class Asking {
   readonly #byContract = new Map<number, number>()
+  /** Objects read and to be read, of questions that read objects. */
+  readonly #reading = new Map<symbol, { userId: string; read: number; objects: number }>()
+
+  /** Of the user's question that has the most to read. */
+  progressOf(userId: string): { reading?: { read: number; objects: number } } {
+    const own = [...this.#reading.values()].filter((it) => it.userId === userId)
+    const largest = own.toSorted((a, b) => b.objects - a.objects)[0]
+    return largest === undefined ? {} : { reading: { read: largest.read, objects: largest.objects } }
+  }
 
   async ask<T>(
     request: FastifyRequest,
     reply: FastifyReply,
-    work: (signal: AbortSignal) => Promise<T>,
+    work: (signal: AbortSignal, onProgress: (progress: Progress) => void) => Promise<T>,
   ): Promise<T | FastifyReply> {
-    const { contractNumber } = request.account!
+    const { contractNumber, userId } = request.account!
     const count = this.#byContract.get(contractNumber) ?? 0
     if (count >= QUESTIONS_AT_ONCE) {
       throw new WeirError('WEIR_QUERY_BUSY', `${count} questions of this contract are being answered already`)
@@ -196,12 +207,17 @@ class Asking {
       if (!reply.raw.writableEnded) gone.abort()
     }
     reply.raw.once('close', leave)
+    const id = Symbol(userId)
     try {
-      return await work(gone.signal)
+      return await work(gone.signal, ({ stage, done, total }) => {
+        if (stage === 'read') this.#reading.set(id, { userId, read: done, objects: total })
+        else this.#reading.delete(id)
+      })
     } catch (error) {
       if (!gone.signal.aborted) throw error
       return reply.hijack() // Nobody is there to be answered.
     } finally {
+      this.#reading.delete(id)
       const left = this.#byContract.get(contractNumber)! - 1
       if (left === 0) this.#byContract.delete(contractNumber)
       else this.#byContract.set(contractNumber, left)
