@@ -34,12 +34,14 @@ test('pipes are read once: captures out of other commands lose nothing', async (
   const pipes = files.map((file) => `<(cat ${file})`).join(' ')
 
   const { stdout } = await bash(
-    `${NODE} ${WEIR} convert -q ${pipes} && cat ${files[0]} | ${NODE} ${WEIR} convert -q - ${files[1]}`,
+    `${NODE} ${WEIR} convert -q ${pipes} && cat ${files[0]} | ${NODE} ${WEIR} convert -q - ${files[1]} &&
+    mkfifo ${directory}/named && { cat ${files[2]} > ${directory}/named & timeout 30 ${NODE} ${WEIR} convert -q ${directory}/named; }`,
   )
 
   assert.deepEqual(stdout.trim().split('\n'), [
     `${HEAD} 3 114 ${T0} ${T0 + 2} ACCEPT OK`,
     `${HEAD} 2 76 ${T0} ${T0 + 1} ACCEPT OK`,
+    `${HEAD} 1 38 ${T0 + 2} ${T0 + 2} ACCEPT OK`,
   ])
 })
 

@@ -531,6 +531,23 @@ test('asked to stop while it waits for packets, it writes what it has', async ()
   assert.doesNotMatch(stderr, /what came before it/)
 })
 
+test('asked to stop before the first packet, it ends', async () => {
+  for (const begun of [[], [pcap([])]]) {
+    const stop = new AbortController()
+    const stdin = new PassThrough()
+    for (const bytes of begun) stdin.write(bytes)
+    const running = runCommand(convert, ['-'], { stdin, signal: stop.signal })
+    do await new Promise(setImmediate)
+    while (stdin.readableLength > 0)
+
+    stop.abort()
+
+    const { status, stdout, stderr } = await running
+    assert.deepEqual([status, stdout], [0, ''])
+    assert.match(stderr, /^0 packets/)
+  }
+})
+
 test('a live capture that falls silent has its windows written when they are over', async () => {
   let nowMs = (T0 + 599) * 1000
   const clock: Clock = { nowMs: () => nowMs, monotonicNs: () => 0n }

@@ -34,8 +34,8 @@ export function openFile(file: string): ByteSource {
     throw new WeirError('WEIR_CAPTURE_UNREADABLE', `${file} is a directory`)
   }
   if (!status.isFile()) {
-    closeSync(descriptor)
-    return new StreamSource(createReadStream(file, { highWaterMark: CHUNK_SIZE }), undefined)
+    // Not opened again: a named pipe may have all its bytes, and no writer any more.
+    return new StreamSource(createReadStream(file, { fd: descriptor, highWaterMark: CHUNK_SIZE }), undefined)
   }
   const head = Buffer.alloc(4)
   const headSize = readSync(descriptor, head, 0, 4, 0)

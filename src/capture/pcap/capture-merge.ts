@@ -36,6 +36,8 @@ export class CaptureMerge {
   readonly #slots: number
   #waiting: { input: CaptureInput; second: number }[] = []
   #active: Active[] = []
+  /** Waits for its first packet. */
+  #opening: CaptureReader | undefined
 
   constructor(options: { memory: Uint8Array; batchMax: number; directed: boolean }) {
     this.#memory = options.memory
@@ -112,6 +114,7 @@ export class CaptureMerge {
     const limit = from + READER_SIZE_MIN
     const options = { name: input.name, memory: this.#memory, from, limit, directed: this.#isDirected }
     const reader = new CaptureReader(options, { source: input.open() })
+    this.#opening = reader
     try {
       await reader.open()
       const words = new Uint32Array(this.#batchMax * BATCH_WORDS)
@@ -124,6 +127,8 @@ export class CaptureMerge {
     } catch (error) {
       reader.close()
       throw error
+    } finally {
+      this.#opening = undefined
     }
   }
 
@@ -136,6 +141,7 @@ export class CaptureMerge {
   }
 
   close(): void {
+    this.#opening?.close()
     for (const it of this.#active) it.reader.close()
   }
 }

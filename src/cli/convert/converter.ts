@@ -242,7 +242,9 @@ export class Converter {
         // Where it was asked to stop, a capture's end is no fault of its own.
         return fault === undefined || this.#context.signal.aborted ? [] : [{ name, fault }]
       }),
-      refused: this.#merge.refused.map(({ name, error }) => ({ name, reason: error.message })),
+      refused: this.#merge.refused.flatMap(({ name, error }) => {
+        return this.#context.signal.aborted ? [] : [{ name, reason: error.message }]
+      }),
       outputs: this.#sink.outputs,
     }
   }
