@@ -54,7 +54,8 @@ export const CONVERT_HELP = `options:
       --flows-max N       flows in one window; what is beyond becomes a SKIPDATA record (default 4194302)
       --codec C           gzip by 'fused' (default) or 'zlib'; --level 1-9 is zlib's
       --kernel K          metering loop: 'wasm' (default) or 'plain' (TypeScript)
-      --threads N         2: files are written by a second thread, which pays for zlib, JSON and CSV (default 1)
+      --threads N         2: files are encoded and written by a second thread, which costs 50 MB and saves hardly any
+                          time (default 1)
       --json              the summary on stderr as JSON
   -q, --quiet             no summary, no progress
 ${S3_HELP}
