@@ -32,7 +32,7 @@ const TRAILER_SIZE = 8
 
 /**
  * Text, checksum and DEFLATE in one: knows what repeats from one record to the next, where zlib has to
- * search. Two to three times as fast as zlib's level 1 for files of about the same size (docs/convert.md);
+ * search. Three to four times as fast as zlib's level 1 for files of about the same size (docs/convert.md);
  * plain gzip like any other.
  */
 export class FusedCodec implements GzipCodec {
