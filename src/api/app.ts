@@ -254,6 +254,11 @@ function addHooks(
     // Some generated clients name any type at all for a PATCH.
     if (request.headers['content-type'] === '*/*') request.headers['content-type'] = 'application/json'
   })
+  app.addHook('onSend', (_request, _reply, payload, done) => {
+    const { underway } = services.store
+    if (underway === undefined) done(null, payload)
+    else void underway.then(() => done(null, payload))
+  })
   app.addHook('onResponse', async (request, reply) => {
     const { method } = request
     metrics.add('weir_api_requests_total', 1, { method, status: reply.statusCode })

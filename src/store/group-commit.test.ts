@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { contractNumbers, createContract } from './accounts.ts'
-import { openStore } from './store.ts'
+import type { CommitLog } from './sqlite-log.ts'
+import { openStore, Store } from './store.ts'
 
 test('changes that share a commit fail one by one', async () => {
   const store = await openStore({ sqlitePath: ':memory:' })
@@ -70,5 +71,51 @@ test('patient changes go with the first that cannot wait, else when their patien
 
   assert.deepEqual(order.toSorted(), ['1', '2', '3', '4'])
   assert.deepEqual(await contractNumbers(store.db), [1, 2, 3, 4])
+  await store.close()
+})
+
+/** A store whose disk takes as long as the test wants. */
+async function withDisk(sync: () => Promise<void>): Promise<Store> {
+  const { db, clock } = await openStore({ sqlitePath: ':memory:' })
+  const log: CommitLog = { sync, tend: async () => {}, close: async () => {} }
+  return new Store({ db, writer: db, dialect: 'sqlite', clock, log })
+}
+
+test('nobody hears of a change, and nothing that was read is told, before the disk has it', async () => {
+  const disk = Promise.withResolvers<void>()
+  const written = Promise.withResolvers<void>()
+  const store = await withDisk(() => {
+    written.resolve()
+    return disk.promise
+  })
+  const order: string[] = []
+  store.signals.on('assignments', (host) => order.push(`signal ${host}`))
+
+  const changed = store
+    .change(async (change) => {
+      change.hosts.add('a')
+      await createContract(change, { contractNumber: 1, name: 'x' })
+    })
+    .then(() => order.push('answer'))
+  await written.promise
+  const read = await contractNumbers(store.db)
+  const told = store.underway?.then(() => order.push('told'))
+  order.push('disk')
+  disk.resolve()
+  await Promise.all([changed, told])
+
+  assert.deepEqual(read, [1])
+  assert.deepEqual(order.toSorted(), ['answer', 'disk', 'signal a', 'told'])
+  assert.equal(order[0], 'disk')
+  assert.equal(store.underway, undefined)
+  await store.close()
+})
+
+test('changes that the disk does not take fail', async () => {
+  const store = await withDisk(() => Promise.reject(new Error('no space')))
+
+  const change = store.change((it) => createContract(it, { contractNumber: 1, name: 'x' }))
+
+  await assert.rejects(change, /no space/)
   await store.close()
 })

@@ -1,9 +1,14 @@
 import { setImmediate as immediate } from 'node:timers/promises'
-import { sql, type Transaction } from 'kysely'
+import { CompiledQuery, type Transaction } from 'kysely'
 import type { Tables } from './schema.ts'
+import type { CommitLog } from './sqlite-log.ts'
 import type { Db } from './store.ts'
 
 const CHANGES_MAX = 16 // Bounds how long the first of them waits for the last.
+
+const SAVEPOINT = CompiledQuery.raw('savepoint change')
+const ROLLBACK = CompiledQuery.raw('rollback to change')
+const RELEASE = CompiledQuery.raw('release change')
 
 interface Job {
   work: (tx: Transaction<Tables>) => Promise<unknown>
@@ -18,14 +23,18 @@ interface Job {
  * it, and nobody is answered before the disk has it.
  */
 export class GroupCommit {
+  /** Resolves when what is being committed is on the disk, or will not be. */
+  underway: Promise<void> | undefined
   readonly #db: Db
+  readonly #log: CommitLog | undefined
   readonly #queue: Job[] = []
   readonly #patient: Job[] = []
   #patienceEnds: NodeJS.Timeout | undefined
   #draining = false
 
-  constructor(db: Db) {
+  constructor(db: Db, log: CommitLog | undefined) {
     this.#db = db
+    this.#log = log
   }
 
   /** With `patienceMs` the change waits that long for company; it goes with the first that cannot wait. */
@@ -52,19 +61,30 @@ export class GroupCommit {
   async #drain(): Promise<void> {
     this.#draining = true
     while (this.#queue.length > 0) {
-      const jobs: Job[] = []
       await immediate() // Requests that came in during the last commit get here, and share the next one.
-      try {
-        await this.#db.transaction().execute(async (tx) => {
-          for (let job = this.#next(jobs); job !== undefined; job = this.#next(jobs)) await runOne(job, tx)
-        })
-      } catch (error) {
-        if (jobs.length === 0) jobs.push(...this.#queue.splice(0)) // It did not even begin, nor will it for these.
-        for (const job of jobs) job.outcome = { error } // Not committed: none of them has happened.
-      }
+      const committing = this.#commit()
+      this.underway = committing.then(() => undefined)
+      const jobs = await committing
+      this.underway = undefined
       for (const job of jobs) settle(job)
+      await this.#log?.tend()
     }
     this.#draining = false
+  }
+
+  /** Never fails: the jobs say how they ended. */
+  async #commit(): Promise<Job[]> {
+    const jobs: Job[] = []
+    try {
+      await this.#db.transaction().execute(async (tx) => {
+        for (let job = this.#next(jobs); job !== undefined; job = this.#next(jobs)) await runOne(job, tx)
+      })
+      await this.#log?.sync()
+    } catch (error) {
+      if (jobs.length === 0) jobs.push(...this.#queue.splice(0)) // It did not even begin, nor will it for these.
+      for (const job of jobs) job.outcome = { error } // Not on the disk: none of them may be relied on.
+    }
+    return jobs
   }
 
   #next(jobs: Job[]): Job | undefined {
@@ -75,14 +95,14 @@ export class GroupCommit {
 }
 
 async function runOne(job: Job, tx: Transaction<Tables>): Promise<void> {
-  await sql`savepoint change`.execute(tx)
+  await tx.executeQuery(SAVEPOINT)
   try {
     job.outcome = { value: await job.work(tx) }
   } catch (error) {
     job.outcome = { error }
-    await sql`rollback to change`.execute(tx)
+    await tx.executeQuery(ROLLBACK)
   }
-  await sql`release change`.execute(tx)
+  await tx.executeQuery(RELEASE)
 }
 
 function settle({ outcome, resolve, reject }: Job): void {

@@ -4,9 +4,11 @@ import { WeirError } from '../model/errors.ts'
 
 const STATEMENTS_MAX = 500
 
+const PAGES_MAX = 32_000
+
 /**
- * Node's own SQLite in the shape that Kysely's dialect asks for. Every commit is fsynced: an answer that a
- * client got survives a power cut.
+ * Node's own SQLite in the shape that Kysely's dialect asks for. It does not wait for the disk: `SqliteLog` does,
+ * and keeps the log short, too; the bound here is for the case that it cannot.
  */
 export function openSqlite(path: string): SqliteDatabase {
   const database = open(path)
@@ -30,7 +32,8 @@ export function openSqlite(path: string): SqliteDatabase {
 function open(path: string): DatabaseSync {
   try {
     const database = new DatabaseSync(path, { enableForeignKeyConstraints: true, timeout: 5_000 })
-    database.exec('pragma journal_mode = wal; pragma synchronous = full; pragma temp_store = memory')
+    database.exec('pragma journal_mode = wal; pragma synchronous = normal; pragma temp_store = memory')
+    database.exec(`pragma wal_autocheckpoint = ${PAGES_MAX}`)
     return database
   } catch (cause) {
     throw new WeirError('WEIR_CONFIG_INVALID', `database ${path} cannot be opened: ${String(cause)}`, {

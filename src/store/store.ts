@@ -8,6 +8,7 @@ import { type DialectName, migrate } from './migrations.ts'
 import { openPostgres } from './postgres.ts'
 import type { Tables } from './schema.ts'
 import { openSqlite } from './sqlite.ts'
+import { type CommitLog, SqliteLog } from './sqlite-log.ts'
 
 export type Db = Kysely<Tables>
 
@@ -34,17 +35,33 @@ export class Store {
   readonly clock: Clock
   readonly #writer: Db
   readonly #groupCommit: GroupCommit | undefined
+  readonly #log: CommitLog | undefined
   /** Changes of this process, counted as they are committed and before anybody hears of them. */
   commits = 0
   /** Says what has changed in this process; other replicas find out by asking the database. */
   readonly signals = new EventEmitter<Signals>().setMaxListeners(0)
 
-  constructor(options: { db: Db; writer: Db; dialect: DialectName; clock: Clock }) {
+  constructor(options: {
+    db: Db
+    writer: Db
+    dialect: DialectName
+    clock: Clock
+    log?: CommitLog | undefined
+  }) {
     this.db = options.db
     this.dialect = options.dialect
     this.clock = options.clock
     this.#writer = options.writer
-    this.#groupCommit = this.dialect === 'sqlite' ? new GroupCommit(this.#writer) : undefined
+    this.#log = options.log
+    this.#groupCommit = this.dialect === 'sqlite' ? new GroupCommit(this.#writer, options.log) : undefined
+  }
+
+  /**
+   * Changes that can be read but are not on the disk yet, where there are any. An answer must wait for them, or it
+   * would tell what a power cut may take back.
+   */
+  get underway(): Promise<void> | undefined {
+    return this.#groupCommit?.underway
   }
 
   /**
@@ -71,6 +88,7 @@ export class Store {
   }
 
   async close(): Promise<void> {
+    await this.#log?.close()
     await this.db.destroy()
     if (this.#writer !== this.db) await this.#writer.destroy()
   }
@@ -94,9 +112,10 @@ export async function openStore(
   }
   // A connection of its own lets readers pass by a change that is under way. A database in memory has but
   // one.
-  const isShared = dialect === 'postgres' || ('sqlitePath' in options && options.sqlitePath === ':memory:')
-  const db = isShared ? writer : connect(options)
-  return new Store({ db, writer, dialect, clock: dependencies.clock ?? systemClock })
+  const file = 'sqlitePath' in options && options.sqlitePath !== ':memory:' ? options.sqlitePath : undefined
+  const db = file === undefined ? writer : connect(options)
+  const log = file === undefined ? undefined : new SqliteLog(file)
+  return new Store({ db, writer, dialect, clock: dependencies.clock ?? systemClock, log })
 }
 
 function connect(options: { sqlitePath: string } | { postgresUrl: string }): Db {
