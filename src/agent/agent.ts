@@ -12,6 +12,7 @@ import type {
   SpoolHealth,
 } from '../model/agent-protocol.ts'
 import { AGENT_PROTOCOL_VERSION } from '../model/agent-protocol.ts'
+import { changedBy } from '../model/assignment-changes.ts'
 import { WeirError } from '../model/errors.ts'
 import type { GivenUp } from '../spool/loss-ledger.ts'
 import { Backoff } from '../stdx/backoff.ts'
@@ -20,6 +21,7 @@ import { pause } from '../stdx/wait.ts'
 import { type Device, findDevice } from './find-device.ts'
 import { LiveFlows, type LookResult, type LookTask } from './live-flows.ts'
 import type { PointTable } from './point-table.ts'
+import { type PointStatus, ReportedPoints } from './reported-points.ts'
 
 /** The kernel's side, as the agent needs it (`capture/ebpf` has it). */
 export interface Meter {
@@ -57,6 +59,7 @@ export interface Devices {
 export interface ControlPlane {
   assignments(options: {
     version?: string
+    changes: boolean
     live: string
     waitS: number
     signal: AbortSignal
@@ -158,12 +161,6 @@ const ROOM_SIZE = 64 * 2 ** 20 // When the disk is full: what one more window ma
 const POLL_WAIT_S = 30
 const POLL_PAUSE_MS = 200
 
-interface PointStatus {
-  state: 'attached' | 'waiting' | 'failed'
-  device?: string
-  message?: string
-}
-
 /** A flow log and the device at which it is to be captured from now on. */
 interface Placement {
   assignment: Assignment
@@ -182,6 +179,7 @@ export class Agent {
   readonly #dependencies: AgentDependencies
   readonly #stopping = new AbortController()
   readonly #statuses = new Map<string, PointStatus>()
+  readonly #reported = new ReportedPoints()
   readonly #live: LiveFlows
   #assignments: Assignments
   #windowSizeS: number
@@ -360,22 +358,27 @@ export class Agent {
     const { controlPlane, log } = this.#dependencies
     const { signal } = this.#stopping
     const backoff = new Backoff({ delayMsMin: 500, delayMsMax: 15_000 })
+    let changes = false // What was read from the disk may be older than what the control plane was told.
     while (!signal.aborted) {
       try {
         const { version } = this.#assignments
         const known = version === '' ? {} : { version }
         const { live: wanted, ...answer } = await controlPlane.assignments({
           ...known,
+          changes,
           live: this.#live.key,
           waitS: POLL_WAIT_S,
           signal,
         })
         backoff.reset()
         if (wanted !== undefined) this.#live.want(wanted)
+        changes = true
+        if (answer.since === undefined) this.#reported.forget() // Perhaps of another database, or an older one.
         const isNew = answer.version !== version
-        if (isNew || !this.#areAssignmentsSaved) this.#save(answer)
+        const assignments = answer.since === undefined ? answer : changedBy(this.#assignments, answer)
+        if (isNew || !this.#areAssignmentsSaved) this.#save(assignments)
         if (!isNew) continue
-        this.#accept(answer)
+        this.#accept(assignments)
         await pause(POLL_PAUSE_MS, signal) // One change is taken at once, a burst of them in a few handfuls.
       } catch (error) {
         if (signal.aborted) return
@@ -521,9 +524,12 @@ export class Agent {
     while (this.#reportIsDue && !this.#stopping.signal.aborted) {
       this.#reportIsDue = false
       this.#reportedAtMs = clock.nowMs()
+      const told = this.#reported.begin(this.#statuses, clock.nowMs())
       try {
-        await controlPlane.report(this.#currentReport(), { signal: this.#stopping.signal })
+        await controlPlane.report(this.#currentReport(told.points), { signal: this.#stopping.signal })
+        told.taken()
       } catch (error) {
+        this.#reported.forget()
         if (this.#stopping.signal.aborted) return
         if (!(error instanceof WeirError)) throw error
         log.warn({ err: error }, 'report was not taken') // The next heartbeat says it again.
@@ -531,7 +537,7 @@ export class Agent {
     }
   }
 
-  #currentReport(): AgentReport {
+  #currentReport(points: AgentReport['points']): AgentReport {
     const { meter, delivery, spool } = this.#dependencies
     const stats = meter.stats()
     const status = delivery.status()
@@ -542,7 +548,7 @@ export class Agent {
       agentVersion: this.#options.version,
       startedAt: this.#startedAt,
       assignmentsVersion: this.#assignments.version,
-      points: [...this.#statuses].map(([flowLogId, status]) => ({ flowLogId, ...status })),
+      points,
       health: {
         windowStartS: Math.floor(this.#nowS() / this.#windowSizeS) * this.#windowSizeS,
         windowSizeS: this.#windowSizeS,

@@ -1,6 +1,6 @@
-import type { Assignments, LiveWanted } from '../model/agent-protocol.ts'
+import type { Assignment, Assignments, LiveWanted } from '../model/agent-protocol.ts'
 import { assignmentsVersion, assignmentsVersions } from '../store/agents.ts'
-import { assignmentsOf } from '../store/flow-logs.ts'
+import { assignmentChanges, assignmentsOf } from '../store/flow-logs.ts'
 import { type Store, settingOnce } from '../store/store.ts'
 import type { LiveBoard } from './live-board.ts'
 
@@ -11,6 +11,8 @@ export interface Known {
   version: string | undefined
   /** Key of the flow logs that it tells of live; undefined for agents that cannot. */
   live: string | undefined
+  /** Whether it is content with what has changed since `version`. */
+  changes: boolean
 }
 
 /**
@@ -22,6 +24,7 @@ export class AssignmentFeed {
   readonly #live: LiveBoard
   readonly #windowSizeS: number
   readonly #waiting = new Map<string, Set<() => void>>()
+  #wholeAnswer: Promise<void> | undefined
   #epoch: Promise<string> | undefined
   #timer: NodeJS.Timeout | undefined
   #stopped = false
@@ -46,15 +49,39 @@ export class AssignmentFeed {
 
   /** The assignments of a host: at once when they are not as the agent knows them, else after a change or `waitMs`. */
   async next(host: string, known: Known, waitMs: number, signal: AbortSignal): Promise<Assignments> {
-    if (waitMs > 0 && !this.#stopped && (await this.#isKnown(host, known))) {
-      await this.#change(host, known, waitMs, signal)
-    }
-    // The version is read before the assignments: what changes in between is only sent twice.
-    const version = await this.#version(host)
-    const assignments = await assignmentsOf(this.#store.db, host)
+    if (waitMs > 0 && !this.#stopped) await this.#change(host, known, waitMs, signal)
+    const told = await this.#told(host, known)
     const live = (await this.#live.wanted([host])).get(host)!
     const isWanted = live.key !== '' && known.live !== undefined
-    return { version, windowSizeS: this.#windowSizeS, assignments, ...(isWanted ? { live } : {}) }
+    return { ...told, windowSizeS: this.#windowSizeS, ...(isWanted ? { live } : {}) }
+  }
+
+  /** All assignments, or what has changed since those that the agent has: one cannot do with less. */
+  async #told(host: string, known: Known): Promise<Omit<Assignments, 'windowSizeS'>> {
+    const { db } = this.#store
+    const database = await this.#database()
+    // The version is read before the assignments: what changes in between is only sent twice.
+    const { version: number, wholeVersion } = await assignmentsVersion(db, host)
+    const version = `${number}-${database}`
+    const since = versionNumber(known.version ?? '')
+    const isOurs = known.version === `${since}-${database}` && since <= number
+    if (!known.changes || !isOurs || since < wholeVersion) {
+      return { version, assignments: await this.#whole(host) }
+    }
+    return { version, since: known.version!, ...(await assignmentChanges(db, host, since)) }
+  }
+
+  /** One host at a time: a fleet that comes back all at once would have everything in memory together. */
+  async #whole(host: string): Promise<Assignment[]> {
+    const before = this.#wholeAnswer
+    const { promise, resolve } = Promise.withResolvers<void>()
+    this.#wholeAnswer = promise
+    await before
+    try {
+      return await assignmentsOf(this.#store.db, host)
+    } finally {
+      setImmediate(resolve) // When this one is written.
+    }
   }
 
   async #isKnown(host: string, known: Known): Promise<boolean> {
@@ -66,8 +93,8 @@ export class AssignmentFeed {
 
   /** `<number>-<database>`: the number orders versions, the rest tells one database from another. */
   async #version(host: string): Promise<string> {
-    const number = await assignmentsVersion(this.#store.db, host)
-    return `${number}-${await this.#database()}`
+    const { version } = await assignmentsVersion(this.#store.db, host)
+    return `${version}-${await this.#database()}`
   }
 
   #database(): Promise<string> {
@@ -91,7 +118,7 @@ export class AssignmentFeed {
       const timer = setTimeout(done, waitMs)
       signal.addEventListener('abort', done, { once: true })
       wakers.add(done)
-      // A change may have come between reading the version and waiting for the next.
+      // Asked when already waiting: no change can come in between.
       void this.#isKnown(host, known).then((isKnown) => (isKnown ? undefined : done()), done)
       this.#pollReplicas()
     })

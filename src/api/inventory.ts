@@ -81,13 +81,14 @@ export class Inventory {
     await this.#assertCreatable(account, drafts)
     return this.#store.change(async (change) => {
       await lockDatacenters(change, [parentPath])
-      const parent = parentPath === '' ? undefined : await this.#editableRow(change.tx, account, parentPath)
-      if (parent !== undefined) assertStaying(parent)
+      const parents = await ancestorsOf(change.tx, `${parentPath}/${type.collection}/new`)
+      const parent = parents.find((it) => it.path === parentPath)
+      if (parentPath !== '') assertStaying(await this.#assertEditable(change.tx, account, parent))
       const rows = new Map<Draft, ResourceRow>()
       for (const draft of drafts) rows.set(draft, await this.#insert(change, account, draft, rows, parent))
       const created = [...rows.values(), ...(await missingLans(change, account, [...rows.values()]))]
       const targets = created.map((resource) => this.#target(change, resource, 'create'))
-      const requestId = await accept(change, mutation, created[0]!, targets)
+      const requestId = await accept(change, mutation, created[0]!, { targets, parents })
       return { row: busy(created[0]!), requestId }
     })
   }
@@ -116,7 +117,8 @@ export class Inventory {
       const fresh = await findByPath(change.tx, path)
       const lans = await missingLans(change, account, [fresh!])
       const targets = [fresh!, ...lans].map((resource) => this.#target(change, resource, 'update'))
-      const requestId = await accept(change, mutation, fresh!, targets)
+      const parents = await ancestorsOf(change.tx, path)
+      const requestId = await accept(change, mutation, fresh!, { targets, parents })
       return { row: busy(fresh!), requestId }
     })
   }
@@ -139,12 +141,21 @@ export class Inventory {
         rows.filter((it) => it.type === 'flow-log').map((it) => it.id),
       )
       const targets = rows.map((resource) => this.#target(change, resource, 'delete'))
-      return { requestId: await accept(change, mutation, row, targets) }
+      const parents = await ancestorsOf(change.tx, path)
+      return { requestId: await accept(change, mutation, row, { targets, parents }) }
     })
   }
 
   async #editableRow(db: Store['db'], account: Account, path: string): Promise<ResourceRow> {
-    const row = await assertVisible(db, account, await findByPath(db, path))
+    return this.#assertEditable(db, account, await findByPath(db, path))
+  }
+
+  async #assertEditable(
+    db: Store['db'],
+    account: Account,
+    found: ResourceRow | undefined,
+  ): Promise<ResourceRow> {
+    const row = await assertVisible(db, account, found)
     await assertEditable(db, account, row)
     return row
   }
@@ -216,14 +227,13 @@ async function accept(
   change: Change,
   { account, line }: Mutation,
   row: ResourceRow,
-  targets: NewTarget[],
+  { targets, parents }: { targets: NewTarget[]; parents: ResourceRow[] },
 ): Promise<string> {
-  const request = { ...line, contractNumber: account.contractNumber, targets }
-  const requestId = await acceptRequest(change, account, {
-    ...request,
-    parents: await ancestorsOf(change.tx, row.path),
-  })
-  await settleRequests(change, { touching: [row.id] })
+  const request = { ...line, contractNumber: account.contractNumber, targets, parents }
+  const requestId = await acceptRequest(change, account, request)
+  // No agent has heard yet of a flow log that is made in this very change.
+  const isWaiting = targets.some((it) => it.wait === 'attach' && it.dueAtMs > change.nowMs)
+  if (!isWaiting) await settleRequests(change, { touching: [row.id] })
   return requestId
 }
 
@@ -269,7 +279,8 @@ async function completed(
   const properties = { ...DEFAULTS[type.type as ResourceTypeName], ...given }
   if (type.type !== 'nic') return properties
   const latest = await latestChild(change.tx, parent!.id, 'nic')
-  const deviceNumber = latest === undefined ? 1 : Number(propertiesOf(latest)['deviceNumber']) + 1
+  const deviceNumber =
+    latest === undefined ? 1 : Number((JSON.parse(latest) as Properties)['deviceNumber']) + 1
   return { mac: newMac(), ...properties, deviceNumber, pciSlot: deviceNumber + 5 }
 }
 

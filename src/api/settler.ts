@@ -1,5 +1,5 @@
 import { forgetLive } from '../store/live.ts'
-import { hasUnfinished } from '../store/requests.ts'
+import { dueRequests } from '../store/requests.ts'
 import { deleteOutdated } from '../store/retention.ts'
 import { settleRequests } from '../store/settle.ts'
 import type { Store } from '../store/store.ts'
@@ -7,6 +7,7 @@ import type { Logger } from '../telemetry/logger.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
 
 const INTERVAL_MS = 250
+const REQUESTS_MAX = 8
 const TIDY_INTERVAL_MS = 600_000
 
 /** Finishes requests whose waiting time is over. Any number of replicas may do it at the same time. */
@@ -36,15 +37,27 @@ export class Settler {
   }
 
   async settle(): Promise<void> {
-    const { store, log, metrics } = this.#dependencies
+    const { log, metrics } = this.#dependencies
     try {
-      if (await hasUnfinished(store.db)) {
-        await store.change((change) => settleRequests(change, { dueAtMs: change.nowMs }))
-      }
+      await this.#settleDue()
       await this.#tidy()
     } catch (error) {
       metrics.add('weir_api_settle_errors_total')
       log.error({ err: error }, 'requests could not be settled')
+    }
+  }
+
+  /** A few at a time: whoever wants to change something must not wait for all of them. */
+  async #settleDue(): Promise<void> {
+    const { store } = this.#dependencies
+    const nowMs = store.clock.nowMs()
+    for (let after = 0; !this.#stopped; ) {
+      const due = await dueRequests(store.db, { nowMs, after, limit: REQUESTS_MAX })
+      const last = due.at(-1)
+      if (last === undefined) return
+      const ids = due.map((it) => it.id)
+      await store.change((change) => settleRequests(change, { ids }))
+      after = last.ordinal
     }
   }
 

@@ -95,6 +95,8 @@ export class ControlPlaneClient {
   /** Answers at once when `version` is not the current one, else after `waitS` at the latest. */
   async assignments(request: {
     version?: string
+    /** Whether the changes since `version` will do, where the control plane can tell them. */
+    changes?: boolean
     /** The `key` of what is seen live from here; '' for nothing. */
     live?: string
     waitS: number
@@ -102,10 +104,15 @@ export class ControlPlaneClient {
   }): Promise<Assignments> {
     const query = new URLSearchParams({ waitS: `${request.waitS}` })
     if (request.version !== undefined) query.set('version', request.version)
+    if (request.changes === true) query.set('changes', 'true')
     if (request.live !== undefined) query.set('live', request.live)
     const timeoutMs = this.#timeoutMs + request.waitS * 1000
     const answer = await this.#request('GET', `/assignments?${query}`, { timeoutMs, signal: request.signal })
-    return this.#json<Assignments>(answer, (it) => Array.isArray(it.assignments) && it.windowSizeS > 0)
+    return this.#json<Assignments>(
+      answer,
+      ({ assignments, windowSizeS, since = request.version }) =>
+        Array.isArray(assignments) && windowSizeS > 0 && since === request.version,
+    )
   }
 
   async report(report: AgentReport, options: RequestOptions = {}): Promise<void> {

@@ -27,13 +27,17 @@ export interface Assignment {
 }
 
 /**
- * GET /agent/v1/assignments?version=N&live=K&waitS=S: answers at once when N is not the current version, or somebody
- * wants to see flow logs live and K is not the `key` of what is wanted.
+ * GET /agent/v1/assignments?version=N&changes=true&live=K&waitS=S: answers at once when N is not the current version, or
+ * somebody wants to see flow logs live and K is not the `key` of what is wanted.
  */
 export interface Assignments {
   version: string
   windowSizeS: number
+  /** The version since which `assignments` are new or other, and `withdrawn` are gone; without it they are all there are. */
+  since?: string
   assignments: Assignment[]
+  /** Flow log ids; one that is in `assignments` too has come back. */
+  withdrawn?: string[]
   live?: LiveWanted
 }
 
@@ -98,7 +102,10 @@ export interface AgentReport {
   startedAt: string
   /** The version of the assignments that this report describes. */
   assignmentsVersion: string
-  /** One for each assignment; a flow log that is missing here is not captured any more. */
+  /**
+   * One for each assignment, but for those of which the last report that was taken said the same. A withdrawn flow
+   * log that is missing here is not captured any more.
+   */
   points: { flowLogId: string; state: PointState; device?: string; message?: string }[]
   health: AgentHealth
 }

@@ -1,15 +1,16 @@
 import { randomUUID } from 'node:crypto'
 import type { AgentHealth } from '../model/agent-protocol.ts'
+import { prepared } from './prepared.ts'
 import type { AgentRow } from './schema.ts'
 import { hashToken, newToken } from './secrets.ts'
 import type { Change, Db } from './store.ts'
 
 /** Makes the host known, if it is not. */
 export async function ensureAgent(change: Change, host: string): Promise<void> {
-  const row = { host, version: 1, last_seen_at: null, agent_version: null, started_at: null, health: null }
+  const unheard = { last_seen_at: null, agent_version: null, started_at: null, health: null }
   await change.tx
     .insertInto('agents')
-    .values(row)
+    .values({ host, version: 1, whole_version: 0, ...unheard })
     .onConflict((it) => it.doNothing())
     .execute()
 }
@@ -57,20 +58,25 @@ export async function revokeAgent(change: Change, host: string): Promise<void> {
 }
 
 export async function findAgentToken(db: Db, token: string): Promise<string | undefined> {
-  const row = await db
-    .selectFrom('agent_tokens')
-    .select('host')
-    .where('hash', '=', hashToken(token))
-    .where('revoked_at', 'is', null)
-    .executeTakeFirst()
-  return row?.host
+  return (await selectToken(db, { hash: hashToken(token) }))[0]?.host
 }
 
-/** The version of a host's assignments: the number orders them, and a restored database cannot repeat one. */
-export async function assignmentsVersion(db: Db, host: string): Promise<number> {
-  const row = await db.selectFrom('agents').select('version').where('host', '=', host).executeTakeFirst()
-  return row?.version ?? 0
+const selectToken = prepared((db, { hash }: { hash: string }) =>
+  db.selectFrom('agent_tokens').select('host').where('hash', '=', hash).where('revoked_at', 'is', null),
+)
+
+/** The version of a host's assignments, and the oldest one since which changes can be told one by one. */
+export async function assignmentsVersion(
+  db: Db,
+  host: string,
+): Promise<{ version: number; wholeVersion: number }> {
+  const [row] = await selectVersion(db, { host })
+  return { version: row?.version ?? 0, wholeVersion: row?.whole_version ?? 0 }
 }
+
+const selectVersion = prepared((db, { host }: { host: string }) =>
+  db.selectFrom('agents').select(['version', 'whole_version']).where('host', '=', host),
+)
 
 export async function assignmentsVersions(db: Db, hosts: string[]): Promise<Map<string, number>> {
   const rows = await db.selectFrom('agents').select(['host', 'version']).where('host', 'in', hosts).execute()
@@ -84,12 +90,25 @@ export async function touchAssignments(
   change: Change,
   host: string | null,
 ): Promise<{ host: string; version: number }[]> {
-  let update = change.tx.updateTable('agents').set((it) => ({ version: it('version', '+', 1) }))
-  if (host !== null) update = update.where('host', '=', host)
-  const touched = await update.returning(['host', 'version']).execute()
+  const touched = await (host === null ? raiseAll(change.tx, {}) : raise(change.tx, { host }))
   for (const it of touched) change.hosts.add(it.host)
   return touched
 }
+
+const raise = prepared((db, { host }: { host: string }) =>
+  db
+    .updateTable('agents')
+    .set((it) => ({ version: it('version', '+', 1) }))
+    .where('host', '=', host)
+    .returning(['host', 'version']),
+)
+
+const raiseAll = prepared((db) =>
+  db
+    .updateTable('agents')
+    .set((it) => ({ version: it('version', '+', 1), whole_version: it('version', '+', 1) }))
+    .returning(['host', 'version']),
+)
 
 export interface Heartbeat {
   host: string
@@ -99,17 +118,22 @@ export interface Heartbeat {
 }
 
 export async function recordHeartbeat(change: Change, heartbeat: Heartbeat): Promise<void> {
-  await change.tx
+  const { host, agentVersion, startedAt } = heartbeat
+  const health = JSON.stringify(heartbeat.health)
+  await updateSeen(change.tx, { host, agentVersion, startedAt, health, nowMs: change.nowMs })
+}
+
+const updateSeen = prepared((db, it: Omit<Heartbeat, 'health'> & { health: string; nowMs: number }) =>
+  db
     .updateTable('agents')
     .set({
-      last_seen_at: change.nowMs,
-      agent_version: heartbeat.agentVersion,
-      started_at: heartbeat.startedAt,
-      health: JSON.stringify(heartbeat.health),
+      last_seen_at: it.nowMs,
+      agent_version: it.agentVersion,
+      started_at: it.startedAt,
+      health: it.health,
     })
-    .where('host', '=', heartbeat.host)
-    .execute()
-}
+    .where('host', '=', it.host),
+)
 
 /** When these hosts' agents were heard of last, in milliseconds; those that never were are missing. */
 export async function agentsSeen(db: Db, hosts: string[]): Promise<Map<string, number>> {

@@ -4,6 +4,8 @@ import { WeirError } from '../model/errors.ts'
 import type { Action, Direction } from '../model/flow-log.ts'
 import { touchAssignments } from './agents.ts'
 import { someAtATime } from './batches.ts'
+import { prepared } from './prepared.ts'
+import { lockDatacentersOf } from './resources.ts'
 import type { FlowLogRow, PointRow, Tables } from './schema.ts'
 import { type Change, type Db, isUniqueViolation } from './store.ts'
 
@@ -21,7 +23,9 @@ export interface NewFlowLog {
 }
 
 export async function insertFlowLog(change: Change, it: NewFlowLog): Promise<void> {
-  const row: FlowLogRow = {
+  const host = it.host ?? null
+  const touched = await touchAssignments(change, host)
+  const row: NewRow = {
     id: it.id,
     interface_id: it.interfaceId,
     contract_number: it.contractNumber,
@@ -29,25 +33,43 @@ export async function insertFlowLog(change: Change, it: NewFlowLog): Promise<voi
     direction: it.direction,
     bucket: it.bucket,
     prefix: it.prefix,
-    host: it.host ?? null,
+    host,
+    assigned_version: versionOf(touched, host),
     binding: JSON.stringify(it.binding),
     created_at: change.nowMs,
-    deleted_at: null,
-    objects: 0,
-    octets: 0,
-    records: 0,
-    last_object: null,
-    last_delivered_at: null,
-    last_error: null,
-    last_error_at: null,
   }
   try {
-    await change.tx.insertInto('flow_logs').values(row).execute()
+    await insertRow(change.tx, row)
   } catch (cause) {
     if (!isUniqueViolation(cause)) throw cause
     throw new WeirError('WEIR_FLOW_LOG_EXISTS', `${it.interfaceId} already has a flow log`, { cause })
   }
-  await touchAssignments(change, row.host)
+}
+
+type NewRow = Omit<FlowLogRow, 'deleted_at' | `last_${string}` | 'objects' | 'octets' | 'records'>
+
+const insertRow = prepared((db, it: NewRow) =>
+  db.insertInto('flow_logs').values({
+    id: it.id,
+    interface_id: it.interface_id,
+    contract_number: it.contract_number,
+    action: it.action,
+    direction: it.direction,
+    bucket: it.bucket,
+    prefix: it.prefix,
+    host: it.host,
+    assigned_version: it.assigned_version,
+    binding: it.binding,
+    created_at: it.created_at,
+    objects: 0,
+    octets: 0,
+    records: 0,
+  }),
+)
+
+/** 0 for what is offered to all hosts: such a change is told with all their assignments. */
+function versionOf(touched: { host: string; version: number }[], host: string | null): number {
+  return touched.find((it) => it.host === host)?.version ?? 0
 }
 
 /** Withdraws the assignments. The rows stay: what was captured is still to be delivered. */
@@ -79,12 +101,16 @@ export async function rebindFlowLog(
   const binding = JSON.stringify(bound.binding)
   const host = bound.host ?? null
   if (row === undefined || (row.host === host && row.binding === binding)) return
-  await change.tx.updateTable('flow_logs').set({ host, binding }).where('id', '=', id).execute()
   if (row.host !== host) await withdraw(change, id, row.host)
+  const assigned_version = versionOf(await touchAssignments(change, host), host)
+  await change.tx
+    .updateTable('flow_logs')
+    .set({ host, binding, assigned_version })
+    .where('id', '=', id)
+    .execute()
   let returning = change.tx.updateTable('points').set({ removed_version: null }).where('flow_log_id', '=', id)
   if (host !== null) returning = returning.where('host', '=', host)
   await returning.execute()
-  await touchAssignments(change, host)
 }
 
 /**
@@ -137,8 +163,46 @@ export async function assignmentsOf(db: Db, host: string): Promise<Assignment[]>
   // Two questions, because SQLite answers one with an `or` by walking through everybody's.
   const bound = await all.where('host', '=', host).execute()
   const offered = await all.where('host', 'is', null).execute()
-  const rows = [...bound, ...offered].sort((a, b) => a.created_at - b.created_at)
-  return rows.map((it) => ({
+  return [...bound, ...offered].sort((a, b) => a.created_at - b.created_at).map(assignmentOf)
+}
+
+/** What has become of a host's assignments since a version that is not before its `wholeVersion`. */
+export async function assignmentChanges(
+  db: Db,
+  host: string,
+  sinceVersion: number,
+): Promise<{ assignments: Assignment[]; withdrawn: string[] }> {
+  // Asked first: what is withdrawn and comes back in between must be in both, and then it stays.
+  const withdrawn = await selectWithdrawnSince(db, { host, version: sinceVersion })
+  const assigned = await selectAssignedSince(db, { host, version: sinceVersion })
+  return { assignments: assigned.map(assignmentOf), withdrawn: withdrawn.map((it) => it.flow_log_id) }
+}
+
+interface HostVersion {
+  host: string
+  version: number
+}
+
+const selectWithdrawnSince = prepared((db, { host, version }: HostVersion) =>
+  db
+    .selectFrom('points')
+    .select('flow_log_id')
+    .where('host', '=', host)
+    .where('removed_version', '>', version),
+)
+
+const selectAssignedSince = prepared((db, { host, version }: HostVersion) =>
+  db
+    .selectFrom('flow_logs')
+    .select(ASSIGNED)
+    .where('deleted_at', 'is', null)
+    .where('host', '=', host)
+    .where('assigned_version', '>', version)
+    .orderBy('assigned_version'),
+)
+
+function assignmentOf(it: Pick<FlowLogRow, (typeof ASSIGNED)[number]>): Assignment {
+  return {
     flowLogId: it.id,
     interfaceId: it.interface_id,
     contractNumber: it.contract_number,
@@ -147,7 +211,7 @@ export async function assignmentsOf(db: Db, host: string): Promise<Assignment[]>
     bucket: it.bucket,
     prefix: it.prefix,
     binding: JSON.parse(it.binding) as Binding,
-  }))
+  }
 }
 
 /**
@@ -155,91 +219,101 @@ export async function assignmentsOf(db: Db, host: string): Promise<Assignment[]>
  * waiting for them.
  */
 export async function recordPoints(change: Change, host: string, report: Report): Promise<string[]> {
-  const known = new Map((await pointsOfHost(change.tx, host)).map((it) => [it.flow_log_id, it]))
-  const { news, gone } = differences(known, report)
-  const changed: string[] = []
-  for (const point of await concerning(change.tx, host, [...news.keys()], { offered: true })) {
-    const it = news.get(point)!
-    const before = known.get(point)
-    const device = it.device ?? null
-    const message = it.message ?? null
-    await change.tx
-      .insertInto('points')
-      .values({
-        flow_log_id: point,
-        host,
-        state: it.state,
-        device,
-        message,
-        reported_at: change.nowMs,
-        removed_version: before?.removed_version ?? null,
-      })
-      .onConflict((on) =>
-        on
-          .columns(['flow_log_id', 'host'])
-          .doUpdateSet({ state: it.state, device, message, reported_at: change.nowMs }),
-      )
-      .execute()
-    if (it.state === 'attached') {
-      await change.tx
-        .insertInto('carriers')
-        .values({ flow_log_id: point, host })
-        .onConflict((on) => on.doNothing())
-        .execute()
-      await revive(change, point)
-    }
-    changed.push(point)
+  const { news, gone } = await differences(change.tx, host, report)
+  // Before anything is written, like everybody who finishes requests.
+  await lockDatacentersOf(change, [...news.keys(), ...gone])
+  const changed = await concerning(change.tx, host, [...news.keys()], { offered: true })
+  for (const some of someAtATime(changed)) {
+    const points = some.map((id) => news.get(id)!)
+    await recordStates(change, host, points)
+    const attached = points.filter((it) => it.state === 'attached').map((it) => it.flowLogId)
+    if (attached.length > 0) await recordAttached(change, host, attached)
   }
-  for (const id of gone) {
-    await change.tx.deleteFrom('points').where('flow_log_id', '=', id).where('host', '=', host).execute()
-    changed.push(id)
+  for (const some of someAtATime(gone)) {
+    await change.tx.deleteFrom('points').where('host', '=', host).where('flow_log_id', 'in', some).execute()
   }
-  return changed
+  return [...changed, ...gone]
 }
 
-type Report = { version: number; points: AgentReport['points'] }
-
-/** Whether `recordPoints` would write anything: most reports say what the last one said. */
-export async function saysNews(db: Db, host: string, report: Report): Promise<boolean> {
-  const known = new Map((await pointsOfHost(db, host)).map((it) => [it.flow_log_id, it]))
-  const { news, gone } = differences(known, report)
-  return news.size > 0 || gone.length > 0
+async function recordStates(change: Change, host: string, points: AgentReport['points']): Promise<void> {
+  const rows = points.map((it) => ({
+    flow_log_id: it.flowLogId,
+    host,
+    state: it.state,
+    device: it.device ?? null,
+    message: it.message ?? null,
+    reported_at: change.nowMs,
+    removed_version: null,
+  }))
+  await change.tx
+    .insertInto('points')
+    .values(rows)
+    .onConflict((on) =>
+      on.columns(['flow_log_id', 'host']).doUpdateSet((it) => ({
+        state: it.ref('excluded.state'),
+        device: it.ref('excluded.device'),
+        message: it.ref('excluded.message'),
+        reported_at: it.ref('excluded.reported_at'),
+      })),
+    )
+    .execute()
 }
 
-function differences(
-  known: Map<string, KnownPoint>,
-  report: Report,
-): { news: Map<string, AgentReport['points'][number]>; gone: string[] } {
-  const news: AgentReport['points'] = []
-  const silent = new Set(known.keys())
-  for (const it of report.points) {
-    silent.delete(it.flowLogId)
-    const before = known.get(it.flowLogId)
-    const isSame =
-      before !== undefined &&
-      before.state === it.state &&
-      before.device === (it.device ?? null) &&
-      before.message === (it.message ?? null)
-    if (!isSame) news.push(it)
-  }
-  const gone = [...silent].filter((id) => isGone(known.get(id)!, report.version))
-  return { news: new Map(news.map((it) => [it.flowLogId, it])), gone }
-}
-
-/** What could not be attached at first is attached after all. */
-async function revive(change: Change, id: string): Promise<void> {
+async function recordAttached(change: Change, host: string, ids: readonly string[]): Promise<void> {
+  await change.tx
+    .insertInto('carriers')
+    .values(ids.map((id) => ({ flow_log_id: id, host })))
+    .onConflict((on) => on.doNothing())
+    .execute()
+  // What could not be attached at first is attached after all.
   await change.tx
     .updateTable('resources')
     .set({ state: 'AVAILABLE' })
-    .where('id', '=', id)
+    .where('id', 'in', ids)
     .where('state', '=', 'INACTIVE')
     .execute()
 }
 
-/** Silence of an agent that does not know of a withdrawal yet says nothing. */
-function isGone(point: KnownPoint, reportedVersion: number): boolean {
-  return point.removed_version !== null && reportedVersion >= point.removed_version
+type Report = { version: number; points: AgentReport['points'] }
+
+/** Whether `recordPoints` might write anything: most reports say nothing. */
+export async function saysNews(db: Db, host: string, { version, points }: Report): Promise<boolean> {
+  return points.length > 0 || (await selectWithdrawnUntil(db, { host, version })).length > 0
 }
+
+/** A report need not repeat what was said before: only of a withdrawn flow log does silence say something. */
+async function differences(
+  db: Db,
+  host: string,
+  report: Report,
+): Promise<{ news: Map<string, AgentReport['points'][number]>; gone: string[] }> {
+  const said = new Map(report.points.map((it) => [it.flowLogId, it]))
+  const news = new Map(said)
+  for (const some of someAtATime([...said.keys()])) {
+    const before = await db
+      .selectFrom('points')
+      .select(['flow_log_id', 'state', 'device', 'message'])
+      .where('host', '=', host)
+      .where('flow_log_id', 'in', some)
+      .execute()
+    for (const { flow_log_id: id, state, device, message } of before) {
+      const it = said.get(id)!
+      const isSame = state === it.state && device === (it.device ?? null) && message === (it.message ?? null)
+      if (isSame) news.delete(id)
+    }
+  }
+  // Silence of an agent that does not know of a withdrawal yet says nothing.
+  const withdrawn = await selectWithdrawnUntil(db, { host, version: report.version })
+  return { news, gone: withdrawn.map((it) => it.flow_log_id).filter((id) => !said.has(id)) }
+}
+
+const selectWithdrawnUntil = prepared((db, { host, version }: HostVersion) =>
+  db
+    .selectFrom('points')
+    .select('flow_log_id')
+    .where('host', '=', host)
+    .where('removed_version', '<=', version),
+)
 
 /** Of these flow logs, those that the host carries or carried. */
 export function carriedIds(db: Db, host: string, ids: readonly string[]): Promise<string[]> {
@@ -268,42 +342,44 @@ async function concerning(
   return found
 }
 
-type KnownPoint = Omit<PointRow, 'host' | 'reported_at'>
-
-function pointsOfHost(db: Db, host: string): Promise<KnownPoint[]> {
-  const columns = ['flow_log_id', 'state', 'device', 'message', 'removed_version'] as const
-  return db.selectFrom('points').select(columns).where('host', '=', host).execute()
-}
-
 export function pointsOf(db: Db, flowLogIds: readonly string[]): Promise<PointRow[]> {
   if (flowLogIds.length === 0) return Promise.resolve([])
   return db.selectFrom('points').selectAll().where('flow_log_id', 'in', flowLogIds).execute()
 }
 
-/** What must be known to tell whether a flow log is attached, or gone. */
-export async function attachment(
+/** What agents say about a flow log that is not deleted; undefined when it is. */
+export async function attachmentOf(
   db: Db,
   flowLogId: string,
-  liveSinceMs: number,
-): Promise<{ deleted: boolean; points: PointRow[]; withdrawnFromLiveHosts: number }> {
-  const row = await db
+): Promise<Pick<PointRow, 'host' | 'state' | 'message'>[] | undefined> {
+  const rows = await selectAttachment(db, { flowLogId })
+  if (rows.length === 0) return undefined
+  return rows.flatMap(({ host, state, message }) =>
+    host === null || state === null ? [] : [{ host, state, message }],
+  )
+}
+
+const selectAttachment = prepared((db, { flowLogId }: { flowLogId: string }) =>
+  db
     .selectFrom('flow_logs')
-    .select('deleted_at')
-    .where('id', '=', flowLogId)
+    .leftJoin('points', 'points.flow_log_id', 'flow_logs.id')
+    .select(['points.host', 'points.state', 'points.message'])
+    .where('flow_logs.id', '=', flowLogId)
+    .where('flow_logs.deleted_at', 'is', null),
+)
+
+/** Whether a host from which the flow log was withdrawn, and which was heard of since, still has it. */
+export async function isBeingDetached(db: Db, flowLogId: string, liveSinceMs: number): Promise<boolean> {
+  const row = await db
+    .selectFrom('points')
+    .innerJoin('agents', 'agents.host', 'points.host')
+    .select('points.host')
+    .where('points.flow_log_id', '=', flowLogId)
+    .where('points.removed_version', 'is not', null)
+    .where('agents.last_seen_at', '>=', liveSinceMs)
+    .limit(1)
     .executeTakeFirst()
-  const points = await pointsOf(db, [flowLogId])
-  const withdrawn = points.filter((it) => it.removed_version !== null).map((it) => it.host)
-  let live = 0
-  if (withdrawn.length > 0) {
-    const rows = await db
-      .selectFrom('agents')
-      .select('host')
-      .where('host', 'in', withdrawn)
-      .where('last_seen_at', '>=', liveSinceMs)
-      .execute()
-    live = rows.length
-  }
-  return { deleted: row === undefined || row.deleted_at !== null, points, withdrawnFromLiveHosts: live }
+  return row !== undefined
 }
 
 export function findFlowLogs(db: Db, ids: readonly string[]): Promise<FlowLogRow[]> {

@@ -91,6 +91,19 @@ const MIGRATIONS: { name: string; only?: DialectName; statements: readonly strin
     name: '0003-targets-by-resource',
     statements: [`create index request_targets_resource on request_targets (resource_id, role)`],
   },
+  {
+    name: '0004-assignments-by-version',
+    statements: [
+      `alter table agents add column whole_version bigint not null default 0`,
+      `update agents set whole_version = version`,
+      `alter table flow_logs add column assigned_version bigint not null default 0`,
+      `drop index flow_logs_host`,
+      `create index flow_logs_host on flow_logs (host, assigned_version) where deleted_at is null`,
+      `drop index points_host`,
+      `create index points_host on points (host, removed_version)`,
+      `create index requests_queued on requests (ordinal) where status = 'QUEUED'`,
+    ],
+  },
 ]
 
 const ORDINAL: Record<DialectName, string> = {

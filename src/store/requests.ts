@@ -1,5 +1,7 @@
 import { randomUUID } from 'node:crypto'
+import { sql } from 'kysely'
 import { someAtATime } from './batches.ts'
+import { prepared } from './prepared.ts'
 import type { Author } from './resources.ts'
 import type { RequestRow, RequestTargetRow, ResourceRow } from './schema.ts'
 import { type Change, type Db, newEtag } from './store.ts'
@@ -34,42 +36,66 @@ const RUNNING_MESSAGE = 'Request is being executed'
  */
 export async function acceptRequest(change: Change, author: Author, request: NewRequest): Promise<string> {
   const id = randomUUID()
-  await change.tx
-    .insertInto('requests')
-    .values({
-      id,
-      contract_number: request.contractNumber,
-      method: request.method,
-      url: request.url,
-      headers: JSON.stringify(request.headers),
-      body: request.body,
-      status: 'QUEUED',
-      message: QUEUED_MESSAGE,
-      etag: newEtag(),
-      created_at: change.nowMs,
-      created_by: author.email,
-      created_by_id: author.userId,
-      finished_at: null,
-    })
-    .execute()
-  const rows = [
-    ...request.targets.map((it) => targetRow(id, it)),
+  const touching = request.targets.map((it) => it.resource.id)
+  const changing = request.parents.map((it) => it.id)
+  const isFirst = (await unfinishedRequests(change.tx, { touching, changing })).length === 0
+  const status = isFirst ? 'RUNNING' : 'QUEUED'
+  await insertRequest(change.tx, {
+    id,
+    contract_number: request.contractNumber,
+    method: request.method,
+    url: request.url,
+    headers: JSON.stringify(request.headers),
+    body: request.body,
+    status,
+    message: isFirst ? RUNNING_MESSAGE : QUEUED_MESSAGE,
+    etag: newEtag(),
+    created_at: change.nowMs,
+    created_by: author.email,
+    created_by_id: author.userId,
+  })
+  const rows: RequestTargetRow[] = [
+    ...request.targets.map((it) => targetRow({ id, status }, it)),
     ...request.parents.map((resource) =>
-      targetRow(id, { resource, wait: 'none', deletes: false, dueAtMs: 0 }, 'parent'),
+      targetRow({ id, status }, { resource, wait: 'none', deletes: false, dueAtMs: 0 }, 'parent'),
     ),
   ]
   for (let at = 0; at < rows.length; at += ROWS_MAX) {
-    const some = rows.slice(at, at + ROWS_MAX)
-    await change.tx.insertInto('request_targets').values(some).execute()
-    const touched = some.map((it) => it.resource_id)
     await change.tx
-      .updateTable('resources')
-      .set((it) => ({ pending: it('pending', '+', 1), version: it('version', '+', 1) }))
-      .where('id', 'in', touched)
+      .insertInto('request_targets')
+      .values(rows.slice(at, at + ROWS_MAX))
       .execute()
   }
+  await markPending(change.tx, { id })
   return id
 }
+
+const markPending = prepared((db, { id }: { id: string }) =>
+  db
+    .updateTable('resources')
+    .set((it) => ({ pending: it('pending', '+', 1), version: it('version', '+', 1) }))
+    .where('id', 'in', (it) =>
+      it.selectFrom('request_targets').select('resource_id').where('request_id', '=', id),
+    ),
+)
+
+const insertRequest = prepared((db, it: Omit<RequestRow, 'ordinal' | 'finished_at'>) =>
+  db.insertInto('requests').values({
+    id: it.id,
+    contract_number: it.contract_number,
+    method: it.method,
+    url: it.url,
+    headers: it.headers,
+    body: it.body,
+    status: it.status,
+    message: it.message,
+    etag: it.etag,
+    created_at: it.created_at,
+    created_by: it.created_by,
+    created_by_id: it.created_by_id,
+    finished_at: null,
+  }),
+)
 
 /** For what is done as soon as it is accepted and touches no inventory: users, groups, shares. */
 export async function recordDoneRequest(
@@ -107,22 +133,21 @@ export async function recordDoneRequest(
 const ROWS_MAX = 100 // SQLite takes 32766 parameters in one statement.
 
 function targetRow(
-  requestId: string,
+  request: Pick<RequestTargetRow, 'status'> & { id: string },
   it: NewTarget,
   role: RequestTargetRow['role'] = 'target',
 ): RequestTargetRow {
   const { resource, wait, deletes, dueAtMs } = it
   const { id, type, path } = resource
-  const status = 'QUEUED'
   return {
-    request_id: requestId,
+    request_id: request.id,
     resource_id: id,
     type,
     path,
     role,
     wait,
     deletes: deletes ? 1 : 0,
-    status,
+    status: request.status,
     due_at: dueAtMs,
   }
 }
@@ -133,47 +158,69 @@ export interface Concerning {
   changing?: readonly string[]
 }
 
-/**
- * The unfinished requests that concern some resources, or that wait for no moment to come any more; oldest
- * first.
- */
+/** The unfinished ones among some requests, or those that concern some resources; oldest first. */
 export async function unfinishedRequests(
   db: Db,
-  which: Concerning | { dueAtMs: number },
+  which: Concerning | { ids: readonly string[] },
 ): Promise<RequestRow[]> {
   const unfinished = db.selectFrom('requests').selectAll().where('finished_at', 'is', null)
-  if ('dueAtMs' in which) {
-    return unfinished
-      .where(({ exists, not, selectFrom }) => {
-        const waiting = selectFrom('request_targets')
-          .select('request_targets.request_id')
-          .whereRef('request_targets.request_id', '=', 'requests.id')
-        return not(exists(waiting.where('wait', '=', 'attach').where('due_at', '>', which.dueAtMs)))
-      })
-      .orderBy('ordinal')
-      .execute()
-  }
   const found = new Map<string, RequestRow>()
-  const collect = async (resourceIds: readonly string[], roles: readonly RequestTargetRow['role'][]) => {
-    for (const some of someAtATime(resourceIds)) {
-      const targets = db
-        .selectFrom('request_targets')
-        .select('request_targets.request_id')
-        .where('resource_id', 'in', some)
-        .where('role', 'in', roles)
+  if ('ids' in which) {
+    for (const some of someAtATime(which.ids)) {
+      for (const it of await unfinished.where('id', 'in', some).execute()) found.set(it.id, it)
+    }
+  } else {
+    for (const targets of targetsConcerning(db, which)) {
       for (const it of await unfinished.where('id', 'in', targets).execute()) found.set(it.id, it)
     }
   }
-  await collect(which.touching, ['target', 'parent'])
-  await collect(which.changing ?? [], ['target'])
   return [...found.values()].sort((a, b) => a.ordinal - b.ordinal)
 }
 
-/** Asked several times a second: idling must not cost a transaction. */
-export async function hasUnfinished(db: Db): Promise<boolean> {
-  const query = db.selectFrom('requests').select('id').where('finished_at', 'is', null).limit(1)
-  return (await query.executeTakeFirst()) !== undefined
+function* targetsConcerning(db: Db, { touching, changing = [] }: Concerning) {
+  const targets = db.selectFrom('request_targets').select('request_targets.request_id')
+  const touched = [...someAtATime(touching)]
+  const changed = [...someAtATime(changing)]
+  for (let i = 0; i < Math.max(touched.length, changed.length); i++) {
+    const touchedBy = targets.where('resource_id', 'in', touched[i] ?? [''])
+    const changedBy = changed[i]
+    if (changedBy === undefined) yield touchedBy
+    else yield touchedBy.unionAll(targets.where('resource_id', 'in', changedBy).where('role', '=', 'target'))
+  }
 }
+
+/**
+ * Unfinished requests that wait for no moment to come any more, oldest first. Asked several times a second, so
+ * it must cost no transaction.
+ */
+export function dueRequests(
+  db: Db,
+  { nowMs, after, limit }: { nowMs: number; after: number; limit: number },
+): Promise<Pick<RequestRow, 'id' | 'ordinal'>[]> {
+  return db
+    .selectFrom('requests')
+    .select(['id', 'ordinal'])
+    .where('finished_at', 'is', null)
+    .where('ordinal', '>', after)
+    .where(({ exists, not, selectFrom }) => {
+      const waiting = selectFrom('request_targets')
+        .select('request_targets.request_id')
+        .whereRef('request_targets.request_id', '=', 'requests.id')
+      return not(exists(waiting.where('wait', '=', 'attach').where('due_at', '>', nowMs)))
+    })
+    .orderBy('ordinal')
+    .limit(limit)
+    .execute()
+}
+
+/** Whether any request waits for its turn: there is an index of these alone, and it is mostly empty. */
+export async function hasQueued(db: Db): Promise<boolean> {
+  return (await selectQueued(db, {})).length > 0
+}
+
+const selectQueued = prepared((db) =>
+  db.selectFrom('requests').select('id').where(sql<boolean>`status = 'QUEUED'`).limit(1),
+)
 
 /** Two requests must keep their order when one changes what the other touches; siblings need not wait. */
 export async function isBlocked(
@@ -189,8 +236,12 @@ export async function isBlocked(
 }
 
 export function targetsOf(db: Db, requestId: string): Promise<RequestTargetRow[]> {
-  return db.selectFrom('request_targets').selectAll().where('request_id', '=', requestId).execute()
+  return selectTargets(db, { requestId })
 }
+
+const selectTargets = prepared((db, { requestId }: { requestId: string }) =>
+  db.selectFrom('request_targets').selectAll().where('request_id', '=', requestId),
+)
 
 export async function startRequest(change: Change, request: RequestRow): Promise<void> {
   if (request.status === 'RUNNING') return
@@ -216,32 +267,12 @@ export async function finishRequest(
 ): Promise<void> {
   const status = failure === undefined ? 'DONE' : 'FAILED'
   const message = failure ?? DONE_MESSAGE
-  const finished = await change.tx
-    .updateTable('requests')
-    .set({ status, message, etag: newEtag(), finished_at: change.nowMs })
-    .where('id', '=', request.id)
-    .where('finished_at', 'is', null)
-    .returning('id')
-    .executeTakeFirst()
-  if (finished === undefined) return // Another replica has done it.
-  await change.tx
-    .deleteFrom('request_targets')
-    .where('request_id', '=', request.id)
-    .where('role', '=', 'parent')
-    .execute()
-  await change.tx
-    .updateTable('request_targets')
-    .set({ status })
-    .where('request_id', '=', request.id)
-    .execute()
-  for (let at = 0; at < targets.length; at += ROWS_MAX) {
-    const ids = targets.slice(at, at + ROWS_MAX).map((it) => it.resource_id)
-    await change.tx
-      .updateTable('resources')
-      .set((it) => ({ pending: it('pending', '-', 1) }))
-      .where('id', 'in', ids)
-      .execute()
-  }
+  const { id } = request
+  const end = { id, status, message, etag: newEtag(), nowMs: change.nowMs } as const
+  if ((await endRequest(change.tx, end)).length === 0) return // Another replica has done it.
+  await markNotPending(change.tx, { id })
+  await forgetParents(change.tx, { id })
+  await endTargets(change.tx, { id, status })
   const gone = targets.filter((it) => it.deletes === 1).map((it) => it.resource_id)
   for (let at = 0; at < gone.length; at += ROWS_MAX) {
     const some = gone.slice(at, at + ROWS_MAX)
@@ -249,6 +280,33 @@ export async function finishRequest(
     await change.tx.deleteFrom('group_shares').where('resource_id', 'in', some).execute()
   }
 }
+
+const endRequest = prepared(
+  (db, it: Pick<RequestRow, 'id' | 'status' | 'message' | 'etag'> & { nowMs: number }) =>
+    db
+      .updateTable('requests')
+      .set({ status: it.status, message: it.message, etag: it.etag, finished_at: it.nowMs })
+      .where('id', '=', it.id)
+      .where('finished_at', 'is', null)
+      .returning('id'),
+)
+
+const markNotPending = prepared((db, { id }: { id: string }) =>
+  db
+    .updateTable('resources')
+    .set((it) => ({ pending: it('pending', '-', 1) }))
+    .where('id', 'in', (it) =>
+      it.selectFrom('request_targets').select('resource_id').where('request_id', '=', id),
+    ),
+)
+
+const forgetParents = prepared((db, { id }: { id: string }) =>
+  db.deleteFrom('request_targets').where('request_id', '=', id).where('role', '=', 'parent'),
+)
+
+const endTargets = prepared((db, { id, status }: Pick<RequestRow, 'id' | 'status'>) =>
+  db.updateTable('request_targets').set({ status }).where('request_id', '=', id),
+)
 
 export function findRequest(db: Db, contractNumber: number, id: string): Promise<RequestRow | undefined> {
   return db

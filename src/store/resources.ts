@@ -1,3 +1,4 @@
+import { prepared } from './prepared.ts'
 import type { ResourceRow } from './schema.ts'
 import { type Change, type Db, newEtag } from './store.ts'
 
@@ -18,30 +19,50 @@ export interface NewResource {
 
 export async function insertResource(change: Change, author: Author, it: NewResource): Promise<ResourceRow> {
   const { nowMs } = change
-  return change.tx
-    .insertInto('resources')
-    .values({
-      id: it.id,
-      type: it.type,
-      contract_number: it.contractNumber,
-      parent_id: it.parentId,
-      path: it.path,
-      properties: JSON.stringify(it.properties),
-      state: 'AVAILABLE',
-      pending: 0,
-      deleting: 0,
-      version: 1,
-      etag: newEtag(),
-      created_at: nowMs,
-      created_by: author.email,
-      created_by_id: author.userId,
-      modified_at: nowMs,
-      modified_by: author.email,
-      modified_by_id: author.userId,
-    })
-    .returningAll()
-    .executeTakeFirstOrThrow()
+  const row: ResourceRow = {
+    id: it.id,
+    type: it.type,
+    contract_number: it.contractNumber,
+    parent_id: it.parentId,
+    path: it.path,
+    properties: JSON.stringify(it.properties),
+    state: 'AVAILABLE',
+    pending: 0,
+    deleting: 0,
+    version: 1,
+    etag: newEtag(),
+    created_at: nowMs,
+    created_by: author.email,
+    created_by_id: author.userId,
+    modified_at: nowMs,
+    modified_by: author.email,
+    modified_by_id: author.userId,
+  }
+  await insertRow(change.tx, row)
+  return row
 }
+
+const insertRow = prepared((db, it: ResourceRow) =>
+  db.insertInto('resources').values({
+    id: it.id,
+    type: it.type,
+    contract_number: it.contract_number,
+    parent_id: it.parent_id,
+    path: it.path,
+    properties: it.properties,
+    state: it.state,
+    pending: it.pending,
+    deleting: it.deleting,
+    version: it.version,
+    etag: it.etag,
+    created_at: it.created_at,
+    created_by: it.created_by,
+    created_by_id: it.created_by_id,
+    modified_at: it.modified_at,
+    modified_by: it.modified_by,
+    modified_by_id: it.modified_by_id,
+  }),
+)
 
 export async function updateProperties(
   change: Change,
@@ -70,9 +91,13 @@ export async function setResourceState(
   await change.tx.updateTable('resources').set({ state }).where('id', '=', id).execute()
 }
 
-export function findByPath(db: Db, path: string): Promise<ResourceRow | undefined> {
-  return db.selectFrom('resources').selectAll().where('path', '=', path).executeTakeFirst()
+export async function findByPath(db: Db, path: string): Promise<ResourceRow | undefined> {
+  return (await selectByPath(db, { path }))[0]
 }
+
+const selectByPath = prepared((db, { path }: { path: string }) =>
+  db.selectFrom('resources').selectAll().where('path', '=', path),
+)
 
 export function findByIds(db: Db, ids: readonly string[]): Promise<ResourceRow[]> {
   return inChunks(ids, (some) =>
@@ -98,6 +123,18 @@ export async function lockDatacenters(change: Change, paths: Iterable<string>): 
     .execute()
 }
 
+/** Of the data centers in which these resources lie. */
+export async function lockDatacentersOf(change: Change, ids: readonly string[]): Promise<void> {
+  if (change.dialect === 'sqlite') return
+  const rows = await inChunks(ids, (some) =>
+    change.tx.selectFrom('resources').select('path').where('id', 'in', some).execute(),
+  )
+  await lockDatacenters(
+    change,
+    rows.map((it) => it.path),
+  )
+}
+
 export interface Listing {
   contractNumber: number
   type: string
@@ -116,17 +153,20 @@ export async function listResources(
   return query.execute()
 }
 
-/** The child of a type that was made last. */
-export function latestChild(db: Db, parentId: string, type: string): Promise<ResourceRow | undefined> {
-  return db
+/** The properties of the child of a type that was made last. */
+export async function latestChild(db: Db, parentId: string, type: string): Promise<string | undefined> {
+  return (await selectLatestChild(db, { parentId, type }))[0]?.properties
+}
+
+const selectLatestChild = prepared((db, { parentId, type }: { parentId: string; type: string }) =>
+  db
     .selectFrom('resources')
-    .selectAll()
+    .select('properties')
     .where('parent_id', '=', parentId)
     .where('type', '=', type)
     .orderBy('ordinal', 'desc')
-    .limit(1)
-    .executeTakeFirst()
-}
+    .limit(1),
+)
 
 export async function countResources(db: Db, listing: Listing): Promise<number> {
   const row = await select(db, listing)
@@ -195,10 +235,10 @@ export function ancestorPaths(path: string): string[] {
   return paths
 }
 
+/** The topmost first. */
 export async function ancestorsOf(db: Db, path: string): Promise<ResourceRow[]> {
-  const paths = ancestorPaths(path)
-  if (paths.length === 0) return []
-  return db.selectFrom('resources').selectAll().where('path', 'in', paths).orderBy('ordinal').execute()
+  const found = await Promise.all(ancestorPaths(path).map((it) => findByPath(db, it)))
+  return found.filter((it) => it !== undefined)
 }
 
 const PARAMETERS_MAX = 500

@@ -69,6 +69,8 @@ export interface AgentRow {
   host: string
   /** Counts the changes of this host's assignments. */
   version: number
+  /** Whoever knows an older version is told all assignments: what has changed since cannot be told apart. */
+  whole_version: number
   last_seen_at: number | null
   agent_version: string | null
   started_at: string | null
@@ -101,7 +103,7 @@ export interface ResourceTable {
   modified_by: string
   modified_by_id: string
 }
-export type ResourceRow = Omit<ResourceTable, 'ordinal'> & { ordinal: number }
+export type ResourceRow = Omit<ResourceTable, 'ordinal'>
 
 /**
  * What capture and delivery need of a flow log. Outlives the resource: uploads of a deleted one stay
@@ -117,6 +119,8 @@ export interface FlowLogRow {
   prefix: string
   /** The host that has the device; null when every agent looks for it by MAC address. */
   host: string | null
+  /** The version of the host's assignments that brought this one, as it is now. */
+  assigned_version: number
   binding: string
   created_at: number
   deleted_at: number | null

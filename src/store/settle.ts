@@ -1,7 +1,8 @@
-import { attachment } from './flow-logs.ts'
+import { attachmentOf, isBeingDetached } from './flow-logs.ts'
 import {
   type Concerning,
   finishRequest,
+  hasQueued,
   isBlocked,
   startRequest,
   targetsOf,
@@ -15,10 +16,13 @@ import type { Change } from './store.ts'
 export const LIVE_MS = 15_000
 
 /**
- * Finishes what can be finished among the requests that touch these resources, or whose time has come. One
- * that ends may free the next in line, so this goes on until nothing moves.
+ * Finishes what can be finished among these requests, or those that touch these resources. One that ends may
+ * free the next in line, so this goes on until nothing moves.
  */
-export async function settleRequests(change: Change, which: Concerning | { dueAtMs: number }): Promise<void> {
+export async function settleRequests(
+  change: Change,
+  which: Concerning | { ids: readonly string[] },
+): Promise<void> {
   let queue = await unfinishedRequests(change.tx, which)
   while (queue.length > 0) {
     const freed = { touching: new Set<string>(), changing: new Set<string>() }
@@ -28,13 +32,15 @@ export async function settleRequests(change: Change, which: Concerning | { dueAt
         change,
         targets.map((it) => it.path),
       )
-      if (await isBlocked(change, request, targets)) continue
+      // One that has started was the first in its line, and nobody gets in before it.
+      if (request.status === 'QUEUED' && (await isBlocked(change, request, targets))) continue
       await startRequest(change, request)
       const outcome = await outcomeOf(change, targets)
       if (outcome === 'waiting') continue
       await finishRequest(change, request, targets, outcome.failure)
       for (const it of targets) freed[it.role === 'target' ? 'touching' : 'changing'].add(it.resource_id)
     }
+    if (freed.touching.size === 0 || !(await hasQueued(change.tx))) return
     queue = await unfinishedRequests(change.tx, {
       touching: [...freed.touching],
       changing: [...freed.changing],
@@ -61,8 +67,8 @@ async function outcomeOf(change: Change, targets: RequestTargetRow[]): Promise<O
  * waiting.
  */
 async function attachOutcome(change: Change, target: RequestTargetRow): Promise<Outcome> {
-  const { deleted, points } = await attachment(change.tx, target.resource_id, 0)
-  if (deleted || points.some((it) => it.state === 'attached')) return { failure: undefined }
+  const points = await attachmentOf(change.tx, target.resource_id)
+  if (points === undefined || points.some((it) => it.state === 'attached')) return { failure: undefined }
   const failed = points.find((it) => it.state === 'failed')
   if (failed !== undefined) {
     await setResourceState(change, target.resource_id, 'INACTIVE')
@@ -79,6 +85,6 @@ async function attachOutcome(change: Change, target: RequestTargetRow): Promise<
  * assignments.
  */
 async function detachOutcome(change: Change, target: RequestTargetRow): Promise<Outcome> {
-  const state = await attachment(change.tx, target.resource_id, change.nowMs - LIVE_MS)
-  return state.withdrawnFromLiveHosts > 0 ? 'waiting' : { failure: undefined }
+  const isHeld = await isBeingDetached(change.tx, target.resource_id, change.nowMs - LIVE_MS)
+  return isHeld ? 'waiting' : { failure: undefined }
 }

@@ -15,7 +15,16 @@ const programs = postgresPrograms()
 const skip = programs === undefined ? 'PostgreSQL is not installed' : false
 
 // What says everything about a control plane over SQLite says it about one over PostgreSQL too.
-const SUITES = ['life-cycle', 'uploads', 'inventory', 'authorisation', 'fuzz', 'tree', 'live']
+const SUITES = [
+  'agent-changes',
+  'life-cycle',
+  'uploads',
+  'inventory',
+  'authorisation',
+  'fuzz',
+  'tree',
+  'live',
+]
 
 test('the same suites pass over PostgreSQL', { skip }, async () => {
   await using server = await startPostgres(programs!)
@@ -65,6 +74,27 @@ test('a change made at one replica reaches an agent that waits at another', { sk
 
   assert.ok(tookMs < 1_000, `took ${tookMs} ms`)
   assert.equal(finished.metadata.status, 'DONE')
+})
+
+test('replicas that answer in turn tell an agent the same changes', { skip }, async () => {
+  await using server = await startPostgres(programs!)
+  process.env['WEIR_TEST_POSTGRES'] = server.url
+  await using weir = await startControlPlane({ attachGraceMs: 1 })
+  delete process.env['WEIR_TEST_POSTGRES']
+  await using replica = await startReplica(await urlOf(weir, server.url), weir)
+  await using first = new TestAgent({ origin: weir.origin, token: weir.owner.agentToken })
+  await using second = new TestAgent({ origin: replica.origin, token: weir.owner.agentToken })
+  await first.poll(0)
+
+  const created = await weir.post(`${weir.nicPath}/flowlogs`, FLOW_LOG)
+  const here = await first.changesSince(first.version)
+  const there = await second.changesSince(first.version)
+  await weir.call('DELETE', `${weir.nicPath}/flowlogs/${created.body.id}`)
+  const after = await second.changesSince(here.version)
+
+  assert.deepEqual([here.since, here.assignments.length], [first.version, 1])
+  assert.deepEqual(there, here)
+  assert.deepEqual([after.since, after.withdrawn], [here.version, [created.body.id]])
 })
 
 test('flows are seen live at one replica while their agent talks to another', { skip }, async () => {

@@ -147,6 +147,7 @@ const Enrolment = Type.Object({ code: Type.String({ minLength: 1, maxLength: 200
 const WaitQuery = Type.Object({
   version: Type.Optional(text),
   live: Type.Optional(Type.String({ maxLength: 64 })),
+  changes: Type.Optional(Type.Unsafe<string>({ type: 'string', enum: ['true', 'false'] })),
   waitS: Type.Optional(Type.Unsafe<string>({ type: 'string', pattern: '^\\d{1,4}$' })),
 })
 
@@ -155,17 +156,15 @@ export async function agentRoutes(app: FastifyInstance, services: Services): Pro
   const { store, feed, live, uploads, metrics } = services
 
   app.get('/agent/v1/assignments', { schema: { querystring: WaitQuery } }, async (request, reply) => {
-    const {
-      version,
-      live,
-      waitS = '0',
-    } = request.query as { version?: string; live?: string; waitS?: string }
+    const query = request.query as { version?: string; live?: string; changes?: string; waitS?: string }
+    const { version, live, changes, waitS = '0' } = query
     const gone = new AbortController()
     reply.raw.once('close', () => gone.abort())
     metrics.add('weir_api_long_polls', 1)
     try {
       const waitMs = Math.min(Number(waitS), WAIT_S_MAX) * 1000
-      return await feed.next(request.agentHost!, { version, live }, waitMs, gone.signal)
+      const known = { version, live, changes: changes === 'true' }
+      return await feed.next(request.agentHost!, known, waitMs, gone.signal)
     } finally {
       metrics.add('weir_api_long_polls', -1)
     }
@@ -181,21 +180,17 @@ export async function agentRoutes(app: FastifyInstance, services: Services): Pro
     const version = versionNumber(report.assignmentsVersion)
     const { agentVersion, startedAt, points } = report
     const isNews = await saysNews(store.db, host, { version, points })
-    const changed = await store.change(
+    await store.change(
       async (change) => {
         // First: these may be carried from now on.
         const changed = isNews ? await recordPoints(change, host, { version, points }) : []
         const health = await credible(change.tx, host, report.health)
         await recordHeartbeat(change, { host, agentVersion, startedAt, health })
-        return changed
+        if (changed.length > 0) await settleRequests(change, { touching: changed })
       },
       // A fleet that has nothing new to say shares its commits, so that it keeps nobody from the disk.
       { patienceMs: isNews ? 0 : HEARTBEAT_PATIENCE_MS },
     )
-    // A transaction of its own, because it locks data centers. Were it lost, the settler would come by soon.
-    if (changed.length > 0) {
-      await store.change((change) => settleRequests(change, { touching: changed }))
-    }
     return reply.code(204).send()
   })
 

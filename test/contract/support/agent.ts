@@ -10,6 +10,7 @@ import type {
   SegmentRefusal,
   UploadGrant,
 } from '../../../src/model/agent-protocol.ts'
+import { changedBy } from '../../../src/model/assignment-changes.ts'
 
 /** The smallest agent: speaks the protocol over HTTP and attaches nothing. */
 export class TestAgent implements AsyncDisposable {
@@ -46,11 +47,19 @@ export class TestAgent implements AsyncDisposable {
   async poll(waitS: number): Promise<void> {
     const query = new URLSearchParams({
       waitS: String(waitS),
-      ...(this.version ? { version: this.version } : {}),
+      ...(this.version ? { version: this.version, changes: 'true' } : {}),
     })
     const answer = (await (await this.send('GET', `/agent/v1/assignments?${query}`)).json()) as Assignments
-    this.version = answer.version
-    this.assignments = answer.assignments
+    const { version = '', assignments } = this
+    const now = answer.since === undefined ? answer : changedBy({ ...answer, version, assignments }, answer)
+    this.version = now.version
+    this.assignments = now.assignments
+  }
+
+  /** What has changed since a version, or everything; the agent itself takes nothing over. */
+  async changesSince(version: string | undefined): Promise<Assignments> {
+    const query = new URLSearchParams({ changes: 'true', ...(version === undefined ? {} : { version }) })
+    return (await (await this.send('GET', `/agent/v1/assignments?${query}`)).json()) as Assignments
   }
 
   /** Waits for somebody who wants to see flows live; says what that is. */

@@ -1,0 +1,113 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { TestAgent } from './support/agent.ts'
+import { type ControlPlane, FLOW_LOG, HOST, startControlPlane } from './support/control-plane.ts'
+
+function agentOf(weir: ControlPlane): TestAgent {
+  return new TestAgent({ origin: weir.origin, token: weir.owner.agentToken })
+}
+
+/** With the first NIC's flow log assigned and attached. */
+async function withOne(): Promise<{ weir: ControlPlane; agent: TestAgent; id: string; path: string }> {
+  const weir = await startControlPlane({ attachGraceMs: 60_000 })
+  const agent = agentOf(weir)
+  const { id } = (await weir.post(`${weir.nicPath}/flowlogs`, FLOW_LOG)).body
+  await agent.poll(0)
+  await agent.report()
+  return { weir, agent, id, path: `${weir.nicPath}/flowlogs/${id}` }
+}
+
+const idsOf = (it: { assignments: { flowLogId: string }[] }) =>
+  it.assignments.map(({ flowLogId }) => flowLogId)
+
+test('an agent that knows a version is told what has changed since, as often as it asks', async () => {
+  const { weir, agent, id, path } = await withOne()
+  await using _ = weir
+  const known = agent.version
+
+  const { body: other } = await weir.post(`${weir.owner.nics[1]!.path}/flowlogs`, FLOW_LOG)
+  const added = await agent.changesSince(known)
+  await weir.call('DELETE', path)
+  const first = await agent.changesSince(known) // The answer is lost.
+  const second = await agent.changesSince(known)
+  const since = await agent.changesSince(added.version)
+  const nothing = await agent.changesSince(second.version)
+
+  assert.deepEqual([added.since, idsOf(added), added.withdrawn], [known, [other.id], []])
+  assert.deepEqual([first.since, idsOf(first), first.withdrawn], [known, [other.id], [id]])
+  assert.deepEqual(second, first)
+  assert.deepEqual([idsOf(since), since.withdrawn], [[], [id]])
+  assert.deepEqual([nothing.since, idsOf(nothing), nothing.withdrawn], [second.version, [], []])
+})
+
+test('a flow log that leaves the host is withdrawn, and one that has come back is not', async () => {
+  const { weir, agent, id } = await withOne()
+  await using _ = weir
+  const known = agent.version
+  const bind = (host: string) =>
+    weir.call('PATCH', weir.nicPath, { binding: { host, device: 'tap0', side: 'guest' } })
+
+  await bind('host-9')
+  const gone = await agent.changesSince(known)
+  await bind(HOST)
+  const back = await agent.changesSince(known)
+  const sinceGone = await agent.changesSince(gone.version)
+
+  assert.deepEqual([idsOf(gone), gone.withdrawn], [[], [id]])
+  assert.deepEqual([idsOf(back), back.withdrawn], [[id], []])
+  assert.deepEqual([idsOf(sinceGone), sinceGone.withdrawn], [[id], []])
+  assert.equal(sinceGone.assignments[0]?.binding.device, 'tap0')
+})
+
+test('an agent whose version says nothing here is told everything', async () => {
+  const { weir, agent, id } = await withOne()
+  await using _ = weir
+  const [number, database] = agent.version!.split('-')
+
+  const answers = await Promise.all(
+    [undefined, 'nonsense', `${number}-0badcafe`, `${Number(number) + 1}-${database}`].map((it) =>
+      agent.changesSince(it),
+    ),
+  )
+
+  for (const it of answers)
+    assert.deepEqual([it.since, idsOf(it), it.withdrawn], [undefined, [id], undefined])
+})
+
+test('flow logs that are offered to every host come and go with an answer that tells everything', async () => {
+  const { weir, agent, id } = await withOne()
+  await using _ = weir
+  const known = agent.version
+  const servers = weir.nicPath.split('/').slice(0, 5).join('/')
+  const nic = { properties: { lan: 1 }, entities: { flowlogs: { items: [FLOW_LOG] } } }
+
+  const made = await weir.post(`${servers}/nics`, nic)
+  const offered = await agent.changesSince(known)
+  await weir.call('DELETE', `${servers}/nics/${made.body.id}`)
+  const without = await agent.changesSince(offered.version)
+
+  assert.deepEqual([offered.since, offered.assignments.length, idsOf(offered)[0]], [undefined, 2, id])
+  assert.deepEqual([without.since, idsOf(without)], [undefined, [id]])
+})
+
+test('a report need not repeat itself: only of a withdrawn flow log does silence say something', async () => {
+  const { weir, agent, id, path } = await withOne()
+  await using _ = weir
+  const delivery = async () => (await weir.get(`/weir/v1/flowlogs/${id}`)).body.delivery.status
+
+  await agent.report([])
+  const silent = await delivery()
+  const deleted = await weir.call('DELETE', path)
+  await agent.report([]) // Has not heard of it yet.
+  const early = await weir.get(path)
+  await agent.poll(0)
+  await agent.report([{ flowLogId: id, state: 'attached', device: 'eth0' }]) // Has heard, and is not done yet.
+  const still = await weir.get(path)
+  await agent.report([])
+  const finished = await weir.finished(deleted)
+
+  assert.equal(silent, 'capturing')
+  assert.deepEqual([early.status, still.status], [200, 200])
+  assert.equal(finished.metadata.status, 'DONE')
+  assert.equal((await weir.get(path)).status, 404)
+})
