@@ -123,6 +123,7 @@ export class LossLedger {
 
 function parseLedger(text: string): LedgerBody | undefined {
   const body = text.slice(9).trimEnd()
-  if (crc32(body) !== Number.parseInt(text.slice(0, 8), 16)) return undefined
+  // The checksum of nothing is 0, as is what a ledger says that was cut within leading zeros.
+  if (body === '' || crc32(body) !== Number.parseInt(text.slice(0, 8), 16)) return undefined
   return JSON.parse(body) as LedgerBody
 }

@@ -266,6 +266,16 @@ test('a ledger of losses that is damaged at any byte is noticed, and the spool g
   }
 })
 
+test('a ledger of losses that was cut within the zeros of its checksum is noticed', () => {
+  using disk = new Disk()
+  disk.spool().stop()
+  fs.writeFileSync(path.join(disk.folder, 'given-up.json'), '00')
+
+  const found = disk.spool()
+
+  assert.equal(found.stats().damagedManifestLines, 1)
+})
+
 test('a salvaged segment stays salvaged over a restart, and its loss is counted once', async () => {
   using disk = new Disk()
   const windowKey = await disk.write(1, { 'b/x': ['one\n', 'two\n'] })
