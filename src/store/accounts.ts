@@ -18,8 +18,13 @@ export interface Membership {
   role: Role
 }
 
+/** In any case: it is kept as it was written, and people write it otherwise. */
 export function findUserByEmail(db: Db, email: string): Promise<UserRow | undefined> {
-  return db.selectFrom('users').selectAll().where('email', '=', email).executeTakeFirst()
+  return db
+    .selectFrom('users')
+    .selectAll()
+    .where(({ eb, fn, val }) => eb(fn<string>('lower', ['email']), '=', fn<string>('lower', [val(email)])))
+    .executeTakeFirst()
 }
 
 export function findUser(db: Db, id: string): Promise<UserRow | undefined> {

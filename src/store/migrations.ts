@@ -104,6 +104,11 @@ const MIGRATIONS: { name: string; only?: DialectName; statements: readonly strin
       `create index requests_queued on requests (ordinal) where status = 'QUEUED'`,
     ],
   },
+  {
+    // Nobody may look like somebody else by a capital letter.
+    name: '0005-addresses-in-any-case',
+    statements: [`create unique index users_address on users (lower(email))`],
+  },
 ]
 
 const ORDINAL: Record<DialectName, string> = {

@@ -562,6 +562,29 @@ test('who is a member of two contracts cannot be taken over by the administrator
   assert.equal(byItself.status, 202)
 })
 
+test('an address is the same in any case: nobody takes that of another, and it signs in', async () => {
+  await using weir = await startControlPlane()
+  await makeTenants(weir)
+  const signIn = (name: string) =>
+    weir.call('GET', '/contracts', undefined, {
+      authorization: `Basic ${Buffer.from(`${name}:a long password`).toString('base64')}`,
+    })
+  const lookAlike = { firstname: 'x', lastname: 'y', email: 'OWNER@example.org', password: 'a long password' }
+
+  const refused = await weir.post('/um/users', { properties: lookAlike })
+  const answers = [await signIn('owner@example.org'), await signIn('Owner@Example.org')]
+
+  assert.equal(refused.status, 422)
+  assert.match(refused.body.messages[0].message, /is taken/)
+  assert.deepEqual(
+    answers.map(({ status, body }) => [status, body.items[0].properties.contractNumber]),
+    [
+      [200, CONTRACT],
+      [200, CONTRACT],
+    ],
+  )
+})
+
 test('only the operator binds interfaces to devices or names their MAC addresses', async () => {
   await using weir = await startControlPlane()
   const tenants = await makeTenants(weir)
