@@ -222,17 +222,17 @@ function successOf(route: RouteRow, path: string, operation: Operation): Json {
   }
 }
 
-function faultsOf(route: RouteRow, path: string, { query, caller }: Operation): Json {
-  const hasBody = route.schema?.body !== undefined
-  const isChecked = hasBody || query !== undefined || route.schema?.querystring !== undefined
+function faultsOf(route: RouteRow, path: string, { caller }: Operation): Json {
+  const isRead = route.method === 'GET'
+  const isGiven = route.schema?.body !== undefined || route.schema?.querystring !== undefined
   const codes = [
     '400',
     ...(path === '/healthz' ? [] : ['401']),
     ...(caller === 'agent' ? [] : ['403']),
-    ...(path.includes('{') || isChecked ? ['404'] : []),
-    ...(hasEtag(route, path) && route.method !== 'GET' ? ['412'] : []),
-    ...(hasBody ? ['413', '415'] : []),
-    ...(isChecked ? ['422'] : []),
+    ...(path.includes('{') || isGiven ? ['404'] : []),
+    ...(hasEtag(route, path) && !isRead ? ['412'] : []),
+    ...(isRead ? [] : ['413', '415']), // Also of a body that nobody asked for.
+    ...(isGiven || caller === undefined ? ['422'] : []), // Be it for X-Contract-Number.
     ...(caller === undefined ? ['429'] : []),
     '503',
   ]

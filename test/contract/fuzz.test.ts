@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict'
 import { request } from 'node:http'
 import { test } from 'node:test'
+import { isConsolePath } from '../../src/api/routes/console.ts'
 import { random } from '../../src/stdx/prng.ts'
 import { type ControlPlane, startControlPlane } from './support/control-plane.ts'
+import { Description } from './support/description.ts'
 
 // Whatever comes, on whatever route: an answer in JSON that is not a 5xx, and nothing half written.
 
@@ -92,6 +94,7 @@ test(`strange bodies, parameters and headers on every route (seed ${SEED})`, asy
   const pick: Pick = (choices) => choices[next() % choices.length]!
   const faults: string[] = []
   const routes = weir.app.routeTable.filter(({ method }) => method !== 'HEAD')
+  const description = new Description(weir.app)
 
   for (let round = 0; round < ROUNDS; round++) {
     for (const { method, url, schema } of routes) {
@@ -111,6 +114,10 @@ test(`strange bodies, parameters and headers on every route (seed ${SEED})`, asy
       if (answer.status >= 500 || answer.status === 0) faults.push(what)
       if (answer.status >= 400 && !isErrorBody(answer)) faults.push(`not an error body: ${what}`)
       if (answer.status >= 400 && before !== after) faults.push(`wrote something: ${what}`)
+      const undescribed = isConsolePath(method, url)
+        ? undefined
+        : description.faultOfRoute(method, url, answer)
+      if (undescribed !== undefined) faults.push(`${undescribed}: ${what}`)
     }
   }
 
@@ -204,7 +211,7 @@ function isErrorBody(answer: { text: string; type: string }): boolean {
 function send(
   url: string,
   options: { method: string; headers: Record<string, string>; body: string | undefined },
-): Promise<{ status: number; text: string; type: string }> {
+): Promise<{ status: number; text: string; type: string; body: unknown }> {
   const { origin } = new URL(url)
   const [, hostname, port] = /\/\/([^:]+):(\d+)/.exec(origin)!
   return new Promise((resolve) => {
@@ -219,11 +226,13 @@ function send(
       },
       async (answer) => {
         const text = Buffer.concat(await answer.toArray()).toString()
-        resolve({ status: answer.statusCode ?? 0, text, type: answer.headers['content-type'] ?? '' })
+        const type = answer.headers['content-type'] ?? ''
+        const body = type.startsWith('application/json') ? JSON.parse(text) : undefined
+        resolve({ status: answer.statusCode ?? 0, text, type, body })
       },
     )
     sent.once('timeout', () => sent.destroy(new Error(`no answer in ${TIMEOUT_MS} ms`)))
-    sent.once('error', (error) => resolve({ status: 0, text: error.message, type: '' }))
+    sent.once('error', (error) => resolve({ status: 0, text: error.message, type: '', body: undefined }))
     sent.end(options.body)
   })
 }

@@ -5,6 +5,8 @@ import { describeApi } from '../../../src/api/openapi.ts'
 
 interface Described {
   method: string
+  /** As the routes have it. */
+  url: string
   path: RegExp
   /** Where the operation stands in the document. */
   pointer: string
@@ -28,6 +30,7 @@ export class Description {
       ([path, methods]) =>
         Object.entries(methods).map(([method, { responses }]) => ({
           method: method.toUpperCase(),
+          url: path.replace('{object}', '*').replace(/\{(\w+)\}/g, ':$1'),
           path: new RegExp(`^${path.replace(/[.+^$()|[\]\\]/g, '\\$&').replace(/\{\w+\}/g, '[^/]+')}/?$`),
           pointer: `/paths/${escaped(path)}/${method}/responses`,
           responses,
@@ -39,13 +42,23 @@ export class Description {
   faultOf(method: string, url: string, answer: { status: number; body: unknown }): string | undefined {
     const { pathname } = new URL(url)
     const operation = this.#operations.find((it) => it.method === method && it.path.test(pathname))
-    const { status, body } = answer
     if (operation === undefined) {
-      return [401, 404, 405].includes(status) ? undefined : `no such operation, but ${status}`
+      return [401, 404, 405].includes(answer.status) ? undefined : `no such operation, but ${answer.status}`
     }
+    return this.#faultOf(operation, answer)
+  }
+
+  /** The same for whoever knows the route. */
+  faultOfRoute(method: string, url: string, answer: { status: number; body: unknown }): string | undefined {
+    return this.#faultOf(this.#operations.find((it) => it.method === method && it.url === url)!, answer)
+  }
+
+  #faultOf(operation: Described, { status, body }: { status: number; body: unknown }): string | undefined {
     const response = operation.responses[status]
     if (response === undefined) return `${status} is not among its answers`
-    if (body === undefined) return response.content === undefined ? undefined : `${status} has no body`
+    if (body === undefined) {
+      return response.content?.['application/json'] === undefined ? undefined : `${status} has no body`
+    }
     const where = response.$ref ?? `#${operation.pointer}/${status}`
     const validate = this.#checkFor(`api${where}/content/application~1json/schema`)
     if (validate(body)) return undefined
