@@ -227,6 +227,31 @@ test('a busy server is asked again, without anybody doing anything', { skip: wit
   assert.deepEqual(reader.faults, [])
 })
 
+test('whoever waits for a first answer sees how many objects have been read', {
+  skip: withoutBrowser,
+}, async () => {
+  await using weir = await startControlPlane({ consoleDirectory: CONSOLE })
+  await using browser = await startBrowser()
+  await using reader = await Reader.open(browser, weir.origin)
+  const { page } = reader
+  await reader.signIn(weir.owner)
+  const held = Promise.withResolvers<void>()
+  await page.route('**/weir/v1/explore', async (route) => {
+    await held.promise
+    await route.continue()
+  })
+  const progress = { reading: { read: 45, objects: 200 } }
+  await page.route('**/weir/v1/explore/progress', (route) => route.fulfill({ json: progress }))
+
+  await page.goto(`${weir.origin}/explore`)
+  const reading = page.getByText('Reading 200 objects: 45 done.').first()
+  await reading.waitFor()
+  held.resolve()
+  await reading.waitFor({ state: 'detached' })
+
+  assert.deepEqual(reader.faults, [])
+})
+
 test('a user of several contracts goes from one to another, in all tabs', {
   skip: withoutBrowser,
 }, async () => {
