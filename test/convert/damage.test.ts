@@ -65,6 +65,26 @@ test('a compressed capture cut at any byte keeps what can be decompressed', asyn
   }
 })
 
+test('a compressed capture that is damaged, or followed by something else, is read up to there', async () => {
+  const count = 40_000
+  const next = random(1)
+  const noise = (): Buffer => Buffer.concat([DNS, Buffer.from([next() & 255, next() & 255])]) // Padding.
+  const whole = pcap(Array.from({ length: count }, (_, i) => ({ bytes: noise(), time: T0 + i / 1_000 })))
+  const lostMax = Math.ceil((3 * 65_536) / (DNS.length + 18)) + 1
+  for (const compress of [(bytes: Buffer) => gzipSync(bytes, { level: 0 }), zstdCompressSync]) {
+    const compressed = compress(whole)
+    const followed = await convertBytes(Buffer.concat([compressed, Buffer.from('no gzip')]))
+    const damaged = Buffer.from(compressed)
+    damaged.fill(0xff, damaged.length - 2_000)
+    const cut = await convertBytes(damaged)
+
+    assert.deepEqual([followed.status, cut.status], [0, 0], followed.stderr + cut.stderr)
+    assert.ok(sumOf(followed.stdout, 8) >= count - lostMax, `${sumOf(followed.stdout, 8)} of ${count}`)
+    assert.ok(sumOf(cut.stdout, 8) > count / 2, `${sumOf(cut.stdout, 8)} of ${count}`)
+    assert.notEqual(cut.stderr, '')
+  }
+})
+
 test('lengths that cannot be end the reading of a capture, wherever they stand', async () => {
   const stamp = BigInt(T0) * 1_000_000n
   const ng = (size: number): Buffer => {

@@ -19,6 +19,8 @@ export interface ByteSource {
 const GZIP = 0x1f8b
 const ZSTD = 0x28b52ffd
 const CHUNK_SIZE = 1 << 20
+/** What a decompressor hands out at a time. When it fails it forgets up to three of them. */
+const MADE_SIZE = 1 << 16
 
 /** Opens a file; plain ones are read without streams, straight to where they are wanted. */
 export function openFile(file: string): ByteSource {
@@ -141,7 +143,7 @@ class StreamSource implements ByteSource {
     const all = prepend(first, chunks)
     const compression = compressionOf(first)
     if (compression === undefined) return all
-    const options = { chunkSize: CHUNK_SIZE }
+    const options = { chunkSize: MADE_SIZE }
     return compression === 'gzip'
       ? decompressed(all, createGunzip(options), constants.Z_SYNC_FLUSH)
       : decompressed(all, createZstdDecompress(options), constants.ZSTD_e_flush)
