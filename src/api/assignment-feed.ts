@@ -1,4 +1,4 @@
-import type { Assignment, Assignments, LiveWanted } from '../model/agent-protocol.ts'
+import type { Assignment, Assignments } from '../model/agent-protocol.ts'
 import { assignmentsVersion, assignmentsVersions } from '../store/agents.ts'
 import { assignmentChanges, assignmentsOf } from '../store/flow-logs.ts'
 import { type Store, settingOnce } from '../store/store.ts'
@@ -15,15 +15,21 @@ export interface Known {
   changes: boolean
 }
 
+interface Waiter {
+  known: Known
+  done: () => void
+}
+
 /**
- * Answers agents that wait for a change of their assignments, or for somebody who wants to see flows live. A change made by this process is known at
- * once; with a database that other replicas write too, one small query asks for all waiting hosts together.
+ * Answers agents that wait for a change of their assignments, or for somebody who wants to see flows live. A change made
+ * by this process is known at once; with a database that other replicas write too, one small query asks for all waiting
+ * hosts together.
  */
 export class AssignmentFeed {
   readonly #store: Store
   readonly #live: LiveBoard
   readonly #windowSizeS: number
-  readonly #waiting = new Map<string, Set<() => void>>()
+  readonly #waiting = new Map<string, Set<Waiter>>()
   #wholeAnswer: Promise<void> | undefined
   #epoch: Promise<string> | undefined
   #timer: NodeJS.Timeout | undefined
@@ -85,18 +91,12 @@ export class AssignmentFeed {
   }
 
   async #isKnown(host: string, known: Known): Promise<boolean> {
-    if ((await this.#version(host)) !== known.version) return false
-    if (known.live === undefined) return true
-    const { key } = (await this.#live.wanted([host])).get(host)!
-    return key === '' || key === known.live // That nobody looks any more is the answer to its next report.
-  }
-
-  /** `<number>-<database>`: the number orders versions, the rest tells one database from another. */
-  async #version(host: string): Promise<string> {
     const { version } = await assignmentsVersion(this.#store.db, host)
-    return `${version}-${await this.#database()}`
+    const live = known.live === undefined ? '' : (await this.#live.wanted([host])).get(host)!.key
+    return isUpToDate(known, { version: `${version}-${await this.#database()}`, live })
   }
 
+  /** Tells one database from another: `<number>-<database>` is a version, whose number orders it. */
   #database(): Promise<string> {
     this.#epoch ??= this.#store.change((change) =>
       settingOnce(change, 'epoch', () => crypto.randomUUID().slice(0, 8)),
@@ -106,18 +106,19 @@ export class AssignmentFeed {
 
   #change(host: string, known: Known, waitMs: number, signal: AbortSignal): Promise<void> {
     return new Promise((resolve) => {
-      const wakers = this.#waiting.get(host) ?? new Set()
-      this.#waiting.set(host, wakers)
+      const waiters = this.#waiting.get(host) ?? new Set()
+      this.#waiting.set(host, waiters)
       const done = () => {
         clearTimeout(timer)
         signal.removeEventListener('abort', done)
-        wakers.delete(done)
-        if (wakers.size === 0 && this.#waiting.get(host) === wakers) this.#waiting.delete(host)
+        waiters.delete(waiter)
+        if (waiters.size === 0 && this.#waiting.get(host) === waiters) this.#waiting.delete(host)
         resolve()
       }
+      const waiter = { known, done }
       const timer = setTimeout(done, waitMs)
       signal.addEventListener('abort', done, { once: true })
-      wakers.add(done)
+      waiters.add(waiter)
       // Asked when already waiting: no change can come in between.
       void this.#isKnown(host, known).then((isKnown) => (isKnown ? undefined : done()), done)
       this.#pollReplicas()
@@ -125,29 +126,37 @@ export class AssignmentFeed {
   }
 
   readonly #wake = (host: string): void => {
-    for (const done of [...(this.#waiting.get(host) ?? [])]) done()
+    for (const { done } of [...(this.#waiting.get(host) ?? [])]) done()
   }
 
   #pollReplicas(): void {
     if (this.#store.dialect === 'sqlite' || this.#timer !== undefined || this.#stopped) return
-    const seen = new Map<string, string>()
     const poll = async () => {
-      const hosts = [...this.#waiting.keys()]
-      if (hosts.length > 0) {
-        const [versions, wanted] = await Promise.all([
-          assignmentsVersions(this.#store.db, hosts),
-          this.#live.wanted(hosts),
-        ]).catch(() => [new Map<string, number>(), new Map<string, LiveWanted>()] as const)
-        for (const [host, version] of versions) {
-          const now = `${version} ${wanted.get(host)?.key}`
-          if (seen.has(host) && seen.get(host) !== now) this.#wake(host)
-          seen.set(host, now)
-        }
-      }
+      await this.#askForAll().catch(() => {}) // A database that is away is asked again.
       this.#timer = this.#stopped ? undefined : setTimeout(poll, REPLICA_POLL_MS)
     }
     this.#timer = setTimeout(poll, 0)
   }
+
+  async #askForAll(): Promise<void> {
+    const hosts = [...this.#waiting.keys()]
+    if (hosts.length === 0) return
+    const [versions, wanted, database] = await Promise.all([
+      assignmentsVersions(this.#store.db, hosts),
+      this.#live.wanted(hosts),
+      this.#database(),
+    ])
+    for (const [host, version] of versions) {
+      const now = { version: `${version}-${database}`, live: wanted.get(host)?.key ?? '' }
+      for (const { known, done } of [...(this.#waiting.get(host) ?? [])]) if (!isUpToDate(known, now)) done()
+    }
+  }
+}
+
+/** That nobody looks any more is the answer to the agent's next report, and no news here. */
+function isUpToDate(known: Known, now: { version: string; live: string }): boolean {
+  if (known.version !== now.version) return false
+  return known.live === undefined || now.live === '' || known.live === now.live
 }
 
 /** The number in a version that an agent sends back; 0 when it is not of this form. */

@@ -72,7 +72,7 @@ test('a change made at one replica reaches an agent that waits at another', { sk
   await agent.report()
   const finished = await weir.finished(created)
 
-  assert.ok(tookMs < 1_000, `took ${tookMs} ms`)
+  assert.ok(tookMs < 15_000, `took ${tookMs} ms`) // Unheard of, it would be the 30 s of its waiting.
   assert.equal(finished.metadata.status, 'DONE')
 })
 
