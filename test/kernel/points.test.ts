@@ -9,7 +9,7 @@ import type { Attachment } from '../../src/capture/ebpf/point-registry.ts'
 import { random } from '../../src/stdx/prng.ts'
 import { ensureObject } from '../support/bpf-object.ts'
 import { KernelWorld } from '../support/kernel-world.ts'
-import { TestNetwork, withoutRoot } from '../support/network.ts'
+import { eventually, TestNetwork, withoutRoot } from '../support/network.ts'
 import { ethernet, ipv4, ipv6, udp } from '../support/packet-corpus.ts'
 import { PacketSocket } from '../support/packet-socket.ts'
 
@@ -97,6 +97,9 @@ for (const attachment of ['tcx', 'classic'] as const satisfies Attachment[]) {
     for (const command of ['down', 'name other', 'up']) {
       network.run(netns, 'ip', 'link', 'set', command === 'up' ? 'other' : 'port', ...command.split(' '))
     }
+    // Its peer had no carrier meanwhile, and sends again when the kernel has got round to it.
+    const peer = () => network.run(netns, 'ip', 'link', 'show', 'port-peer')
+    await eventually('the peer sends again', () => /state UP/.test(peer()) && !/qdisc noop /.test(peer()))
 
     receive(netns)
 
