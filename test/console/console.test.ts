@@ -155,14 +155,9 @@ test('pages full of real traffic answer the three questions, accessibly and in a
 })
 
 test('the filter line completes, says what is wrong with it, and filters', { skip: SKIP }, async () => {
-  await using world = await new GatewayWorld().start(2)
-  world.weir.cli('flowlog', 'create', '--nic', 'web', '--bucket', 'flowlogs/web')
-  await world.send('office', 'web', ALLOWED, { rounds: 2 })
-  await delivered(world, (it) => it.dstport === '443')
-  await using browser = await startBrowser()
-  await using reader = await Reader.open(browser, world.origin)
+  await using started = await startWithRecords()
+  const { world, reader } = started
   const { page } = reader
-  await reader.signIn(world.credentials)
   await reader.goto('/explore?view=flows')
 
   const line = page.getByRole('combobox', { name: 'Filter' })
@@ -212,14 +207,9 @@ test('the filter line completes, says what is wrong with it, and filters', { ski
 })
 
 test('a stretch of time is chosen with the mouse, and live goes on by itself', { skip: SKIP }, async () => {
-  await using world = await new GatewayWorld().start(2)
-  world.weir.cli('flowlog', 'create', '--nic', 'web', '--bucket', 'flowlogs/web')
-  await world.send('office', 'web', ALLOWED, { rounds: 2 })
-  await delivered(world, (it) => it.dstport === '443')
-  await using browser = await startBrowser()
-  await using reader = await Reader.open(browser, world.origin)
+  await using started = await startWithRecords()
+  const { world, reader } = started
   const { page } = reader
-  await reader.signIn(world.credentials)
   await reader.goto('/explore?since=15m')
 
   const box = (await page.locator('.chart-canvas').boundingBox())!
@@ -242,6 +232,19 @@ test('a stretch of time is chosen with the mouse, and live goes on by itself', {
   await expectMore(page, before)
   assert.deepEqual(reader.faults, [])
 })
+
+/** A gateway whose web server has a flow log and delivered records, and a reader who is signed in. */
+async function startWithRecords(): Promise<{ world: GatewayWorld; reader: Reader } & AsyncDisposable> {
+  await using started = new AsyncDisposableStack()
+  const world = started.use(await new GatewayWorld().start(2))
+  world.weir.cli('flowlog', 'create', '--nic', 'web', '--bucket', 'flowlogs/web')
+  await world.send('office', 'web', ALLOWED, { rounds: 2 })
+  await delivered(world, (it) => it.dstport === '443')
+  const browser = started.use(await startBrowser())
+  const reader = started.use(await Reader.open(browser, world.origin))
+  await reader.signIn(world.credentials)
+  return Object.assign(started.move(), { world, reader })
+}
 
 /** What the delivery page counts is what lies in the bucket. */
 async function assertDelivered(world: GatewayWorld, reader: Reader): Promise<void> {

@@ -6,6 +6,7 @@ import type { Locator, Page } from 'playwright-core'
 import { startControlPlane } from '../contract/support/control-plane.ts'
 import { Description } from '../contract/support/description.ts'
 import { CONSOLE, DARK, LIGHT, NARROW, Reader, startBrowser, withoutBrowser } from './support/browser.ts'
+import { startConsole } from './support/console-world.ts'
 
 // The API's own page: everything in it comes from /openapi.json.
 
@@ -16,10 +17,8 @@ function lineOf(page: Page, summary: string): Locator {
 test('every operation is on the page, and is found by its method, its path or its words', {
   skip: withoutBrowser,
 }, async () => {
-  await using weir = await startControlPlane({ consoleDirectory: CONSOLE })
-  await using browser = await startBrowser()
-  await using reader = await Reader.open(browser, weir.origin)
-  const { page } = reader
+  await using world = await startConsole()
+  const { weir, reader, page } = world
   await reader.signIn(weir.owner)
   const { paths } = new Description(weir.app).document
   const summaries = Object.values(paths as Record<string, Record<string, { summary: string }>>).flatMap(
@@ -44,10 +43,8 @@ test('every operation is on the page, and is found by its method, its path or it
 test('the curl of an operation makes a flow log as it is shown, and a read is tried in the page', {
   skip: withoutBrowser,
 }, async () => {
-  await using weir = await startControlPlane({ consoleDirectory: CONSOLE })
-  await using browser = await startBrowser()
-  await using reader = await Reader.open(browser, weir.origin)
-  const { page } = reader
+  await using world = await startConsole()
+  const { weir, reader, page } = world
   await reader.signIn(weir.owner)
   const { datacenterId, serverId, nics, token } = weir.owner
 

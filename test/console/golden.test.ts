@@ -5,11 +5,12 @@ import path from 'node:path'
 import { after, before, test } from 'node:test'
 import { promisify } from 'node:util'
 import { gunzipSync, gzipSync } from 'node:zlib'
-import type { Browser, Locator } from 'playwright-core'
+import type { Locator } from 'playwright-core'
 import { formatRecord } from '../../src/encode/record.ts'
-import { type ControlPlane, startControlPlane } from '../contract/support/control-plane.ts'
+import type { ControlPlane } from '../contract/support/control-plane.ts'
 import { GATEWAY, generateRecords, NOW_S, WEB, WEB_ADDRESSES } from '../explore/world.ts'
-import { CONSOLE, Reader, startBrowser, withoutBrowser } from './support/browser.ts'
+import { type Reader, withoutBrowser } from './support/browser.ts'
+import { type ConsoleWorld, startConsole } from './support/console-world.ts'
 
 // Every number that a chart draws is computed a second time here: from the lines of the objects in the bucket, with
 // loops and maps and nothing of explore's code or the page's. Pages give their exact numbers in <data> and <time>.
@@ -37,15 +38,17 @@ interface Flow {
 type Fields = [string, string, string, string, string, ...string[]]
 type Metric = 'bytes' | 'packets' | 'flows'
 
+let world: ConsoleWorld
 let weir: ControlPlane
-let browser: Browser & AsyncDisposable
 let reader: Reader
 let flows: Flow[]
 let flowsBefore: Flow[]
 
 before(async () => {
   if (SKIP) return
-  weir = await startControlPlane({ consoleDirectory: CONSOLE })
+  world = await startConsole()
+  weir = world.weir
+  reader = world.reader
   const [web, gateway] = weir.owner.nics.map((nic) => nic.path.split('/').at(-1)!)
   OWN_ADDRESSES[web!] = WEB_ADDRESSES
   OWN_ADDRESSES[gateway!] = ['192.0.2.1', 'fd00::1']
@@ -61,15 +64,11 @@ before(async () => {
   const inRange = (since: number, until: number) => all.filter((it) => it.start >= since && it.start < until)
   flows = inRange(SINCE_S, UNTIL_S)
   flowsBefore = inRange(2 * SINCE_S - UNTIL_S, SINCE_S)
-  browser = await startBrowser()
-  reader = await Reader.open(browser, weir.origin)
   await reader.signIn(weir.owner)
 })
 after(async () => {
   if (SKIP) return
-  await reader[Symbol.asyncDispose]()
-  await browser.close()
-  await weir[Symbol.asyncDispose]()
+  await world[Symbol.asyncDispose]()
 })
 
 /** The flows in a bucket as `zcat | awk` would see them. */

@@ -5,8 +5,9 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { test } from 'node:test'
 import { promisify } from 'node:util'
-import { type ControlPlane, startControlPlane } from '../contract/support/control-plane.ts'
-import { CONSOLE, Reader, startBrowser, withoutBrowser } from './support/browser.ts'
+import type { ControlPlane } from '../contract/support/control-plane.ts'
+import { withoutBrowser } from './support/browser.ts'
+import { startConsole } from './support/console-world.ts'
 
 const run = promisify(execFile)
 
@@ -17,12 +18,10 @@ const NAME = `it's "all" of $HOME`
 const WANTED = { name: NAME, action: 'REJECTED', direction: 'INGRESS', bucket: 'flowlogs/a-b' }
 
 test('each call that a page shows makes the flow log that it shows', { skip: withoutBrowser }, async () => {
-  await using weir = await startControlPlane({ consoleDirectory: CONSOLE })
+  await using world = await startConsole()
+  const { weir, reader, page } = world
   await using shell = await Shell.make(weir)
   await makeGateways(weir)
-  await using browser = await startBrowser()
-  await using reader = await Reader.open(browser, weir.origin)
-  const { page } = reader
   await reader.signIn(weir.owner)
 
   const kinds: [target: string, languages: string[]][] = [

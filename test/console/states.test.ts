@@ -17,6 +17,7 @@ import {
   WIDE,
   withoutBrowser,
 } from './support/browser.ts'
+import { startConsole } from './support/console-world.ts'
 
 const PAGES = ['/resources', '/explore', '/firewall', '/throughput', '/delivery', '/docs']
 const BUDGET = 300_000
@@ -24,10 +25,8 @@ const BUDGET = 300_000
 test('a wrong password is said in words, and a right one leads to the resources', {
   skip: withoutBrowser,
 }, async () => {
-  await using weir = await startControlPlane({ consoleDirectory: CONSOLE })
-  await using browser = await startBrowser()
-  await using reader = await Reader.open(browser, weir.origin)
-  const { page } = reader
+  await using world = await startConsole()
+  const { weir, reader, page } = world
 
   await page.goto(weir.origin)
   await reader.assertAccessible('sign-in')
@@ -46,10 +45,8 @@ test('a wrong password is said in words, and a right one leads to the resources'
 test('who signs out, or whose session has ended, is asked to sign in, and is then where they were', {
   skip: withoutBrowser,
 }, async () => {
-  await using weir = await startControlPlane({ consoleDirectory: CONSOLE })
-  await using browser = await startBrowser()
-  await using reader = await Reader.open(browser, weir.origin)
-  const { page } = reader
+  await using world = await startConsole()
+  const { weir, reader, page } = world
   await reader.signIn(weir.owner)
 
   await page.getByLabel(/^Account/).click()
@@ -72,11 +69,9 @@ test('who signs out, or whose session has ended, is asked to sign in, and is the
 })
 
 test('a flow log is enabled and disabled with the keyboard alone', { skip: withoutBrowser }, async () => {
-  await using weir = await startControlPlane({ consoleDirectory: CONSOLE })
+  await using world = await startConsole()
+  const { weir, reader, page } = world
   await using _agent = new TestAgent({ origin: weir.origin, token: weir.owner.agentToken }).start()
-  await using browser = await startBrowser()
-  await using reader = await Reader.open(browser, weir.origin)
-  const { page } = reader
   await reader.signIn(weir.owner)
 
   await page.getByRole('button', { name: 'Enable a flow log on eth0' }).press('Enter')
@@ -103,10 +98,8 @@ test('a flow log is enabled and disabled with the keyboard alone', { skip: witho
 })
 
 test('what the server refuses is said in the dialog', { skip: withoutBrowser }, async () => {
-  await using weir = await startControlPlane({ consoleDirectory: CONSOLE })
-  await using browser = await startBrowser()
-  await using reader = await Reader.open(browser, weir.origin)
-  const { page } = reader
+  await using world = await startConsole()
+  const { weir, reader, page } = world
   await reader.signIn(weir.owner)
 
   await page.getByRole('button', { name: 'Enable a flow log on eth0' }).click()
@@ -122,15 +115,14 @@ test('what the server refuses is said in the dialog', { skip: withoutBrowser }, 
 test('why a flow log does not work is said where it is, and with what to do', {
   skip: withoutBrowser,
 }, async () => {
-  await using weir = await startControlPlane({ consoleDirectory: CONSOLE })
+  await using world = await startConsole()
+  const { weir, reader } = world
   await using agent = new TestAgent({ origin: weir.origin, token: weir.owner.agentToken })
   await weir.post(`${weir.nicPath}/flowlogs`, FLOW_LOG)
   await agent.poll(0)
   const [assignment] = agent.assignments
   const point = { flowLogId: assignment!.flowLogId, device: 'eth0' }
   await agent.report([{ ...point, state: 'failed', message: 'no such device eth0' }])
-  await using browser = await startBrowser()
-  await using reader = await Reader.open(browser, weir.origin)
   await reader.signIn(weir.owner)
 
   await reader.page.getByText("No such device eth0. Check the NIC's binding").waitFor()
@@ -144,10 +136,9 @@ test('why a flow log does not work is said where it is, and with what to do', {
 test('a member without data centers sees that, and no delivery of others', {
   skip: withoutBrowser,
 }, async () => {
-  await using weir = await startControlPlane({ consoleDirectory: CONSOLE })
+  await using world = await startConsole()
+  const { weir, reader } = world
   const member = await addMember(weir)
-  await using browser = await startBrowser()
-  await using reader = await Reader.open(browser, weir.origin)
   await reader.signIn(member)
 
   await reader.page.getByText('No data center yet').waitFor()
@@ -160,9 +151,8 @@ test('a member without data centers sees that, and no delivery of others', {
 })
 
 test('a server that is gone is said, not waited for', { skip: withoutBrowser }, async () => {
-  await using weir = await startControlPlane({ consoleDirectory: CONSOLE })
-  await using browser = await startBrowser()
-  await using reader = await Reader.open(browser, weir.origin)
+  await using world = await startConsole()
+  const { weir, reader } = world
   await reader.signIn(weir.owner)
   await reader.goto('/explore')
 
@@ -194,10 +184,8 @@ test('every page is accessible and fits, from 360 to 2560 pixels, light and dark
 })
 
 test('the colours that a reader chose stay', { skip: withoutBrowser }, async () => {
-  await using weir = await startControlPlane({ consoleDirectory: CONSOLE })
-  await using browser = await startBrowser()
-  await using reader = await Reader.open(browser, weir.origin)
-  const { page } = reader
+  await using world = await startConsole()
+  const { weir, reader, page } = world
   await reader.signIn(weir.owner)
   const ground = () => page.evaluate<string>('getComputedStyle(document.documentElement).backgroundColor')
 
@@ -212,9 +200,8 @@ test('the colours that a reader chose stay', { skip: withoutBrowser }, async () 
 })
 
 test('a busy server is asked again, without anybody doing anything', { skip: withoutBrowser }, async () => {
-  await using weir = await startControlPlane({ consoleDirectory: CONSOLE })
-  await using browser = await startBrowser()
-  await using reader = await Reader.open(browser, weir.origin)
+  await using world = await startConsole()
+  const { weir, reader } = world
   await reader.signIn(weir.owner)
 
   const body = JSON.stringify({ httpStatus: 503, messages: [{ errorCode: '503', message: 'all are busy' }] })
@@ -230,10 +217,8 @@ test('a busy server is asked again, without anybody doing anything', { skip: wit
 test('whoever waits for a first answer sees how many objects have been read', {
   skip: withoutBrowser,
 }, async () => {
-  await using weir = await startControlPlane({ consoleDirectory: CONSOLE })
-  await using browser = await startBrowser()
-  await using reader = await Reader.open(browser, weir.origin)
-  const { page } = reader
+  await using world = await startConsole()
+  const { weir, reader, page } = world
   await reader.signIn(weir.owner)
   const held = Promise.withResolvers<void>()
   await page.route('**/weir/v1/explore', async (route) => {
@@ -255,15 +240,13 @@ test('whoever waits for a first answer sees how many objects have been read', {
 test('a user of several contracts goes from one to another, in all tabs', {
   skip: withoutBrowser,
 }, async () => {
-  await using weir = await startControlPlane({ consoleDirectory: CONSOLE })
+  await using world = await startConsole(NARROW)
+  const { weir, reader, page } = world
   const owner = { email: 'north@example.org', password: 'a long password' }
   await weir.post('/weir/v1/contracts', { contractNumber: 4711, name: 'north', owner })
   const headers = { 'x-contract-number': '4711' }
   const properties = { name: 'oslo', location: 'no/osl' }
   await weir.call('POST', '/datacenters', { properties }, headers)
-  await using browser = await startBrowser()
-  await using reader = await Reader.open(browser, weir.origin, NARROW)
-  const { page } = reader
   await reader.signIn(weir.owner)
   const other = await page.context().newPage()
   await other.goto(`${weir.origin}/explore`)
@@ -283,10 +266,8 @@ test('a user of several contracts goes from one to another, in all tabs', {
 })
 
 test('what does not change is asked for seldom, and not sent again', { skip: withoutBrowser }, async () => {
-  await using weir = await startControlPlane({ consoleDirectory: CONSOLE })
-  await using browser = await startBrowser()
-  await using reader = await Reader.open(browser, weir.origin)
-  const { page } = reader
+  await using world = await startConsole()
+  const { weir, reader, page } = world
   const answers: string[] = []
   page.on('response', (it) => answers.push(`${it.status()} ${new URL(it.url()).pathname}`))
   const countOf = (answer: string) => answers.filter((it) => it === answer).length
@@ -320,7 +301,8 @@ test('what does not change is asked for seldom, and not sent again', { skip: wit
 test('many interfaces come in pages, and one is found by its name, its address or its state', {
   skip: withoutBrowser,
 }, async () => {
-  await using weir = await startControlPlane({ consoleDirectory: CONSOLE })
+  await using world = await startConsole(NARROW)
+  const { weir, reader, page } = world
   const servers = weir.nicPath.replace(/\/nics\/.*/, '')
   const numbers = Array.from({ length: 120 }, (_, at) => at)
   const propertiesOf = (at: number) => ({
@@ -330,9 +312,6 @@ test('many interfaces come in pages, and one is found by its name, its address o
   })
   await Promise.all(numbers.map((at) => weir.post(`${servers}/nics`, { properties: propertiesOf(at) })))
   await weir.finished(await weir.post(`${weir.nicPath}/flowlogs`, FLOW_LOG))
-  await using browser = await startBrowser()
-  await using reader = await Reader.open(browser, weir.origin, NARROW)
-  const { page } = reader
   await reader.signIn(weir.owner)
 
   const enable = page.getByRole('button', { name: /^Enable/ })
@@ -420,9 +399,8 @@ function labOf([r, g, b]: number[]): number[] {
 test('what Chromium loads before the first chart is under 300 kB, and comes under a strict policy', {
   skip: withoutBrowser,
 }, async () => {
-  await using weir = await startControlPlane({ consoleDirectory: CONSOLE })
-  await using browser = await startBrowser()
-  await using reader = await Reader.open(browser, weir.origin)
+  await using world = await startConsole()
+  const { weir, reader } = world
   const loaded: Promise<number>[] = []
   reader.page.on('requestfinished', (it) =>
     loaded.push(it.sizes().then(({ responseBodySize }) => responseBodySize)),
