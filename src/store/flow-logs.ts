@@ -4,7 +4,7 @@ import { WeirError } from '../model/errors.ts'
 import type { Action, Direction } from '../model/flow-log.ts'
 import { touchAssignments } from './agents.ts'
 import { someAtATime } from './batches.ts'
-import { prepared } from './prepared.ts'
+import { prepared, preparedInsert } from './prepared.ts'
 import { lockDatacentersOf } from './resources.ts'
 import type { FlowLogRow, PointRow, Tables } from './schema.ts'
 import { type Change, type Db, isUniqueViolation } from './store.ts'
@@ -25,7 +25,7 @@ export interface NewFlowLog {
 export async function insertFlowLog(change: Change, it: NewFlowLog): Promise<void> {
   const host = it.host ?? null
   const touched = await touchAssignments(change, host)
-  const row: NewRow = {
+  const row = {
     id: it.id,
     interface_id: it.interfaceId,
     contract_number: it.contractNumber,
@@ -37,6 +37,9 @@ export async function insertFlowLog(change: Change, it: NewFlowLog): Promise<voi
     assigned_version: versionOf(touched, host),
     binding: JSON.stringify(it.binding),
     created_at: change.nowMs,
+    objects: 0,
+    octets: 0,
+    records: 0,
   }
   try {
     await insertRow(change.tx, row)
@@ -46,26 +49,7 @@ export async function insertFlowLog(change: Change, it: NewFlowLog): Promise<voi
   }
 }
 
-type NewRow = Omit<FlowLogRow, 'deleted_at' | `last_${string}` | 'objects' | 'octets' | 'records'>
-
-const insertRow = prepared((db, it: NewRow) =>
-  db.insertInto('flow_logs').values({
-    id: it.id,
-    interface_id: it.interface_id,
-    contract_number: it.contract_number,
-    action: it.action,
-    direction: it.direction,
-    bucket: it.bucket,
-    prefix: it.prefix,
-    host: it.host,
-    assigned_version: it.assigned_version,
-    binding: it.binding,
-    created_at: it.created_at,
-    objects: 0,
-    octets: 0,
-    records: 0,
-  }),
-)
+const insertRow = preparedInsert('flow_logs')
 
 /** 0 for what is offered to all hosts: such a change is told with all their assignments. */
 function versionOf(touched: { host: string; version: number }[], host: string | null): number {

@@ -1,5 +1,6 @@
-import type { Compilable, CompiledQuery } from 'kysely'
+import type { Compilable, CompiledQuery, Insertable } from 'kysely'
 import { assert } from '../stdx/assert.ts'
+import type { Tables } from './schema.ts'
 import type { Db } from './store.ts'
 
 /** Stands for a value that comes later. */
@@ -34,5 +35,22 @@ export function prepared<Values extends object, Row>(
       return value
     })
     return (await db.executeQuery<Row>({ ...query, parameters })).rows
+  }
+}
+
+/** Inserts a row with a statement that is `prepared`: every row has the columns of the first. */
+export function preparedInsert<Table extends keyof Tables>(
+  table: Table,
+): (db: Db, row: Insertable<Tables[Table]>) => Promise<unknown> {
+  type Row = Insertable<Tables[Table]>
+  let columns: (keyof Row)[] = []
+  const insert = prepared((db, row: Row) =>
+    db.insertInto(table).values(Object.fromEntries(columns.map((it) => [it, row[it]])) as Row),
+  )
+  return (db, row) => {
+    const given = Object.keys(row) as (keyof Row)[]
+    if (columns.length === 0) columns = given
+    assert(given.length === columns.length, `${table}: ${given} instead of ${columns}`)
+    return insert(db, row)
   }
 }

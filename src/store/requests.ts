@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { sql } from 'kysely'
 import { someAtATime } from './batches.ts'
-import { prepared } from './prepared.ts'
+import { prepared, preparedInsert } from './prepared.ts'
 import type { Author } from './resources.ts'
 import type { RequestRow, RequestTargetRow, ResourceRow } from './schema.ts'
 import { type Change, type Db, newEtag } from './store.ts'
@@ -53,6 +53,7 @@ export async function acceptRequest(change: Change, author: Author, request: New
     created_at: change.nowMs,
     created_by: author.email,
     created_by_id: author.userId,
+    finished_at: null,
   })
   const rows: RequestTargetRow[] = [
     ...request.targets.map((it) => targetRow({ id, status }, it)),
@@ -79,23 +80,7 @@ const markPending = prepared((db, { id }: { id: string }) =>
     ),
 )
 
-const insertRequest = prepared((db, it: Omit<RequestRow, 'ordinal' | 'finished_at'>) =>
-  db.insertInto('requests').values({
-    id: it.id,
-    contract_number: it.contract_number,
-    method: it.method,
-    url: it.url,
-    headers: it.headers,
-    body: it.body,
-    status: it.status,
-    message: it.message,
-    etag: it.etag,
-    created_at: it.created_at,
-    created_by: it.created_by,
-    created_by_id: it.created_by_id,
-    finished_at: null,
-  }),
-)
+const insertRequest = preparedInsert('requests')
 
 /** For what is done as soon as it is accepted and touches no inventory: users, groups, shares. */
 export async function recordDoneRequest(
@@ -105,22 +90,19 @@ export async function recordDoneRequest(
 ): Promise<string> {
   const { target, headers, contractNumber, ...line } = request
   const id = randomUUID()
-  await change.tx
-    .insertInto('requests')
-    .values({
-      ...line,
-      id,
-      contract_number: contractNumber,
-      headers: JSON.stringify(headers),
-      status: 'DONE',
-      message: DONE_MESSAGE,
-      etag: newEtag(),
-      created_at: change.nowMs,
-      created_by: author.email,
-      created_by_id: author.userId,
-      finished_at: change.nowMs,
-    })
-    .execute()
+  await insertRequest(change.tx, {
+    ...line,
+    id,
+    contract_number: contractNumber,
+    headers: JSON.stringify(headers),
+    status: 'DONE',
+    message: DONE_MESSAGE,
+    etag: newEtag(),
+    created_at: change.nowMs,
+    created_by: author.email,
+    created_by_id: author.userId,
+    finished_at: change.nowMs,
+  })
   const row = { request_id: id, resource_id: target.id, type: target.type, path: target.path }
   const rest = { role: 'target', wait: 'none', deletes: 0, status: 'DONE', due_at: 0 } as const
   await change.tx

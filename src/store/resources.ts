@@ -1,4 +1,4 @@
-import { prepared } from './prepared.ts'
+import { prepared, preparedInsert } from './prepared.ts'
 import type { ResourceRow } from './schema.ts'
 import { type Change, type Db, newEtag } from './store.ts'
 
@@ -42,27 +42,7 @@ export async function insertResource(change: Change, author: Author, it: NewReso
   return row
 }
 
-const insertRow = prepared((db, it: ResourceRow) =>
-  db.insertInto('resources').values({
-    id: it.id,
-    type: it.type,
-    contract_number: it.contract_number,
-    parent_id: it.parent_id,
-    path: it.path,
-    properties: it.properties,
-    state: it.state,
-    pending: it.pending,
-    deleting: it.deleting,
-    version: it.version,
-    etag: it.etag,
-    created_at: it.created_at,
-    created_by: it.created_by,
-    created_by_id: it.created_by_id,
-    modified_at: it.modified_at,
-    modified_by: it.modified_by,
-    modified_by_id: it.modified_by_id,
-  }),
-)
+const insertRow = preparedInsert('resources')
 
 export async function updateProperties(
   change: Change,
