@@ -4,12 +4,12 @@ import { once } from 'node:events'
 import path from 'node:path'
 import { test } from 'node:test'
 import { gzipSync } from 'node:zlib'
-import { createApp } from '../../src/api/app.ts'
+import { type AppOptions, createApp } from '../../src/api/app.ts'
 import { random } from '../../src/stdx/prng.ts'
 import { openStore } from '../../src/store/store.ts'
 import { TestAgent } from './support/agent.ts'
 import { type ControlPlane, FLOW_LOG, startControlPlane } from './support/control-plane.ts'
-import { postgresPrograms, startPostgres } from './support/postgres.ts'
+import { createDatabase, postgresPrograms, startPostgres } from './support/postgres.ts'
 
 const programs = postgresPrograms()
 const skip = programs === undefined ? 'PostgreSQL is not installed' : false
@@ -40,7 +40,16 @@ test('the same suites pass over PostgreSQL', { skip }, async () => {
   assert.equal(code, 0, Buffer.concat(await output).toString())
 })
 
-/** Another replica over the database of the first. */
+/** A control plane over PostgreSQL, and another replica of it. */
+async function startReplicas(options: Partial<AppOptions> = {}) {
+  await using started = new AsyncDisposableStack()
+  const server = started.use(await startPostgres(programs!))
+  const databaseUrl = await createDatabase(server.url)
+  const weir = started.use(await startControlPlane(options, { databaseUrl }))
+  const replica = started.use(await startReplica(databaseUrl, weir))
+  return Object.assign(started.move(), { databaseUrl, weir, replica })
+}
+
 async function startReplica(url: string, weir: ControlPlane) {
   const store = await openStore({ postgresUrl: url })
   const app = await createApp({ windowSizeS: 10, attachGraceMs: 300 }, { store, buckets: weir.buckets })
@@ -56,11 +65,8 @@ async function startReplica(url: string, weir: ControlPlane) {
 }
 
 test('a change made at one replica reaches an agent that waits at another', { skip }, async () => {
-  await using server = await startPostgres(programs!)
-  process.env['WEIR_TEST_POSTGRES'] = server.url
-  await using weir = await startControlPlane({ attachGraceMs: 60_000 })
-  delete process.env['WEIR_TEST_POSTGRES']
-  await using replica = await startReplica(await urlOf(weir, server.url), weir)
+  await using replicas = await startReplicas({ attachGraceMs: 60_000 })
+  const { weir, replica } = replicas
   await using agent = new TestAgent({ origin: replica.origin, token: weir.owner.agentToken })
   await agent.poll(0)
 
@@ -77,11 +83,8 @@ test('a change made at one replica reaches an agent that waits at another', { sk
 })
 
 test('replicas that answer in turn tell an agent the same changes', { skip }, async () => {
-  await using server = await startPostgres(programs!)
-  process.env['WEIR_TEST_POSTGRES'] = server.url
-  await using weir = await startControlPlane({ attachGraceMs: 1 })
-  delete process.env['WEIR_TEST_POSTGRES']
-  await using replica = await startReplica(await urlOf(weir, server.url), weir)
+  await using replicas = await startReplicas({ attachGraceMs: 1 })
+  const { weir, replica } = replicas
   await using first = new TestAgent({ origin: weir.origin, token: weir.owner.agentToken })
   await using second = new TestAgent({ origin: replica.origin, token: weir.owner.agentToken })
   await first.poll(0)
@@ -98,11 +101,8 @@ test('replicas that answer in turn tell an agent the same changes', { skip }, as
 })
 
 test('flows are seen live at one replica while their agent talks to another', { skip }, async () => {
-  await using server = await startPostgres(programs!)
-  process.env['WEIR_TEST_POSTGRES'] = server.url
-  await using weir = await startControlPlane()
-  delete process.env['WEIR_TEST_POSTGRES']
-  await using replica = await startReplica(await urlOf(weir, server.url), weir)
+  await using replicas = await startReplicas()
+  const { weir, replica } = replicas
   const created = await weir.post(`${weir.nicPath}/flowlogs`, FLOW_LOG)
   await using agent = new TestAgent({ origin: replica.origin, token: weir.owner.agentToken })
   await agent.poll(0)
@@ -127,13 +127,9 @@ test('flows are seen live at one replica while their agent talks to another', { 
 })
 
 test('three replicas share the work, and none is missed when it goes away', { skip }, async () => {
-  await using server = await startPostgres(programs!)
-  process.env['WEIR_TEST_POSTGRES'] = server.url
-  await using weir = await startControlPlane({ attachGraceMs: 200 })
-  delete process.env['WEIR_TEST_POSTGRES']
-  const url = await urlOf(weir, server.url)
-  await using second = await startReplica(url, weir)
-  await using third = await startReplica(url, weir)
+  await using replicas = await startReplicas({ attachGraceMs: 200 })
+  const { databaseUrl, weir, replica: second } = replicas
+  await using third = await startReplica(databaseUrl, weir)
   const origins = [weir.origin, second.origin, third.origin]
   const next = random(7)
   const anyOrigin = () => origins[next() % origins.length]!
@@ -169,11 +165,8 @@ test('three replicas share the work, and none is missed when it goes away', { sk
 })
 
 test('names that several replicas reserve at once are all different', { skip }, async () => {
-  await using server = await startPostgres(programs!)
-  process.env['WEIR_TEST_POSTGRES'] = server.url
-  await using weir = await startControlPlane({ attachGraceMs: 0 })
-  delete process.env['WEIR_TEST_POSTGRES']
-  await using replica = await startReplica(await urlOf(weir, server.url), weir)
+  await using replicas = await startReplicas({ attachGraceMs: 0 })
+  const { weir, replica } = replicas
   const { body } = await weir.post(`${weir.nicPath}/flowlogs`, FLOW_LOG)
   const agents = [weir.origin, replica.origin].map(
     (origin) => new TestAgent({ origin, token: weir.owner.agentToken }),
@@ -189,10 +182,3 @@ test('names that several replicas reserve at once are all different', { skip }, 
 
   assert.equal(new Set(grants.map((it) => it.objectName)).size, 20)
 })
-
-/** The database that `startControlPlane` made. */
-async function urlOf(weir: ControlPlane, url: string): Promise<string> {
-  const { sql } = await import('kysely')
-  const { rows } = await sql<{ name: string }>`select current_database() as name`.execute(weir.store.db)
-  return url.replace('/postgres?', `/${rows[0]!.name}?`)
-}

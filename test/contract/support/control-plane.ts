@@ -122,18 +122,18 @@ export function isOutside(target: string): boolean {
 export const HOST = 'host-1'
 
 /** SQLite in memory; a new database of a PostgreSQL server where `postgres.test.ts` says so. */
-async function openTestStore(): Promise<Store> {
+async function openTestStore(databaseUrl: string | undefined): Promise<Store> {
   const server = process.env['WEIR_TEST_POSTGRES']
-  if (server === undefined) return openStore({ sqlitePath: ':memory:' })
-  return openStore({ postgresUrl: await createDatabase(server) })
+  const postgresUrl = databaseUrl ?? (server === undefined ? undefined : await createDatabase(server))
+  return openStore(postgresUrl === undefined ? { sqlitePath: ':memory:' } : { postgresUrl })
 }
 
 export async function startControlPlane(
   options: Partial<AppOptions> = {},
-  { hasPages = true }: { hasPages?: boolean } = {},
+  { hasPages = true, databaseUrl }: { hasPages?: boolean; databaseUrl?: string } = {},
 ): Promise<ControlPlane> {
   const directory = await mkdtemp(path.join(tmpdir(), 'weir-control-'))
-  const store = await openTestStore()
+  const store = await openTestStore(databaseUrl)
   const buckets = new DirectoryStore({ directory: path.join(directory, 'buckets') })
   await buckets.start()
   const owner = await bootstrap(
