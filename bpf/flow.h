@@ -67,7 +67,7 @@ _Static_assert(sizeof(struct flow) == 88, "layout.ts says 88");
 
 #define NO_TICK 0xffffffff
 
-enum { REASON_NONE, REASON_NETFILTER, REASON_TC, REASON_OVS }; /* REJECT_REASONS in model/flow-rows.ts */
+enum { REASON_NONE, REASON_NETFILTER, REASON_TC, REASON_OVS }; /* As in model/flow-rows.ts. */
 
 /* One observation point in one window. Key: slot << 16 | point. */
 struct skipped {

@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url'
 const root = dirname(dirname(fileURLToPath(import.meta.url)))
 const sourceDirectory = join(root, 'bpf')
 const output = join(root, 'build', 'bpf', 'flow.bpf.o')
-const CLANG_OLDEST = 14
+export const CLANG_OLDEST = 14
 const CLANG_NEWEST = 30
 
 /** The newest clang that is installed, by its command name. */

@@ -1,8 +1,8 @@
 #!/usr/bin/env node
 // Builds console/ into build/console, where the server looks for it. Does nothing when the result is newer than
-// every source; returns false then.
+// every source.
 //
-//   node scripts/build-console.mjs [--force]
+//   node scripts/build-console.mjs
 import { existsSync, globSync, statSync } from 'node:fs'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -10,9 +10,8 @@ import { fileURLToPath } from 'node:url'
 const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)))
 const result = path.join(root, 'build/console/index.html')
 
-export async function buildConsole({ say = () => {}, force = false } = {}) {
-  if (!force && isCurrent()) return false
-  say('building the console')
+if (!isCurrent()) {
+  process.stderr.write('building the console\n')
   const { build } = await import('vite') // Only now: mostly there is nothing to do.
   await build({
     configFile: false,
@@ -28,7 +27,6 @@ export async function buildConsole({ say = () => {}, force = false } = {}) {
       chunkSizeWarningLimit: 700, // echarts, which only pages with charts load.
     },
   })
-  return true
 }
 
 function isCurrent() {
@@ -36,9 +34,4 @@ function isCurrent() {
   const builtMs = statSync(result).mtimeMs
   const sources = globSync(['console/**/*', 'scripts/build-console.mjs', 'package-lock.json'], { cwd: root })
   return sources.every((file) => statSync(path.join(root, file)).mtimeMs < builtMs)
-}
-
-if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  const say = (message) => process.stderr.write(`${message}\n`)
-  await buildConsole({ say, force: process.argv.includes('--force') })
 }

@@ -7,7 +7,7 @@ import { spawnSync } from 'node:child_process'
 import { accessSync, constants, existsSync, readFileSync } from 'node:fs'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { buildBpf, findClang } from './build-bpf.mjs'
+import { buildBpf, CLANG_OLDEST, findClang } from './build-bpf.mjs'
 
 const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)))
 const isRoot = process.getuid?.() === 0
@@ -31,7 +31,7 @@ const NEEDS = {
     },
     {
       package: 'clang-19',
-      what: 'clang 15 or newer, which compiles bpf/',
+      what: `clang ${CLANG_OLDEST} or newer, which compiles bpf/`,
       found: () => findClang() !== undefined,
     },
     { package: 'iproute2', what: 'ip', found: () => onPath('ip') },

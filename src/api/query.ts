@@ -13,7 +13,7 @@ export interface Query {
 }
 
 export const DEPTH_MAX = 10
-export const LIMIT_MAX = 10_000
+const LIMIT_MAX = 10_000
 const LIMIT_DEFAULT = 1_000
 
 export function parseQuery(raw: unknown): Query {

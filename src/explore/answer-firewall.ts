@@ -23,7 +23,7 @@ import { portLabel, protocolName } from './well-known.ts'
 const REJECTED = "action = 'REJECT'"
 const ACCEPTED = "action = 'ACCEPT'"
 
-export const NO_FLOWS: Tally = { flows: 0, packets: 0, bytes: 0, firstS: null, lastS: null }
+const NO_FLOWS: Tally = { flows: 0, packets: 0, bytes: 0, firstS: null, lastS: null }
 
 /** What the firewall refused: how much, when, from where, to what. */
 export async function findRejects(inquiry: Inquiry, question: RejectsQuestion): Promise<Results['rejects']> {

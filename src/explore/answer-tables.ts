@@ -29,7 +29,7 @@ const FLOW_COLUMN_SQL: Record<FlowColumn, string> = {
   interface: 'interface_id',
 }
 
-export const FLOW_ROW_SQL =
+const FLOW_ROW_SQL =
   'start_s AS "startS", end_s AS "endS", action, protocol, srcaddr, srcport, dstaddr, dstport, packets, bytes, ' +
   'interface_id AS interface, log_status AS status'
 

@@ -169,7 +169,7 @@ const OWN_SHARE_MIN = 0.9
  * own when it alone is an end of nearly all flows of its family: two that always talk to each other stay
  * undecided.
  */
-export async function makeOwnAddresses(session: Session, interfaces: Inquest['interfaces']): Promise<void> {
+async function makeOwnAddresses(session: Session, interfaces: Inquest['interfaces']): Promise<void> {
   await session.run('CREATE OR REPLACE TEMP TABLE own_addresses(interface_id VARCHAR, address VARCHAR)')
   const known = interfaces.flatMap(({ id, addresses }) =>
     addresses.map((it) => `(${literal(id)}, ${literal(it)})`),

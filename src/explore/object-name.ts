@@ -19,7 +19,7 @@ export interface TimeRange {
 }
 
 /** The longest window that an agent cuts. */
-export const WINDOW_SIZE_S_MAX = 3_600
+const WINDOW_SIZE_S_MAX = 3_600
 /** How far a name may lie behind its window: names that are taken are raised second by second. */
 const NAME_RAISED_S_MAX = 600
 

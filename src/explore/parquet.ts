@@ -8,7 +8,7 @@ import { writevSync } from 'node:fs'
 // apache/parquet-format). What pages hold comes encoded.
 
 /** The types that packs have, as DuckDB calls them. */
-export const PARQUET_TYPES = {
+const PARQUET_TYPES = {
   VARCHAR: { physical: 6, converted: 0 },
   UUID: { physical: 7, length: 16 },
   UTINYINT: { physical: 1, converted: 11 },
@@ -18,7 +18,7 @@ export const PARQUET_TYPES = {
 } as const satisfies Record<string, { physical: number; length?: number; converted?: number }>
 export type ParquetType = keyof typeof PARQUET_TYPES
 
-export const ENCODING = { plain: 0, rle: 3, differences: 5, dictionary: 8 } as const
+const ENCODING = { plain: 0, rle: 3, differences: 5, dictionary: 8 } as const
 
 /** One column of a row group. */
 export interface ColumnChunk {

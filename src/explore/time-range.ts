@@ -20,7 +20,7 @@ const WEEKDAYS = ['sunday', 'monday', 'tuesday', 'wednesday', 'thursday', 'frida
 /** Flow log records hold 32-bit seconds. */
 const TIME_S_MAX = 0xffff_ffff
 
-export const TIME_TERMS =
+const TIME_TERMS =
   "'2h', '1d12h', '30 minutes ago', 'today', 'yesterday', 'monday', 'last week', '2026-11-22', " +
   "'2026-11-22 10:00', RFC 3339 or Unix seconds; UTC unless it says otherwise"
 

@@ -5,7 +5,7 @@
  *  16  destination address, likewise
  *  32  u16 source port       34  u16 destination port
  *  36  u8  protocol          37  u8  ROW_* attribute bits
- *  38  u8  TCP flags seen    39  u8  reject reason (REJECT_REASONS)
+ *  38  u8  TCP flags seen    39  u8  who refused: 0 nobody, 1 netfilter, 2 tc, 3 Open vSwitch
  *  40  u64 packets           48  u64 octets
  *  56  u32 start             60  u32 end      (Unix seconds of the first and last packet)
  */
@@ -31,5 +31,3 @@ export const ROW_REJECT = 1 << 1
 export const ROW_EGRESS = 1 << 2
 /** A SKIPDATA row: only packets, octets, start and end mean anything. */
 export const ROW_SKIPPED = 1 << 3
-
-export const REJECT_REASONS = ['none', 'netfilter', 'tc', 'ovs'] as const

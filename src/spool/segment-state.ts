@@ -7,7 +7,7 @@ export type SegmentEvent = 'upload' | 'acknowledge' | 'fail' | 'refuse' | 'relea
  * The life of a segment from the moment it is sealed, that is: its window was committed. What is not in this table
  * cannot happen. Only the file's existence is kept on disk, so after a restart every segment is sealed again.
  */
-export const TRANSITIONS: Record<SegmentState, Partial<Record<SegmentEvent, SegmentState>>> = {
+const TRANSITIONS: Record<SegmentState, Partial<Record<SegmentEvent, SegmentState>>> = {
   sealed: { upload: 'uploading', giveUp: 'givenUp' },
   uploading: { acknowledge: 'delivered', fail: 'sealed', refuse: 'parked', giveUp: 'givenUp' },
   parked: { release: 'sealed', giveUp: 'givenUp' }, // Refused for good: tried again slowly.

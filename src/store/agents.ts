@@ -6,7 +6,7 @@ import { hashToken, newToken } from './secrets.ts'
 import type { Change, Db } from './store.ts'
 
 /** Makes the host known, if it is not. */
-export async function ensureAgent(change: Change, host: string): Promise<void> {
+async function ensureAgent(change: Change, host: string): Promise<void> {
   const unheard = { last_seen_at: null, agent_version: null, started_at: null, health: null }
   await change.tx
     .insertInto('agents')

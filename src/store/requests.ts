@@ -26,7 +26,7 @@ export interface NewTarget {
   dueAtMs: number
 }
 
-export const DONE_MESSAGE = 'Request has been successfully executed'
+const DONE_MESSAGE = 'Request has been successfully executed'
 const QUEUED_MESSAGE = 'Request is waiting for earlier requests on the same resources'
 const RUNNING_MESSAGE = 'Request is being executed'
 

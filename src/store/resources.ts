@@ -208,7 +208,7 @@ export async function markDeleting(change: Change, ids: readonly string[]): Prom
 }
 
 /** `/a/1/b/2/c/3` → its ancestors' paths, the topmost first. */
-export function ancestorPaths(path: string): string[] {
+function ancestorPaths(path: string): string[] {
   const parts = path.split('/')
   const paths: string[] = []
   for (let count = 3; count < parts.length; count += 2) paths.push(parts.slice(0, count).join('/'))

@@ -87,7 +87,7 @@ function ipv6(address: Buffer): string {
 /** Packets and octets by `source destination sourcePort destinationPort protocol action`. */
 export type Totals = Map<string, { packets: number; octets: number }>
 
-export function addTo(totals: Totals, key: string, packets: number, octets: number): void {
+function addTo(totals: Totals, key: string, packets: number, octets: number): void {
   const sum = totals.get(key) ?? { packets: 0, octets: 0 }
   totals.set(key, { packets: sum.packets + packets, octets: sum.octets + octets })
 }

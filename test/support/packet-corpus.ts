@@ -123,7 +123,7 @@ export function authentication(next: number, payload: Uint8Array): Buffer {
   return Buffer.concat([header, payload])
 }
 
-export function fragmentHeader(
+function fragmentHeader(
   next: number,
   payload: Uint8Array,
   id: number,

@@ -2,8 +2,8 @@ import type { Scope } from '../api/explore.ts'
 import { usePlace } from './location.ts'
 
 export const DEFAULT_SINCE = '1h'
-export const LIVE_SINCE = '15m'
-export const LIVE_REFRESH_MS = 3_000
+const LIVE_SINCE = '15m'
+const LIVE_REFRESH_MS = 3_000
 
 export interface ScopeState {
   scope: Scope

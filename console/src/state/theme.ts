@@ -5,7 +5,7 @@ const NAME = 'weir-theme'
 const listeners = new Set<() => void>()
 const dark = matchMedia('(prefers-color-scheme: dark)')
 
-export function chosenTheme(): Theme {
+function chosenTheme(): Theme {
   const value = localStorage.getItem(NAME)
   return value === 'light' || value === 'dark' ? value : 'auto'
 }

@@ -21,7 +21,7 @@ export function bpffsRoot(): string {
   }
 }
 
-export function isBpffs(path: string): boolean {
+function isBpffs(path: string): boolean {
   try {
     return statfsSync(path).type === BPF_FS_MAGIC
   } catch {

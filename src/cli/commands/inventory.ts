@@ -83,7 +83,7 @@ async function apply(args: string[], context: CommandContext): Promise<ExitCode>
  * In the plan's order; the first step that is refused ends it, and applying again goes on from there. Nothing waits
  * for a step to be done but what follows a deletion, which may want its place; all are done at the end.
  */
-export async function carryOut(api: ApiClient, steps: Step[], progress: ProgressLine): Promise<void> {
+async function carryOut(api: ApiClient, steps: Step[], progress: ProgressLine): Promise<void> {
   const created = new Map<Wanted, string>()
   const begun: { request: string; label: string }[] = []
   const deleted: string[] = []
@@ -146,7 +146,7 @@ type Found = Resource<Record<string, unknown>>
  * The whole inventory of the contract. Application load balancers are in no tree, and are asked for one by
  * one.
  */
-export async function readPresent(api: ApiClient): Promise<Present[]> {
+async function readPresent(api: ApiClient): Promise<Present[]> {
   const datacenters: Present[] = []
   for (let offset = 0, count = PAGE; count === PAGE; offset += PAGE) {
     const { items = [] } = await api.get<Collection<Found>>(

@@ -110,7 +110,7 @@ function only(positionals: string[], verb: string): string {
   throw new WeirError('WEIR_USAGE', `${verb} takes one EMAIL`)
 }
 
-export function listUsers(api: ApiClient): Promise<User[]> {
+function listUsers(api: ApiClient): Promise<User[]> {
   return api.list<User>('/um/users?depth=1&limit=100')
 }
 

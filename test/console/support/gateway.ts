@@ -7,7 +7,7 @@ const NODE = process.execPath
 const TRAFFIC = path.resolve('test/support/traffic.mjs')
 
 /** Guests behind the gateway, by name; each has the address 10.<n>.0.2. */
-export const GUESTS = ['web', 'db', 'office'] as const
+const GUESTS = ['web', 'db', 'office'] as const
 export type Guest = (typeof GUESTS)[number]
 
 export function addressOf(guest: Guest): string {

@@ -45,8 +45,8 @@ const C = {
 }
 C.setPrint(null) // libbpf talks to stderr; what went wrong is in our errors instead.
 
-export const MAP_TYPE_HASH = 1
-export const MAP_NO_PREALLOC = 1
+const MAP_TYPE_HASH = 1
+const MAP_NO_PREALLOC = 1
 const BPF_TCX_INGRESS = 46
 const BPF_TCX_EGRESS = 47
 const BPF_F_BEFORE = 1 << 3
