@@ -7,7 +7,7 @@ import {
   type UploadRequest,
 } from '../model/agent-protocol.ts'
 import type { Segment } from '../spool/segment-index.ts'
-import type { LoadedSegment, SpoolStats } from '../spool/spool.ts'
+import type { LoadedSegment } from '../spool/spool.ts'
 import { Backoff } from '../stdx/backoff.ts'
 import type { Clock } from '../stdx/clock.ts'
 import { Batcher } from './batcher.ts'
@@ -46,7 +46,6 @@ export interface DeliverySpool {
   park(segmentId: string): void
   release(segmentId: string): void
   enforceLimits(): void
-  stats(): SpoolStats
 }
 
 interface SignalOption {
@@ -85,13 +84,9 @@ export interface DelivererDependencies {
 }
 
 export interface DeliveryStatus {
-  pendingSegments: number
-  pendingBytes: number
-  oldestWindowStartS?: number
   lastDelivery?: { bucket: string; objectName: string; records: number; bytes: number; at: string }
   lastError?: { message: string; at: string }
   /** Those for which something waits. */
-  buckets: BucketStatus[]
   flowLogs: PendingDelivery[]
 }
 
@@ -99,11 +94,7 @@ export interface BucketStatus {
   bucket: string
   state: LaneState
   pendingSegments: number
-  pendingBytes: number
-  parkedSegments: number
-  oldestWindowStartS: number
-  retryInMs?: number
-  lastError?: { reason: string; message: string; at: string }
+  lastError: Lane['lastError']
 }
 
 /** A segment that was refused; kept after its release, for the next refusal. */
@@ -267,29 +258,24 @@ export class Deliverer {
   }
 
   status(): DeliveryStatus {
-    const { segments, bytes, oldestWindowStartS } = this.#spool.stats()
     return {
-      pendingSegments: segments,
-      pendingBytes: bytes,
-      ...(oldestWindowStartS === undefined ? {} : { oldestWindowStartS }),
       ...(this.#lastDelivery === undefined ? {} : { lastDelivery: this.#lastDelivery }),
       ...(this.#lastError === undefined ? {} : { lastError: this.#lastError }),
-      buckets: this.#buckets(),
       flowLogs: this.#flowLogs(),
     }
   }
 
-  #buckets(): BucketStatus[] {
-    const found = new Map<string, BucketStatus>()
-    for (const segment of this.#spool.segments()) {
-      const key = laneKeyOf(segment)
-      const status = found.get(key) ?? this.#bucketStatus(segment)
-      found.set(key, status)
-      status.pendingSegments++
-      status.pendingBytes += segment.size
-      if (segment.state === 'parked') status.parkedSegments++
-    }
-    return [...found.values()]
+  /** Those for which something waits, by contract and name. */
+  buckets(): BucketStatus[] {
+    return [...Map.groupBy(this.#spool.segments(), laneKeyOf)].map(([key, segments]) => {
+      const lane = this.#lanes.get(key)
+      return {
+        bucket: segments[0]!.bucket,
+        state: lane?.state ?? 'ok',
+        pendingSegments: segments.length,
+        lastError: lane?.lastError,
+      }
+    })
   }
 
   /** Oldest first, as the spool is. */
@@ -314,23 +300,7 @@ export class Deliverer {
       segments: 0,
       bytes: 0,
       oldestWindowStartS: segment.windowStartS,
-      ...(fails && lane.lastError !== undefined ? { lastError: errorTold(lane.lastError) } : {}),
-    }
-  }
-
-  #bucketStatus(segment: Segment): BucketStatus {
-    const { bucket, windowStartS } = segment
-    const lane = this.#lanes.get(laneKeyOf(segment))
-    const retryInMs = Math.max(0, (lane?.retryAtMs ?? 0) - this.#monotonicMs())
-    return {
-      bucket,
-      state: lane?.state ?? 'ok',
-      pendingSegments: 0,
-      pendingBytes: 0,
-      parkedSegments: 0,
-      oldestWindowStartS: windowStartS,
-      ...(retryInMs > 0 ? { retryInMs: Math.round(retryInMs) } : {}),
-      ...(lane?.lastError === undefined ? {} : { lastError: errorTold(lane.lastError) }),
+      ...(fails && lane.lastError !== undefined ? { lastError: toldOf(lane.lastError) } : {}),
     }
   }
 
@@ -654,7 +624,7 @@ function spreadOf(segment: Segment): number {
   return createHash('sha256').update(text).digest().readUInt32LE(0) / 2 ** 32
 }
 
-function errorTold({ reason, message, atMs }: { reason: string; message: string; atMs: number }) {
+function toldOf({ reason, message, atMs }: NonNullable<Lane['lastError']>) {
   return { reason, message, at: isoTime(atMs) }
 }
 

@@ -65,8 +65,8 @@ function testRegistrations(): void {
     await delivery.untilEmpty()
     const taken = await weir(delivery, ['unregister', name])
     await delivery.addWindow(2)
-    await delivery.until(() => delivery.deliverer.status().buckets[0]?.state === 'refused')
-    const [refused] = delivery.deliverer.status().buckets
+    await delivery.until(() => delivery.deliverer.buckets()[0]?.state === 'refused')
+    const [refused] = delivery.deliverer.buckets()
     await weir(delivery, ['register', name, '--contract', contract])
     await delivery.untilEmpty()
 

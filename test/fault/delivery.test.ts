@@ -56,7 +56,7 @@ test('a store that refuses connections is tried again until it is back', async (
   await using world = await DeliveryWorld.start([WEB])
   await world.storeProxy.stop()
   await world.addWindow(1)
-  await world.until(() => world.deliverer.status().buckets[0]?.state === 'failing')
+  await world.until(() => world.deliverer.buckets()[0]?.state === 'failing')
 
   await world.storeProxy.start()
   await world.untilEmpty()
@@ -98,7 +98,7 @@ test('names that a bucket refuses keep none of its other names waiting', async (
     bucket: (_, name) => (name.startsWith('refused') ? { status: 403, code: 'AccessDenied' } : undefined),
   }
   for (let i = 1; i <= 3; i++) await world.addWindow(i, { only: refused.flowLogId })
-  await world.until(() => world.deliverer.status().buckets[0]?.state === 'refused')
+  await world.until(() => world.deliverer.buckets()[0]?.state === 'refused')
 
   for (let i = 1; i <= 3; i++) await world.addWindow(10 + i, { only: WEB.flowLogId })
   await world.until(() => world.deliveries.length === 3, 5_000)
@@ -135,7 +135,7 @@ test('a bucket without grant is tried slowly, says why, and gets everything once
   }
   for (let i = 1; i <= 20; i++) await world.addWindow(i)
   await world.until(() => world.deliveries.length === 20)
-  const [refused] = world.deliverer.status().buckets
+  const [refused] = world.deliverer.buckets()
   const [flowLog] = world.deliverer.status().flowLogs
   const tries = world.server.puts.filter(({ bucket }) => bucket === 'alpha').length
   world.server.faults = {}

@@ -77,8 +77,8 @@ function testDelivery(): void {
     await delivery.addWindow(2)
     await delivery.addWindow(3)
     await delivery.until(() => delivery.deliveries.filter((it) => it.bucket === other).length === 3)
-    await delivery.until(() => delivery.deliverer.status().buckets[0]?.state === 'refused')
-    const [refused] = delivery.deliverer.status().buckets
+    await delivery.until(() => delivery.deliverer.buckets()[0]?.state === 'refused')
+    const [refused] = delivery.deliverer.buckets()
     await delivery.tenant.grant(bucket, GRANT)
     await delivery.untilEmpty()
 
@@ -143,7 +143,7 @@ function testDelivery(): void {
       try {
         await delivery.addWindow(2)
         await delivery.addWindow(3)
-        await delivery.until(() => delivery.deliverer.status().buckets[0]?.state === 'refused')
+        await delivery.until(() => delivery.deliverer.buckets()[0]?.state === 'refused')
         await delivery.report()
       } finally {
         await cure(delivery, bucket)
@@ -225,8 +225,8 @@ function testDelivery(): void {
     await delivery.tenant.client.send(new DeleteBucketCommand({ Bucket: bucket }))
     delivery.startAgent()
     await delivery.addWindow(1)
-    await delivery.until(() => delivery.deliverer.status().buckets[0]?.state === 'refused')
-    const message = delivery.deliverer.status().buckets[0]?.lastError?.message ?? ''
+    await delivery.until(() => delivery.deliverer.buckets()[0]?.state === 'refused')
+    const message = delivery.deliverer.buckets()[0]?.lastError?.message ?? ''
 
     await delivery.tenant.client.send(new CreateBucketCommand({ Bucket: bucket }))
     await delivery.tenant.grant(bucket, GRANT)
