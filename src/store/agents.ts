@@ -10,7 +10,7 @@ async function ensureAgent(change: Change, host: string): Promise<void> {
   const unheard = { last_seen_at: null, agent_version: null, started_at: null, health: null }
   await change.tx
     .insertInto('agents')
-    .values({ host, version: 1, whole_version: 0, ...unheard })
+    .values({ host, version: 1, whole_version: 0, told_version: 1, ...unheard })
     .onConflict((it) => it.doNothing())
     .execute()
 }
@@ -71,11 +71,13 @@ export async function assignmentsVersion(
   host: string,
 ): Promise<{ version: number; wholeVersion: number }> {
   const [row] = await selectVersion(db, { host })
-  return { version: row?.version ?? 0, wholeVersion: row?.whole_version ?? 0 }
+  if (row === undefined) return { version: 0, wholeVersion: 0 }
+  const { version, whole_version, told_version } = row
+  return { version, wholeVersion: told_version < version ? version : whole_version }
 }
 
 const selectVersion = prepared((db, { host }: { host: string }) =>
-  db.selectFrom('agents').select(['version', 'whole_version']).where('host', '=', host),
+  db.selectFrom('agents').select(['version', 'whole_version', 'told_version']).where('host', '=', host),
 )
 
 export async function assignmentsVersions(db: Db, hosts: string[]): Promise<Map<string, number>> {
@@ -98,7 +100,17 @@ export async function touchAssignments(
 const raise = prepared((db, { host }: { host: string }) =>
   db
     .updateTable('agents')
-    .set((it) => ({ version: it('version', '+', 1) }))
+    .set((it) => ({
+      version: it('version', '+', 1),
+      told_version: it('version', '+', 1),
+      // An older replica has left its last changes without a version: they are told with everything.
+      whole_version: it
+        .case()
+        .when('told_version', '<', it.ref('version'))
+        .then(it('version', '+', 1))
+        .else(it.ref('whole_version'))
+        .end(),
+    }))
     .where('host', '=', host)
     .returning(['host', 'version']),
 )
@@ -106,7 +118,10 @@ const raise = prepared((db, { host }: { host: string }) =>
 const raiseAll = prepared((db) =>
   db
     .updateTable('agents')
-    .set((it) => ({ version: it('version', '+', 1), whole_version: it('version', '+', 1) }))
+    .set((it) => {
+      const next = it('version', '+', 1)
+      return { version: next, told_version: next, whole_version: next }
+    })
     .returning(['host', 'version']),
 )
 

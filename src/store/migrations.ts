@@ -1,12 +1,23 @@
-import { type Kysely, sql } from 'kysely'
+import { type Kysely, type RawBuilder, sql } from 'kysely'
+import { WeirError } from '../model/errors.ts'
 
 export type DialectName = 'sqlite' | 'postgres'
+
+interface Migration {
+  name: string
+  only?: DialectName
+  /** Says what is in the way, if anything; asked before the statements. */
+  obstacle?: (tx: AnyDb) => Promise<string | undefined>
+  statements: readonly string[]
+}
+
+type AnyDb = Parameters<RawBuilder<unknown>['execute']>[0]
 
 /**
  * Each is run once, in this order, all of one start in one transaction. Never change one that was released:
  * add.
  */
-const MIGRATIONS: { name: string; only?: DialectName; statements: readonly string[] }[] = [
+const MIGRATIONS: Migration[] = [
   {
     name: '0001-first',
     statements: [
@@ -107,7 +118,18 @@ const MIGRATIONS: { name: string; only?: DialectName; statements: readonly strin
   {
     // Nobody may look like somebody else by a capital letter.
     name: '0005-addresses-in-any-case',
+    obstacle: sameAddresses,
     statements: [`create unique index users_address on users (lower(email))`],
+  },
+  {
+    name: '0006-claims',
+    statements: [
+      `alter table flow_logs add column claimed_by text`,
+      `update flow_logs set claimed_by = (select min(points.host) from points
+        where points.flow_log_id = flow_logs.id and points.state = 'attached') where host is null`,
+      `alter table agents add column told_version bigint not null default 0`,
+      `update agents set told_version = version`,
+    ],
   },
 ]
 
@@ -115,6 +137,8 @@ const ORDINAL: Record<DialectName, string> = {
   sqlite: 'ordinal integer primary key autoincrement',
   postgres: 'ordinal bigserial primary key',
 }
+
+const USERS_SHOWN_MAX = 50
 
 // Any number will do, as long as all replicas of all releases take the same.
 const MIGRATION_LOCK = 0x77656972
@@ -126,10 +150,30 @@ export async function migrate<Db>(db: Kysely<Db>, dialect: DialectName): Promise
     await sql`create table if not exists migrations (name text primary key)`.execute(tx)
     const done = await sql<{ name: string }>`select name from migrations`.execute(tx)
     const names = new Set(done.rows.map(({ name }) => name))
-    for (const { name, only, statements } of MIGRATIONS) {
+    for (const { name, only, obstacle, statements } of MIGRATIONS) {
       if (names.has(name) || (only !== undefined && only !== dialect)) continue
+      const reason = await obstacle?.(tx)
+      if (reason !== undefined) {
+        throw new WeirError('WEIR_CONFIG_INVALID', `the database was left as it was: ${reason}`)
+      }
       for (const it of statements) await sql.raw(it.replace('$ORDINAL', ORDINAL[dialect])).execute(tx)
       await sql`insert into migrations (name) values (${name})`.execute(tx)
     }
   })
+}
+
+/** Which of these is who somebody means, only people know. */
+async function sameAddresses(tx: AnyDb): Promise<string | undefined> {
+  const { rows } = await sql<{ id: string; email: string }>`
+    select id, email from users
+    where lower(email) in (select lower(email) from users group by lower(email) having count(*) > 1)
+    order by lower(email), created_at, id`.execute(tx)
+  if (rows.length === 0) return undefined
+  const shown = rows.slice(0, USERS_SHOWN_MAX).map(({ id, email }) => `${email} (id ${id})`)
+  const more = rows.length > shown.length ? `, and ${rows.length - shown.length} more` : ''
+  return (
+    `these e-mail addresses are the same but for capital letters: ${shown.join(', ')}${more}. ` +
+    'Leave one user each: change or delete the others with the former release, or by hand, such as ' +
+    `update users set email = 'another@example.org' where id = '${rows.at(-1)!.id}'`
+  )
 }

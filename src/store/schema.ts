@@ -71,6 +71,8 @@ export interface AgentRow {
   version: number
   /** Whoever knows an older version is told all assignments: what has changed since cannot be told apart. */
   whole_version: number
+  /** Grows with `version`, but for changes by a replica of an older release, which says less of what it changes. */
+  told_version: number
   last_seen_at: number | null
   agent_version: string | null
   started_at: string | null
@@ -119,6 +121,8 @@ export interface FlowLogRow {
   prefix: string
   /** The host that has the device; null when every agent looks for it by MAC address. */
   host: string | null
+  /** Of one without `host`: the host that has it, or had it last. */
+  claimed_by: string | null
   /** The version of the host's assignments that brought this one, as it is now. */
   assigned_version: number
   binding: string
