@@ -1,5 +1,6 @@
 import type { AgentHealth } from '../model/agent-protocol.ts'
 import { listAgents } from '../store/agents.ts'
+import { contestedFlowLogs } from '../store/claims.ts'
 import { listFlowLogs } from '../store/flow-logs.ts'
 import { LIVE_MS } from '../store/settle.ts'
 import type { Store } from '../store/store.ts'
@@ -41,6 +42,7 @@ export async function collectAgentMetrics(store: Store, metrics: Metrics): Promi
   for (const name of ['weir_agent_live', ...Object.keys(FROM_HEALTH), ...OF_BUCKETS]) {
     metrics.reset(name as MetricName)
   }
+  metrics.set('weir_flow_logs_contested', await contestedFlowLogs(store.db))
   for (const { host, last_seen_at, health } of agents) {
     const isLive = last_seen_at !== null && nowMs - last_seen_at < LIVE_MS
     metrics.set('weir_agent_live', isLive ? 1 : 0, { host })

@@ -9,6 +9,7 @@ import fastify, {
 } from 'fastify'
 import type { Explorer } from '../explore/explorer.ts'
 import { WeirError } from '../model/errors.ts'
+import { withdrawOffered } from '../store/flow-logs.ts'
 import type { Store } from '../store/store.ts'
 import { type Logger, silentLogger } from '../telemetry/logger.ts'
 import { Metrics } from '../telemetry/metrics.ts'
@@ -53,6 +54,8 @@ export interface AppOptions {
   attachGraceMs?: number
   /** Per contract. */
   rateLimit?: { perMinute: number; burst: number }
+  /** Flow logs of interfaces that are bound to no host are for no agent; else any agent may find them by MAC address. */
+  requireBindings?: boolean
   /** Takes client addresses and the protocol from the headers of a reverse proxy. */
   trustProxy?: boolean | string
   /** Serve HTTPS: certificate chain and key, PEM. */
@@ -76,7 +79,11 @@ export interface AppDependencies {
 
 /** Everything that routes share. */
 export interface Services {
-  options: { windowSizeS: number }
+  options: {
+    windowSizeS: number
+    /** Whether flow logs of no host are offered to all. */
+    offered: boolean
+  }
   store: Store
   buckets: BucketStore
   metrics: Metrics
@@ -115,15 +122,16 @@ export async function createApp(
   const metrics = dependencies.metrics ?? new Metrics()
   const { store, buckets } = dependencies
   const live = createLiveBoard(store)
+  const shared = { windowSizeS: options.windowSizeS, offered: options.requireBindings !== true }
   const services: Services = {
-    options: { windowSizeS: options.windowSizeS },
+    options: shared,
     store,
     buckets,
     metrics,
     inventory: new Inventory({ attachGraceMs: options.attachGraceMs ?? ATTACH_GRACE_MS }, { store, buckets }),
-    feed: new AssignmentFeed({ windowSizeS: options.windowSizeS }, { store, live }),
+    feed: new AssignmentFeed(shared, { store, live }),
     live,
-    uploads: new Uploads({ store, buckets, metrics, onDelivered: dependencies.onDelivered }),
+    uploads: new Uploads(shared, { store, buckets, metrics, onDelivered: dependencies.onDelivered }),
     origin: (request) => originOf(options.publicUrl, request),
     base: (request) => `${originOf(options.publicUrl, request)}${API_BASE}`,
   }
@@ -146,7 +154,10 @@ export async function createApp(
   const settler = new Settler({ store, log, metrics })
   const audit = new AuditLog({ store, log })
   app.addHook('onResponse', async (request, reply) => audit.record(request, reply))
-  app.addHook('onReady', async () => settler.start())
+  app.addHook('onReady', async () => {
+    if (!shared.offered) await store.change(withdrawOffered)
+    settler.start()
+  })
   app.addHook('preClose', async () => {
     services.feed.stop()
     await settler.stop()

@@ -29,14 +29,19 @@ export class AssignmentFeed {
   readonly #store: Store
   readonly #live: LiveBoard
   readonly #windowSizeS: number
+  readonly #offered: boolean
   readonly #waiting = new Map<string, Set<Waiter>>()
   #wholeAnswer: Promise<void> | undefined
   #epoch: Promise<string> | undefined
   #timer: NodeJS.Timeout | undefined
   #stopped = false
 
-  constructor(options: { windowSizeS: number }, dependencies: { store: Store; live: LiveBoard }) {
+  constructor(
+    options: { windowSizeS: number; offered: boolean },
+    dependencies: { store: Store; live: LiveBoard },
+  ) {
     this.#windowSizeS = options.windowSizeS
+    this.#offered = options.offered
     this.#live = dependencies.live
     this.#store = dependencies.store
     this.#store.signals.on('assignments', this.#wake)
@@ -84,7 +89,7 @@ export class AssignmentFeed {
     this.#wholeAnswer = promise
     await before
     try {
-      return await assignmentsOf(this.#store.db, host)
+      return await assignmentsOf(this.#store.db, host, { offered: this.#offered })
     } finally {
       setImmediate(resolve) // When this one is written.
     }
@@ -96,12 +101,15 @@ export class AssignmentFeed {
     return isUpToDate(known, { version: `${version}-${await this.#database()}`, live })
   }
 
-  /** Tells one database from another: `<number>-<database>` is a version, whose number orders it. */
-  #database(): Promise<string> {
+  /**
+   * Tells one database from another, and what is told of it: `<number>-<database>` is a version, whose number orders
+   * it.
+   */
+  async #database(): Promise<string> {
     this.#epoch ??= this.#store.change((change) =>
       settingOnce(change, 'epoch', () => crypto.randomUUID().slice(0, 8)),
     )
-    return this.#epoch
+    return this.#offered ? this.#epoch : `${await this.#epoch}-bound`
   }
 
   #change(host: string, known: Known, waitMs: number, signal: AbortSignal): Promise<void> {

@@ -7,6 +7,7 @@ import type { LiveCoverage, LiveSilence, Question } from '../explore/question.ts
 import type { LiveRow, LiveWindow } from '../model/agent-protocol.ts'
 import { pause } from '../stdx/wait.ts'
 import { agentsSeen } from '../store/agents.ts'
+import { isContested } from '../store/claims.ts'
 import { pointsOf } from '../store/flow-logs.ts'
 import { findObjectsNamed } from '../store/objects.ts'
 import type { FlowLogRow } from '../store/schema.ts'
@@ -88,7 +89,7 @@ async function reachable(
   const followed = new Set<string>()
   for (const flowLog of flowLogs) {
     const own = rows.filter((it) => it.flow_log_id === flowLog.id && it.removed_version === null)
-    const attached = own.filter((it) => it.state === 'attached')
+    const attached = own.filter((it) => it.state === 'attached' && !isContested(flowLog, it, own))
     const connected = attached.filter((it) => isThere(it.host))
     if (connected.length > 0 && followed.size < FLOW_LOGS_MAX) {
       followed.add(flowLog.id)

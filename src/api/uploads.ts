@@ -1,6 +1,7 @@
 import { randomInt } from 'node:crypto'
 import type { UploadGrant, UploadRequest } from '../model/agent-protocol.ts'
 import { WeirError } from '../model/errors.ts'
+import { claimAgain } from '../store/claims.ts'
 import { carriedBy, findFlowLogs, recordDeliveryErrors } from '../store/flow-logs.ts'
 import {
   findObjects,
@@ -38,13 +39,18 @@ export class Uploads {
   readonly #buckets: BucketStore
   readonly #metrics: Metrics
   readonly #onDelivered: ((object: DeliveredObject) => void) | undefined
+  readonly #offered: boolean
 
-  constructor(dependencies: {
-    store: Store
-    buckets: BucketStore
-    metrics: Metrics
-    onDelivered: ((object: DeliveredObject) => void) | undefined
-  }) {
+  constructor(
+    options: { offered: boolean },
+    dependencies: {
+      store: Store
+      buckets: BucketStore
+      metrics: Metrics
+      onDelivered: ((object: DeliveredObject) => void) | undefined
+    },
+  ) {
+    this.#offered = options.offered
     this.#store = dependencies.store
     this.#buckets = dependencies.buckets
     this.#metrics = dependencies.metrics
@@ -58,7 +64,7 @@ export class Uploads {
     origin: string,
   ): Promise<PromiseSettledResult<UploadGrant>[]> {
     const ids = [...new Set(uploads.flatMap((it) => it.flowLogIds))]
-    const carried = new Map((await carriedBy(this.#store.db, host, ids)).map((it) => [it.id, it]))
+    const carried = await this.#carriedBy(host, ids)
     const usable = new Map<string, Promise<void>>()
     const wanted = await Promise.allSettled(
       uploads.map((upload) => this.#reservationOf(host, upload, carried, usable)),
@@ -93,6 +99,17 @@ export class Uploads {
         throw new WeirError('WEIR_NOT_FOUND', `no upload of segment '${segmentId}' was asked for`)
       }),
     )
+  }
+
+  async #carriedBy(host: string, ids: readonly string[]): Promise<Map<string, FlowLogRow>> {
+    const { db } = this.#store
+    const rows = await carriedBy(db, host, ids)
+    const known = new Set(rows.map(({ id }) => id))
+    const missing = ids.filter((id) => !known.has(id))
+    if (this.#offered && missing.length > 0 && (await claimAgain(this.#store, host, missing))) {
+      rows.push(...(await carriedBy(db, host, missing)))
+    }
+    return new Map(rows.map((it) => [it.id, it]))
   }
 
   /** Flow logs may be deleted by now; what they had captured is still theirs. */

@@ -31,6 +31,8 @@ export interface ControlPlaneOptions {
   /** Serve HTTPS: certificate chain and key, PEM. */
   tls?: { cert: string; key: string }
   trustProxy?: boolean
+  /** Agents get only what is bound to their host. */
+  requireBindings?: boolean
   /** An issuer whose tokens are taken, too. */
   openId?: OpenIdOptions
   /** The object store; the buckets of the data directory without one. */
@@ -74,6 +76,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<R
       ...(options.tls === undefined ? {} : { tls: options.tls }),
       ...(options.openId === undefined ? {} : { openId: options.openId }),
       ...(options.trustProxy === undefined ? {} : { trustProxy: options.trustProxy }),
+      ...(options.requireBindings === undefined ? {} : { requireBindings: options.requireBindings }),
       ...(hasConsole ? { consoleDirectory: CONSOLE } : {}),
     },
     {

@@ -4,6 +4,7 @@ import { WeirError } from '../model/errors.ts'
 import type { Action, Direction } from '../model/flow-log.ts'
 import { touchAssignments } from './agents.ts'
 import { someAtATime } from './batches.ts'
+import { claim, recordCarriers } from './claims.ts'
 import { prepared, preparedInsert } from './prepared.ts'
 import { lockDatacentersOf } from './resources.ts'
 import type { FlowLogRow, PointRow, Tables } from './schema.ts'
@@ -89,7 +90,7 @@ export async function rebindFlowLog(
   const assigned_version = versionOf(await touchAssignments(change, host), host)
   await change.tx
     .updateTable('flow_logs')
-    .set({ host, binding, assigned_version })
+    .set({ host, binding, assigned_version, claimed_by: null })
     .where('id', '=', id)
     .execute()
   let returning = change.tx.updateTable('points').set({ removed_version: null }).where('flow_log_id', '=', id)
@@ -104,16 +105,11 @@ export async function rebindFlowLog(
 async function withdraw(change: Change, id: string, host: string | null): Promise<void> {
   const versions = new Map((await touchAssignments(change, host)).map((it) => [it.host, it.version]))
   if (host !== null && versions.has(host)) {
-    const row = { flow_log_id: id, host }
-    await change.tx
-      .insertInto('carriers')
-      .values(row)
-      .onConflict((it) => it.doNothing())
-      .execute()
+    await recordCarriers(change, host, [id])
     const point = { state: 'assigned', device: null, message: null, reported_at: null } as const
     await change.tx
       .insertInto('points')
-      .values({ ...row, ...point, removed_version: null })
+      .values({ flow_log_id: id, host, ...point, removed_version: null })
       .onConflict((it) => it.doNothing())
       .execute()
   }
@@ -130,6 +126,17 @@ async function withdraw(change: Change, id: string, host: string | null): Promis
   }
 }
 
+/** Nobody is offered anything any more: the next silence of an agent about such a flow log means that it is gone. */
+export async function withdrawOffered(change: Change): Promise<void> {
+  const offered = change.tx.selectFrom('flow_logs').select('id').where('host', 'is', null)
+  await change.tx
+    .updateTable('points')
+    .set({ removed_version: 0 })
+    .where('flow_log_id', 'in', offered)
+    .where('removed_version', 'is', null)
+    .execute()
+}
+
 const ASSIGNED = [
   'id',
   'interface_id',
@@ -142,12 +149,17 @@ const ASSIGNED = [
   'created_at',
 ] as const
 
-export async function assignmentsOf(db: Db, host: string): Promise<Assignment[]> {
+/** Those of the host; with `offered` also those of no host, which it may claim. */
+export async function assignmentsOf(
+  db: Db,
+  host: string,
+  { offered }: { offered: boolean },
+): Promise<Assignment[]> {
   const all = db.selectFrom('flow_logs').select(ASSIGNED).where('deleted_at', 'is', null)
   // Two questions, because SQLite answers one with an `or` by walking through everybody's.
   const bound = await all.where('host', '=', host).execute()
-  const offered = await all.where('host', 'is', null).execute()
-  return [...bound, ...offered].sort((a, b) => a.created_at - b.created_at).map(assignmentOf)
+  const unbound = offered ? await all.where('host', 'is', null).execute() : []
+  return [...bound, ...unbound].sort((a, b) => a.created_at - b.created_at).map(assignmentOf)
 }
 
 /** What has become of a host's assignments since a version that is not before its `wholeVersion`. */
@@ -202,11 +214,16 @@ function assignmentOf(it: Pick<FlowLogRow, (typeof ASSIGNED)[number]>): Assignme
  * Takes over what an agent says about its flow logs. Returns those whose state changed: requests may be
  * waiting for them.
  */
-export async function recordPoints(change: Change, host: string, report: Report): Promise<string[]> {
+export async function recordPoints(
+  change: Change,
+  host: string,
+  report: Report,
+  { offered }: { offered: boolean },
+): Promise<string[]> {
   const { news, gone } = await differences(change.tx, host, report)
   // Before anything is written, like everybody who finishes requests.
   await lockDatacentersOf(change, [...news.keys(), ...gone])
-  const changed = await concerning(change.tx, host, [...news.keys()], { offered: true })
+  const changed = await concerning(change.tx, host, [...news.keys()], { offered })
   for (const some of someAtATime(changed)) {
     const points = some.map((id) => news.get(id)!)
     await recordStates(change, host, points)
@@ -244,11 +261,7 @@ async function recordStates(change: Change, host: string, points: AgentReport['p
 }
 
 async function recordAttached(change: Change, host: string, ids: readonly string[]): Promise<void> {
-  await change.tx
-    .insertInto('carriers')
-    .values(ids.map((id) => ({ flow_log_id: id, host })))
-    .onConflict((on) => on.doNothing())
-    .execute()
+  await claim(change, host, ids, { refusals: true })
   // What could not be attached at first is attached after all.
   await change.tx
     .updateTable('resources')

@@ -17,6 +17,11 @@ export const METRICS = {
     labels: ['code'],
   },
   weir_agent_live: { help: '1 while the agent of a host reports', kind: 'gauge', labels: ['host'] },
+  weir_flow_logs_contested: {
+    help: 'Flow logs of no host that several hosts say they have',
+    kind: 'gauge',
+    labels: [],
+  },
   weir_agent_live_failures: {
     help: 'Reports of live flows that failed, since the agent started',
     kind: 'gauge',

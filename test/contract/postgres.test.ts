@@ -17,6 +17,7 @@ const skip = programs === undefined ? 'PostgreSQL is not installed' : false
 // What says everything about a control plane over SQLite says it about one over PostgreSQL too.
 const SUITES = [
   'agent-changes',
+  'claims',
   'life-cycle',
   'uploads',
   'inventory',
@@ -24,6 +25,7 @@ const SUITES = [
   'fuzz',
   'tree',
   'live',
+  'upgrade',
 ]
 
 test('the same suites pass over PostgreSQL', { skip }, async () => {

@@ -153,7 +153,7 @@ const WaitQuery = Type.Object({
 
 /** The agent protocol: docs/reference/agent-protocol.md. Every route is for one host, the token's. */
 export async function agentRoutes(app: FastifyInstance, services: Services): Promise<void> {
-  const { store, feed, live, uploads, metrics } = services
+  const { store, feed, live, uploads, metrics, options } = services
 
   app.get('/agent/v1/assignments', { schema: { querystring: WaitQuery } }, async (request, reply) => {
     const query = request.query as { version?: string; live?: string; changes?: string; waitS?: string }
@@ -183,7 +183,7 @@ export async function agentRoutes(app: FastifyInstance, services: Services): Pro
     await store.change(
       async (change) => {
         // First: these may be carried from now on.
-        const changed = isNews ? await recordPoints(change, host, { version, points }) : []
+        const changed = isNews ? await recordPoints(change, host, { version, points }, options) : []
         const health = await credible(change.tx, host, report.health)
         await recordHeartbeat(change, { host, agentVersion, startedAt, health })
         if (changed.length > 0) await settleRequests(change, { touching: changed })

@@ -9,6 +9,7 @@ import type { Account } from '../../store/accounts.ts'
 import { listAgents } from '../../store/agents.ts'
 import { listAudit } from '../../store/audit.ts'
 import { findRegistration, listRegistrations, registerBucket } from '../../store/buckets.ts'
+import { isContested } from '../../store/claims.ts'
 import { findFlowLogs, listFlowLogs, pointsOf } from '../../store/flow-logs.ts'
 import { findByIds } from '../../store/resources.ts'
 import type { FlowLogRow, PointRow } from '../../store/schema.ts'
@@ -112,7 +113,7 @@ function addStatus(app: FastifyInstance, services: Services): void {
       // Hosts are the operator's; others see those that carry their flow logs.
       agents: account.operator ? agents : agents.filter(({ host }) => carrying.has(host)),
       windowSizeS: services.options.windowSizeS,
-      flowLogs: flowLogs.map((it) => renderFlowLog(it, { points, pending, nowMs })),
+      flowLogs: renderFlowLogs(flowLogs, { points, pending, nowMs }),
       buckets: bucketStatuses(flowLogs, pending).map(renderBucket),
     }
   })
@@ -122,10 +123,7 @@ function addStatus(app: FastifyInstance, services: Services): void {
     const points = await allPoints(services, flowLogs)
     const pending = pendingDeliveries(await listAgents(store.db))
     const nowMs = store.clock.nowMs()
-    const items = flowLogs.map((it) => {
-      const { checkedAt: _, ...shown } = renderFlowLog(it, { points, pending, nowMs })
-      return shown
-    })
+    const items = renderFlowLogs(flowLogs, { points, pending, nowMs }).map(({ checkedAt: _, ...it }) => it)
     return sendIfChanged(request, reply, { items })
   })
 
@@ -143,9 +141,9 @@ function addStatus(app: FastifyInstance, services: Services): void {
     const row = await assertVisible(store.db, request.account!, resource)
     const [flowLog] = await findFlowLogs(store.db, [row.id])
     if (flowLog === undefined) throw notFound()
-    const points = await pointsOf(store.db, [row.id])
+    const points = await allPoints(services, [flowLog])
     const pending = pendingDeliveries(await listAgents(store.db))
-    return renderFlowLog(flowLog, { points, pending, nowMs: store.clock.nowMs() })
+    return renderFlowLogs([flowLog], { points, pending, nowMs: store.clock.nowMs() })[0]
   })
 }
 
@@ -171,17 +169,29 @@ async function visibleFlowLogs({ store }: Services, account: Account): Promise<F
   return flowLogs.filter(({ id }) => shown.has(id))
 }
 
+/** As agents told them; one of a host to which another host does not leave the flow log has failed. */
 async function allPoints({ store }: Services, flowLogs: FlowLogRow[]): Promise<PointRow[]> {
   const points: PointRow[] = []
   for (let at = 0; at < flowLogs.length; at += 500) {
-    points.push(
-      ...(await pointsOf(
+    const some = flowLogs.slice(at, at + 500)
+    const told = Map.groupBy(
+      await pointsOf(
         store.db,
-        flowLogs.slice(at, at + 500).map((it) => it.id),
-      )),
+        some.map((it) => it.id),
+      ),
+      (it) => it.flow_log_id,
     )
+    for (const flowLog of some) {
+      const own = told.get(flowLog.id) ?? []
+      points.push(...own.map((it) => (isContested(flowLog, it, own) ? contested(it, flowLog) : it)))
+    }
   }
   return points
+}
+
+function contested(point: PointRow, { claimed_by: holder }: FlowLogRow): PointRow {
+  const message = `host ${holder} has it: what this host captures is not delivered until ${holder} lets go of it`
+  return { ...point, state: 'failed', message }
 }
 
 function renderPoint(it: PointRow): Record<string, unknown> {
@@ -213,16 +223,23 @@ function renderHealth(it: { health: string | null }, account: Account): Partial<
 }
 
 interface Shown {
-  points: PointRow[]
+  points: readonly PointRow[]
   pending: PendingDeliveries
   nowMs: number
 }
 
-/** A flow log's delivery status: Weir's own sub-resource. */
+function renderFlowLogs(
+  flowLogs: FlowLogRow[],
+  { points, pending, nowMs }: Shown,
+): Record<string, unknown>[] {
+  const told = Map.groupBy(points, (it) => it.flow_log_id)
+  return flowLogs.map((it) => renderFlowLog(it, { points: told.get(it.id) ?? [], pending, nowMs }))
+}
+
+/** A flow log's delivery status, with its own points: Weir's own sub-resource. */
 function renderFlowLog(it: FlowLogRow, { points, pending, nowMs }: Shown): Record<string, unknown> {
   const waiting = pending.get(it.id) ?? []
   const error = lastErrorOf(it, waiting)
-  const own = points.filter((point) => point.flow_log_id === it.id)
   return {
     id: it.id,
     interfaceId: it.interface_id,
@@ -231,8 +248,8 @@ function renderFlowLog(it: FlowLogRow, { points, pending, nowMs }: Shown): Recor
     prefix: it.prefix,
     host: it.host,
     delivery: {
-      status: error !== undefined ? 'delivery fails' : captureStatus(own),
-      points: own.map((point) => ({ host: point.host, ...renderPoint(point) })),
+      status: error !== undefined ? 'delivery fails' : captureStatus(points),
+      points: points.map((point) => ({ host: point.host, ...renderPoint(point) })),
       objects: it.objects,
       bytes: it.octets,
       records: it.records,
@@ -259,7 +276,7 @@ function renderBucket(it: BucketStatus): Record<string, unknown> {
 }
 
 /** One sentence for people; `points` say more. */
-function captureStatus(points: PointRow[]): string {
+function captureStatus(points: readonly PointRow[]): string {
   if (points.some(({ state }) => state === 'attached')) return 'capturing'
   if (points.some(({ state }) => state === 'failed')) return 'cannot be attached'
   return 'waiting for an interface'

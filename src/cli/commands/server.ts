@@ -20,6 +20,7 @@ export const server: Command = {
   --listen HOST:PORT   where the API listens (default 127.0.0.1:8080)
   --window SECONDS     length of a window on all agents, any divisor of an hour from 2 (default 600)
   --public-url URL     what clients call it, behind a reverse proxy
+  --require-bindings   give agents only flow logs of interfaces that are bound to their host, none to find by MAC address
   --trust-proxy        take client addresses from the reverse proxy's X-Forwarded-For
   --database URL       postgres://…, shared by several replicas (WEIR_DATABASE, which keeps its password out of sight)
   --tls-cert FILE      certificate chain, PEM, to serve HTTPS
@@ -34,6 +35,7 @@ ${S3_HELP}`,
         listen: { type: 'string', default: '127.0.0.1:8080' },
         window: { type: 'string', default: '600' },
         'public-url': { type: 'string' },
+        'require-bindings': { type: 'boolean', default: false },
         'trust-proxy': { type: 'boolean', default: false },
         database: { type: 'string' },
         'tls-cert': { type: 'string' },
@@ -63,6 +65,7 @@ ${S3_HELP}`,
       ...(tls === undefined ? {} : { tls }),
       ...(databaseUrl === undefined ? {} : { databaseUrl }),
       trustProxy: values['trust-proxy'],
+      requireBindings: values['require-bindings'],
       withMachine: false,
     })
     if (controlPlane.consoleUrl !== undefined)
