@@ -144,7 +144,7 @@ export async function createApp(
     const isConsole = consoleDirectory !== undefined && isConsolePath(request.method, pathOf(request))
     if (!isConsole) await authenticateByPath(authentication, request)
   }
-  const app = newFastify(options, { log, metrics, authenticate })
+  const app = newFastify(options, { log, authenticate })
   addHooks(app, {
     services,
     authenticate,
@@ -179,7 +179,7 @@ type Authenticate = (request: FastifyRequest) => Promise<void>
 
 function newFastify(
   options: AppOptions,
-  { log, authenticate }: { log: Logger; metrics: Metrics; authenticate: Authenticate },
+  { log, authenticate }: { log: Logger; authenticate: Authenticate },
 ): FastifyInstance {
   const app = fastify({
     ...(options.tls === undefined ? {} : { https: { ...options.tls, minVersion: 'TLSv1.2' } }),
@@ -324,8 +324,10 @@ function addErrorAnswers(app: FastifyInstance, log: Logger): void {
       )
     }
     sendError(reply, error)
-    if (reply.statusCode >= 500)
-      log.error({ err: error, method: request.method, url: request.url }, 'request failed')
+    if (reply.statusCode >= 500) {
+      // Not the query: an upload's has its signature.
+      log.error({ err: error, method: request.method, path: pathOf(request) }, 'request failed')
+    }
     return reply
   })
   app.setNotFoundHandler((request, reply) => {

@@ -106,9 +106,12 @@ export class AssignmentFeed {
    * it.
    */
   async #database(): Promise<string> {
-    this.#epoch ??= this.#store.change((change) =>
-      settingOnce(change, 'epoch', () => crypto.randomUUID().slice(0, 8)),
-    )
+    this.#epoch ??= this.#store
+      .change((change) => settingOnce(change, 'epoch', () => crypto.randomUUID().slice(0, 8)))
+      .catch((error: unknown) => {
+        this.#epoch = undefined // Asked again for the next agent.
+        throw error
+      })
     return this.#offered ? this.#epoch : `${await this.#epoch}-bound`
   }
 

@@ -48,10 +48,8 @@ interface Worker {
 }
 
 /**
- * Does jobs in processes of their own, so that a question that is too large costs its asker an error, and
- * nobody else
- * anything: not the API's event loop, not its memory, not its life. Workers start when there is work and
- * end when idle.
+ * Does jobs in processes of their own, so that a question that is too large costs its asker an error, and nobody else
+ * anything: not the API's event loop, not its memory, not its life. Workers start when there is work and end when idle.
  */
 export class WorkerPool implements Executor {
   readonly #options: WorkerPoolOptions

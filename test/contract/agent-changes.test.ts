@@ -111,3 +111,16 @@ test('a report need not repeat itself: only of a withdrawn flow log does silence
   assert.equal(finished.metadata.status, 'DONE')
   assert.equal((await weir.get(path)).status, 404)
 })
+
+test('a database that was away when the first agent asked is asked again for the next', async (t) => {
+  await using weir = await startControlPlane()
+  const agent = agentOf(weir)
+  const away = Object.assign(new Error('connection refused'), { code: 'ECONNREFUSED' })
+
+  const change = t.mock.method(weir.store, 'change', () => Promise.reject(away))
+  const first = await agent.send('GET', '/agent/v1/assignments')
+  change.mock.restore()
+  const second = await agent.send('GET', '/agent/v1/assignments')
+
+  assert.deepEqual([first.status, second.status], [503, 200])
+})
