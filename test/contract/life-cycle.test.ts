@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { TestAgent } from './support/agent.ts'
 import { type ControlPlane, FLOW_LOG, startControlPlane } from './support/control-plane.ts'
 
@@ -164,7 +163,7 @@ test('a waiting agent hears of a change at once, and of none after its waiting t
   const version = agent.version
 
   const waiting = agent.poll(30)
-  await sleep(50) // Lets the poll reach the server: without this it would not be waiting.
+  await weir.longPolls(1)
   const beginMs = performance.now()
   await weir.post(`${weir.nicPath}/flowlogs`, FLOW_LOG)
   await waiting

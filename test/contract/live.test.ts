@@ -73,7 +73,7 @@ function tellBoth(): Promise<unknown> {
 
 test('a waiting agent hears at once what is wanted of it, tells it, and the first answer has it', async () => {
   const waiting = agent.waitForLive({ waitS: 20 })
-  await sleep(50)
+  await weir.longPolls(1)
   const beganMs = performance.now()
   const asking = ask('owner', {})
   const wanted = await waiting

@@ -105,6 +105,15 @@ export class ControlPlane implements AsyncDisposable {
     }
   }
 
+  /** Ends when so many agents wait for news. */
+  async longPolls(count: number): Promise<void> {
+    const headers = { authorization: `Bearer ${this.owner.token}` }
+    for (;;) {
+      const metrics = await (await fetch(`${this.origin}/metrics`, { headers })).text()
+      if (Number(/^weir_api_long_polls (\d+)$/m.exec(metrics)?.[1]) === count) return
+    }
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     await this.app.close()
     await this.store.close()
@@ -112,7 +121,7 @@ export class ControlPlane implements AsyncDisposable {
   }
 }
 
-type Calls = Pick<ControlPlane, 'call' | 'get' | 'post' | 'finished'>
+type Calls = Pick<ControlPlane, 'call' | 'get' | 'post' | 'finished' | 'longPolls'>
 
 /** Not of the Cloud API. */
 export function isOutside(target: string): boolean {
