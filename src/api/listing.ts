@@ -3,29 +3,52 @@ import type { Query } from './query.ts'
 import { metadataOf, propertiesOf } from './render.ts'
 import { enumOf, type ResourceType } from './resource-types.ts'
 
+/** What the items of a collection are filtered and ordered by. */
+export interface Attributes<Row> {
+  of(row: Row): { properties?: Record<string, unknown>; metadata?: Record<string, unknown> }
+  /** Whether a property is an enum, of which no part matches. */
+  isEnum?(name: string): boolean
+}
+
+export function attributesOf(type: ResourceType): Attributes<ResourceRow> {
+  return {
+    of: (row) => ({ properties: propertiesOf(row), metadata: metadataOf(row) }),
+    isEnum: (name) => enumOf(type, name) !== undefined,
+  }
+}
+
+/** Not what every object has, such as its constructor. */
+function ownValue(values: Record<string, unknown> = {}, name: string): unknown {
+  return Object.hasOwn(values, name) ? values[name] : undefined
+}
+
 /** Whether SQL alone can cut the page out. */
 export function isPlain(query: Query): boolean {
   return query.filters.length === 0 && query.orderBy === undefined && query.maxResults === undefined
 }
 
 /** Filters and orders what a collection holds. `maxResults` cuts before the filters, `limit` after them. */
-export function refine(type: ResourceType, rows: ResourceRow[], query: Query): ResourceRow[] {
+export function refine<Row>(attributes: Attributes<Row>, rows: Row[], query: Query): Row[] {
   const candidates = query.maxResults === undefined ? rows : rows.slice(0, query.maxResults)
-  const kept = candidates.filter((row) => query.filters.every((filter) => matches(type, row, filter)))
-  return query.orderBy === undefined ? kept : orderedBy(kept, query.orderBy)
+  const kept = candidates.filter((row) => query.filters.every((filter) => matches(attributes, row, filter)))
+  return query.orderBy === undefined ? kept : orderedBy(attributes, kept, query.orderBy)
 }
 
 /** An unknown name matches nothing. Of several values for one name, one must match. */
-function matches(type: ResourceType, row: ResourceRow, filter: { name: string; values: string[] }): boolean {
-  const { name, values } = filter
-  const property = propertiesOf(row)[name]
+function matches<Row>(
+  attributes: Attributes<Row>,
+  row: Row,
+  { name, values }: { name: string; values: string[] },
+): boolean {
+  const { properties, metadata } = attributes.of(row)
+  const property = ownValue(properties, name)
   if (property !== undefined && property !== null) {
-    const isExact = enumOf(type, name) !== undefined
+    const isExact = attributes.isEnum?.(name) ?? false
     return [property].flat().some((it) => values.some((value) => valueMatches(it, value, isExact)))
   }
-  const metadata = metadataOf(row)[name]
-  if (metadata === undefined) return false
-  return values.some((value) => valueMatches(metadata, value, name === 'state'))
+  const found = ownValue(metadata, name)
+  if (found === undefined) return false
+  return values.some((value) => valueMatches(found, value, name === 'state'))
 }
 
 function valueMatches(actual: unknown, wanted: string, isExact: boolean): boolean {
@@ -34,8 +57,11 @@ function valueMatches(actual: unknown, wanted: string, isExact: boolean): boolea
   return isExact || typeof actual !== 'string' ? text === value : text.includes(value)
 }
 
-function orderedBy(rows: ResourceRow[], name: string): ResourceRow[] {
-  const keyed = rows.map((row) => ({ row, key: propertiesOf(row)[name] ?? metadataOf(row)[name] }))
+function orderedBy<Row>(attributes: Attributes<Row>, rows: Row[], name: string): Row[] {
+  const keyed = rows.map((row) => {
+    const { properties, metadata } = attributes.of(row)
+    return { row, key: ownValue(properties, name) ?? ownValue(metadata, name) }
+  })
   return keyed.sort((a, b) => compareValues(a.key, b.key)).map(({ row }) => row)
 }
 

@@ -45,7 +45,6 @@ const PARAMETERS: Record<string, Json> = {
   },
 }
 
-const METADATA_FILTERS = Object.keys((SCHEMAS['Metadata'] as unknown as { properties: Json }).properties)
 const REQUEST_FILTERS = [
   'status',
   'requestStatus',
@@ -148,11 +147,12 @@ function bareOr(body: unknown): unknown {
   return { anyOf: [properties, body] }
 }
 
-function parametersOf(route: RouteRow, path: string, { query, caller, isCached }: Operation): Json[] {
+function parametersOf(route: RouteRow, path: string, operation: Operation): Json[] {
+  const { query, caller, isCached } = operation
   const names = [
     ...(query === undefined ? [] : ['depth']),
     ...(query === 'list' ? ['offset', 'limit'] : []),
-    ...(query === 'list' && isFiltered(path) ? ['orderBy', 'maxResults'] : []),
+    ...(query === 'list' ? ['orderBy', 'maxResults'] : []),
     ...(caller === undefined ? ['pretty', 'X-Contract-Number'] : []),
     ...(hasEtag(route, path) && route.method !== 'GET' ? ['If-Match'] : []),
     ...(isCached === true ? ['If-None-Match'] : []),
@@ -161,19 +161,22 @@ function parametersOf(route: RouteRow, path: string, { query, caller, isCached }
     ...[...path.matchAll(/\{(\w+)\}/g)].map(([, name]) => pathParameter(name!)),
     ...queryParameters(route.schema?.querystring),
     ...names.map((name) => ({ $ref: `#/components/parameters/${name}` })),
-    ...(query === 'list' ? filtersOf(path).map(filterParameter) : []),
+    ...(query === 'list' ? filtersOf(path, operation).map(filterParameter) : []),
   ]
 }
 
-/** Collections that can be filtered and ordered by anything in them. */
-function isFiltered(path: string): boolean {
-  return path.startsWith('/cloudapi/v6/datacenters')
+/** By anything in the items that the collection's answer describes. */
+function filtersOf(path: string, { answer }: Operation): string[] {
+  if (path === '/cloudapi/v6/requests') return REQUEST_FILTERS
+  const { items } = propertiesIn(answer)
+  const { properties, metadata } = propertiesIn((items as { items?: unknown } | undefined)?.items)
+  return [properties, metadata].flatMap((it) => Object.keys(propertiesIn(it)))
 }
 
-function filtersOf(path: string): string[] {
-  if (path === '/cloudapi/v6/requests') return REQUEST_FILTERS
-  const type = typeIn(path)
-  return type === undefined ? [] : [...Object.keys(type.properties), ...METADATA_FILTERS]
+/** Of an object's schema, which may be named. */
+function propertiesIn(schema: unknown): Json {
+  const { $ref, properties = {} } = (schema ?? {}) as { $ref?: string; properties?: Json }
+  return $ref === undefined ? properties : propertiesIn(SCHEMAS[$ref.slice($ref.lastIndexOf('/') + 1)])
 }
 
 function filterParameter(name: string): Json {

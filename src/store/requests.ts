@@ -1,9 +1,9 @@
 import { randomUUID } from 'node:crypto'
-import { sql } from 'kysely'
+import { type SelectQueryBuilder, sql } from 'kysely'
 import { someAtATime } from './batches.ts'
 import { prepared, preparedInsert } from './prepared.ts'
 import type { Author } from './resources.ts'
-import type { RequestRow, RequestTargetRow, ResourceRow } from './schema.ts'
+import type { RequestRow, RequestTargetRow, ResourceRow, Tables } from './schema.ts'
 import { type Change, type Db, newEtag } from './store.ts'
 
 export interface NewRequest {
@@ -306,6 +306,8 @@ export interface RequestFilter {
   status?: string[]
   createdAfterMs?: number
   createdBeforeMs?: number
+  /** Only of the first so many of the contract or the user. */
+  firstOf?: number
 }
 
 export function listRequests(
@@ -325,7 +327,7 @@ export async function countRequests(db: Db, filter: RequestFilter): Promise<numb
   return Number(row.count)
 }
 
-function selectRequests(db: Db, filter: RequestFilter) {
+function selectRequests(db: Db, filter: RequestFilter): SelectQueryBuilder<Tables, 'requests', object> {
   let query = db.selectFrom('requests').where('contract_number', '=', filter.contractNumber)
   if (filter.onlyUserId !== undefined) query = query.where('created_by_id', '=', filter.onlyUserId)
   if (filter.status !== undefined) {
@@ -333,5 +335,10 @@ function selectRequests(db: Db, filter: RequestFilter) {
   }
   if (filter.createdAfterMs !== undefined) query = query.where('created_at', '>', filter.createdAfterMs)
   if (filter.createdBeforeMs !== undefined) query = query.where('created_at', '<', filter.createdBeforeMs)
+  if (filter.firstOf !== undefined) {
+    const { contractNumber, onlyUserId } = filter
+    const all = selectRequests(db, { contractNumber, ...(onlyUserId === undefined ? {} : { onlyUserId }) })
+    query = query.where('ordinal', 'in', all.select('ordinal').orderBy('ordinal').limit(filter.firstOf))
+  }
   return query
 }

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { TestAgent } from './support/agent.ts'
 import { FLOW_LOG, HOST, startControlPlane } from './support/control-plane.ts'
+import { makeTenants } from './support/tenants.ts'
 
 // The request shapes of the other clients (CONTRACT, section 7), and what the inventory promises them.
 
@@ -226,6 +227,13 @@ test('requests can be listed and filtered', async () => {
   assert.deepEqual(await methods('&filter.url=flowlogs'), ['POST'])
   assert.deepEqual(await methods('&filter.createdAfter=2099-01-01 00:00:00'), [])
   assert.deepEqual(await methods('&filter.nonsense=1'), [])
+  assert.deepEqual(await methods('&filter.createdBefore=nonsense'), [])
+  assert.deepEqual(await methods('&filter.createdAfter=2000-01-01 00:00:00&orderBy=method'), [
+    'PATCH',
+    'POST',
+  ])
+  assert.deepEqual(await methods('&maxResults=1&filter.method=patch'), [])
+  assert.deepEqual(await methods('&maxResults=1&filter.status=done'), [])
 })
 
 test('binding a NIC to another device moves its flow log to the other host', async () => {
@@ -280,4 +288,43 @@ test('the short inventory has every interface with its flow log, and is sent aga
   )
   assert.equal(same.status, 304)
   assert.deepEqual(changed.body.items[0].servers[0].nics[0].flowLog.properties, FLOW_LOG.properties)
+})
+
+test('users, groups, members and shares are filtered, ordered and paged like everything else', async () => {
+  await using weir = await startControlPlane()
+  const tenants = await makeTenants(weir)
+  const list = async (target: string) => (await tenants.call('GET', target)).body
+  const emails = async (query: string) =>
+    (await list(`/um/users?depth=1${query}`)).items.map(
+      (it: { properties: { email: string } }) => it.properties.email.split('@')[0],
+    )
+
+  assert.deepEqual(await emails('&orderBy=email'), ['admin', 'editor', 'outsider', 'owner', 'reader'])
+  assert.deepEqual(await emails('&filter.email=EDIT'), ['editor'])
+  assert.deepEqual(await emails('&filter.administrator=true&order-by=email'), ['admin', 'owner'])
+  assert.deepEqual(await emails('&filter.createdDate=1999'), [])
+  assert.deepEqual(await emails('&filter.constructor=x'), [])
+  assert.deepEqual(await emails('&maxResults=1&filter.email=admin'), [])
+
+  const page = await list('/um/users?orderBy=email&limit=2&offset=2')
+  assert.deepEqual(Object.keys(page.items[0]), ['id', 'type', 'href'])
+  assert.deepEqual(page.items[0].id, tenants.userIds.outsider)
+  assert.match(page._links.next, /orderBy=email&offset=4&limit=2$/)
+  assert.match(page._links.prev, /orderBy=email&offset=0&limit=2$/)
+
+  const groups = await list('/um/groups?depth=1&filter.createFlowLog=true')
+  assert.deepEqual(
+    groups.items.map((it: { id: string }) => it.id),
+    [tenants.groupId],
+  )
+  const members = await list(`/um/groups/${tenants.groupId}/users?filter.firstname=reader`)
+  const shares = await list(`/um/groups/${tenants.groupId}/shares?filter.editPrivilege=true`)
+  assert.deepEqual([members.items.length, shares.items.length], [0, 1])
+  const { paths } = (await weir.get('/openapi.json')).body
+  const described = paths['/cloudapi/v6/um/groups'].get.parameters.map(
+    (it: { name?: string; $ref?: string }) => it.name ?? it.$ref?.split('/').at(-1),
+  )
+  for (const name of ['orderBy', 'maxResults', 'filter.name', 'filter.createFlowLog']) {
+    assert.ok(described.includes(name), name)
+  }
 })

@@ -5,7 +5,7 @@ import type { ResourceRow } from '../../store/schema.ts'
 import { API_BASE, type Services } from '../app.ts'
 import { assertVisible, visibleDatacenters } from '../caller.ts'
 import type { Mutation, RequestLine } from '../inventory.ts'
-import { isPlain, refine, renderCollection } from '../listing.ts'
+import { attributesOf, isPlain, refine, renderCollection } from '../listing.ts'
 import { raiseEnums, wrapPatch } from '../normalise.ts'
 import { parseQuery, type Query } from '../query.ts'
 import {
@@ -38,7 +38,7 @@ function addNicsOfLan(app: FastifyInstance, services: Services): void {
     const lanPath = parentPathOf(request)
     const lan = await assertVisible(db, request.account!, await findByPath(db, lanPath))
     const [found] = await nicsOf(db, [lan])
-    const nics = refine(RESOURCE_TYPES.nic, found!.nics, query)
+    const nics = refine(attributesOf(RESOURCE_TYPES.nic), found!.nics, query)
     const rows = nics.slice(query.offset, query.offset + query.limit)
     const base = services.base(request)
     const tree = await loadTree(db, rows, query.depth - 1)
@@ -139,7 +139,7 @@ async function listCollection(
     const isLast = rows.length < limit && (rows.length > 0 || offset === 0)
     total = isLast ? offset + rows.length : await countResources(db, listing)
   } else {
-    const refined = refine(type, await listResources(db, listing), query)
+    const refined = refine(attributesOf(type), await listResources(db, listing), query)
     rows = refined.slice(offset, offset + limit)
     total = refined.length
   }

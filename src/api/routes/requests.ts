@@ -11,7 +11,7 @@ import {
 import type { RequestRow, RequestTargetRow } from '../../store/schema.ts'
 import { API_BASE, type Services } from '../app.ts'
 import { notFound } from '../caller.ts'
-import { renderCollection } from '../listing.ts'
+import { refine, renderCollection } from '../listing.ts'
 import { parseQuery, type Query } from '../query.ts'
 import { wireDate } from '../render.ts'
 
@@ -58,55 +58,44 @@ async function page(
   query: Query,
 ): Promise<{ rows: RequestRow[]; total: number }> {
   const { offset, limit } = query
-  const texts = query.filters.filter(({ name }) => TEXT_FILTERS[name] !== undefined)
-  const isUnknown = query.filters.some(
-    ({ name }) => !SQL_FILTERS.includes(name) && TEXT_FILTERS[name] === undefined,
-  )
-  if (isUnknown) return { rows: [], total: 0 }
-  if (texts.length === 0) {
+  const filters = query.filters.filter(({ name }) => !SQL_FILTERS.includes(name))
+  if (filters.length === 0 && query.orderBy === undefined) {
     const rows = await listRequests(db, filter, { offset, limit })
     return { rows, total: await countRequests(db, filter) }
   }
-  const rows = (await listRequests(db, filter)).filter((row) =>
-    texts.every(({ name, values }) => {
-      const text = TEXT_FILTERS[name]!(row).toLowerCase()
-      return values.some((value) => text.includes(value.toLowerCase()))
-    }),
-  )
+  const wanted = { ...query, filters, maxResults: undefined }
+  const rows = refine({ of: attributesOf }, await listRequests(db, filter), wanted)
   return { rows: rows.slice(offset, offset + limit), total: rows.length }
 }
 
 const SQL_FILTERS = ['status', 'requestStatus', 'createdAfter', 'createdBefore']
 
-const TEXT_FILTERS: Record<string, (row: RequestRow) => string> = {
-  createdDate: (row) => wireDate(row.created_at),
-  createdBy: (row) => row.created_by,
-  etag: (row) => row.etag,
-  method: (row) => row.method,
-  headers: (row) => row.headers,
-  body: (row) => row.body,
-  url: (row) => row.url,
+function attributesOf({ method, headers, body, url, ...row }: RequestRow) {
+  const { created_by: createdBy, etag, status: requestStatus } = row
+  const metadata = { createdDate: wireDate(row.created_at), createdBy, etag, requestStatus }
+  return { properties: { method, headers, body, url }, metadata }
 }
 
 /** Members without the overview see their own requests. */
 function filterOf(account: Account, query: Query): RequestFilter {
   const values = (name: string) => query.filters.filter((it) => it.name === name).flatMap((it) => it.values)
   const status = [...values('status'), ...values('requestStatus')].map((it) => it.toUpperCase())
-  const after = values('createdAfter').map(timeOf).at(-1)
-  const before = values('createdBefore').map(timeOf).at(-1)
+  const after = values('createdAfter').map((it) => timeOf(it) ?? Number.MAX_SAFE_INTEGER)
+  const before = values('createdBefore').map((it) => timeOf(it) ?? 0)
   return {
     contractNumber: account.contractNumber,
     ...(account.role === 'member' && !account.operator ? { onlyUserId: account.userId } : {}),
     ...(status.length > 0 ? { status } : {}),
-    ...(after === undefined ? {} : { createdAfterMs: after }),
-    ...(before === undefined ? {} : { createdBeforeMs: before }),
+    ...(after.length === 0 ? {} : { createdAfterMs: Math.max(...after) }),
+    ...(before.length === 0 ? {} : { createdBeforeMs: Math.min(...before) }),
+    ...(query.maxResults === undefined ? {} : { firstOf: query.maxResults }),
   }
 }
 
-/** `yyyy-MM-dd HH:mm:ss`, in UTC; what cannot be read matches nothing. */
-function timeOf(value: string): number {
+/** `yyyy-MM-dd HH:mm:ss`, in UTC; undefined when it cannot be read: it then matches nothing. */
+function timeOf(value: string): number | undefined {
   const time = Date.parse(`${value.trim().replace(' ', 'T').replace(/Z$/, '')}Z`)
-  return Number.isNaN(time) ? Number.MAX_SAFE_INTEGER : time
+  return Number.isNaN(time) ? undefined : time
 }
 
 function referenceTo(base: string, row: RequestRow): Record<string, unknown> {

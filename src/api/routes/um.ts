@@ -30,8 +30,9 @@ import { hashPassword } from '../../store/secrets.ts'
 import type { Change, Db } from '../../store/store.ts'
 import { API_BASE, type Services } from '../app.ts'
 import { assertAdministrator, notFound } from '../caller.ts'
-import { renderCollection } from '../listing.ts'
-import { parseQuery, type Query } from '../query.ts'
+import { refine, renderCollection } from '../listing.ts'
+import { PRIVILEGES } from '../privileges.ts'
+import { parseQuery } from '../query.ts'
 import { wireDate } from '../render.ts'
 import { requestLineOf, statusUrl } from './inventory.ts'
 
@@ -52,35 +53,6 @@ const NewUser = envelope(Type.Object({ ...UserProperties, password }, { addition
 const ChangedUser = envelope(
   Type.Object({ ...UserProperties, password: Type.Optional(password) }, { additionalProperties: false }),
 )
-
-/** As the Cloud API names them; Weir looks at three, and keeps the others for clients that set them all. */
-const PRIVILEGES = [
-  'createDataCenter',
-  'createSnapshot',
-  'reserveIp',
-  'accessActivityLog',
-  'createPcc',
-  's3Privilege',
-  'createBackupUnit',
-  'createInternetAccess',
-  'createK8sCluster',
-  'createFlowLog',
-  'accessAndManageMonitoring',
-  'accessAndManageCertificates',
-  'manageDBaaS',
-  'accessAndManageDns',
-  'manageRegistry',
-  'manageDataplatform',
-  'accessAndManageLogging',
-  'accessAndManageCdn',
-  'accessAndManageVpn',
-  'accessAndManageApiGateway',
-  'accessAndManageKaas',
-  'accessAndManageNetworkFileStorage',
-  'accessAndManageAiModelHub',
-  'accessAndManageIamResources',
-  'createNetworkSecurityGroups',
-] as const
 
 const privileges = Object.fromEntries(PRIVILEGES.map((it) => [it, Type.Optional(Type.Boolean())]))
 const GroupBody = envelope(Type.Object({ name: text, ...privileges }, { additionalProperties: false }))
@@ -129,13 +101,9 @@ function addUsers(app: FastifyInstance, services: Services): void {
   }
   app.get(path, async (request) => {
     const members = await listMembers(store.db, request.account!.contractNumber)
-    return collectionOf(services, request, '/um/users', members, (base, it, full) =>
-      renderUser(base, it, full),
-    )
+    return collectionOf(services, request, '/um/users', members, renderUser)
   })
-  app.get(`${path}/:userId`, async (request) =>
-    renderUser(services.base(request), await found(request), true),
-  )
+  app.get(`${path}/:userId`, async (request) => renderUser(services.base(request), await found(request)))
   app.post(path, { schema: { body: NewUser } }, async (request, reply) => {
     const {
       firstname,
@@ -151,7 +119,7 @@ function addUsers(app: FastifyInstance, services: Services): void {
       const names = { firstName: firstname, lastName: lastname }
       const user = { email: address, passwordHash, ...names, operator: false, contractNumber, role } as const
       const id = await createUser(change, user)
-      return renderUser(services.base(request), (await findMember(change.tx, contractNumber, id))!, true)
+      return renderUser(services.base(request), (await findMember(change.tx, contractNumber, id))!)
     })
   })
   app.put(`${path}/:userId`, { schema: { body: ChangedUser } }, async (request, reply) => {
@@ -214,7 +182,7 @@ async function changeUser(
   if (administrator !== undefined && member.role !== 'owner') {
     await setRole(change, { contractNumber, userId: member.id, role: administrator ? 'admin' : 'member' })
   }
-  return renderUser(base, (await findMember(change.tx, contractNumber, member.id))!, true)
+  return renderUser(base, (await findMember(change.tx, contractNumber, member.id))!)
 }
 
 function addGroups(app: FastifyInstance, services: Services): void {
@@ -222,19 +190,17 @@ function addGroups(app: FastifyInstance, services: Services): void {
   const path = `${API_BASE}/um/groups`
   app.get(path, async (request) => {
     const groups = await listGroups(store.db, request.account!.contractNumber)
-    return collectionOf(services, request, '/um/groups', groups, (base, it, full) =>
-      renderGroup(base, it, full),
-    )
+    return collectionOf(services, request, '/um/groups', groups, renderGroup)
   })
   app.get(`${path}/:groupId`, async (request) => {
-    return renderGroup(services.base(request), await groupOf(services, request), true)
+    return renderGroup(services.base(request), await groupOf(services, request))
   })
   app.post(path, { schema: { body: GroupBody } }, async (request, reply) => {
     const { name, ...given } = (request.body as { properties: { name: string } }).properties
     const { contractNumber } = request.account!
     return accept(services, request, reply, async (change) => {
       const group = await insertGroup(change, { contractNumber, name, privileges: given })
-      return renderGroup(services.base(request), group, true)
+      return renderGroup(services.base(request), group)
     })
   })
   app.put(`${path}/:groupId`, { schema: { body: GroupBody } }, async (request, reply) => {
@@ -243,14 +209,14 @@ function addGroups(app: FastifyInstance, services: Services): void {
     return accept(services, request, reply, async (change) => {
       await updateGroup(change, group.id, { name, privileges: given })
       const fresh = await findGroup(change.tx, group.contract_number, group.id)
-      return renderGroup(services.base(request), fresh!, true)
+      return renderGroup(services.base(request), fresh!)
     })
   })
   app.delete(`${path}/:groupId`, async (request, reply) => {
     const group = await groupOf(services, request)
     return accept(services, request, reply, async (change) => {
       await deleteGroup(change, group.id)
-      return { ...renderGroup(services.base(request), group, false), gone: true }
+      return { ...renderGroup(services.base(request), group), gone: true }
     })
   })
 }
@@ -270,7 +236,7 @@ function addGroupUsers(app: FastifyInstance, services: Services): void {
     const ids = await groupUsers(store.db, group.id)
     const members = (await listMembers(store.db, group.contract_number)).filter((it) => ids.includes(it.id))
     const place = `/um/groups/${group.id}/users`
-    return collectionOf(services, request, place, members, (base, it, full) => renderUser(base, it, full))
+    return collectionOf(services, request, place, members, renderUser)
   })
   app.post(path, { schema: { body: UserReference } }, async (request, reply) => {
     const group = await groupOf(services, request)
@@ -279,7 +245,7 @@ function addGroupUsers(app: FastifyInstance, services: Services): void {
     if (member === undefined) throw notFound()
     return accept(services, request, reply, async (change) => {
       await joinGroup(change, group.id, id)
-      return renderUser(services.base(request), member, true)
+      return renderUser(services.base(request), member)
     })
   })
   app.delete(`${path}/:userId`, async (request, reply) => {
@@ -302,16 +268,14 @@ function addShares(app: FastifyInstance, services: Services): void {
   app.get(path, async (request) => {
     const { group, shares } = await sharesOf(request)
     const place = `/um/groups/${group.id}/shares`
-    return collectionOf(services, request, place, shares, (base, it, full) =>
-      renderShare(base, group, it, full),
-    )
+    return collectionOf(services, request, place, shares, (base, it) => renderShare(base, group, it))
   })
   app.get(`${path}/:resourceId`, async (request) => {
     const { group, shares } = await sharesOf(request)
     const { resourceId } = request.params as { resourceId: string }
     const found = shares.find((it) => it.resource_id === resourceId)
     if (found === undefined) throw notFound()
-    return renderShare(services.base(request), group, found, true)
+    return renderShare(services.base(request), group, found)
   })
   const put = async (request: FastifyRequest, reply: FastifyReply) => {
     const group = await groupOf(services, request)
@@ -329,7 +293,7 @@ function addShares(app: FastifyInstance, services: Services): void {
         type: resource.type,
         path: resource.path,
       }
-      return renderShare(services.base(request), group, row, true)
+      return renderShare(services.base(request), group, row)
     })
   }
   app.post(`${path}/:resourceId`, { schema: { body: ShareBody } }, put)
@@ -345,7 +309,15 @@ function addShares(app: FastifyInstance, services: Services): void {
   })
 }
 
-type Rendered = Record<string, unknown> & { id: string; type: string; href: string; gone?: boolean }
+interface Rendered {
+  id: string
+  type: string
+  href: string
+  metadata?: Record<string, unknown>
+  properties?: Record<string, unknown>
+  entities?: Record<string, unknown>
+  gone?: true
+}
 
 /** Does the change, and answers as for every other mutation; it is done before the client can ask. */
 async function accept(
@@ -379,24 +351,31 @@ function collectionOf<T>(
   request: FastifyRequest,
   path: string,
   rows: T[],
-  render: (base: string, row: T, full: boolean) => Rendered,
+  render: (base: string, row: T) => Rendered,
 ): Record<string, unknown> {
-  const query: Query = parseQuery(request.query)
+  const query = parseQuery(request.query)
+  const { offset, limit, depth } = query
   const base = services.base(request)
-  const items = rows
-    .slice(query.offset, query.offset + query.limit)
-    .map((it) => render(base, it, query.depth > 0))
+  const found = refine(
+    { of: (it: Rendered) => it },
+    rows.map((it) => render(base, it)),
+    query,
+  )
+  const items = found.slice(offset, offset + limit).map((it) => (depth > 0 ? it : asReference(it)))
   const frame = { id: path.slice('/um/'.length), href: `${base}${path}`, url: request.url }
-  return renderCollection(frame, items, { offset: query.offset, limit: query.limit, total: rows.length })
+  return renderCollection(frame, items, { offset, limit, total: found.length })
+}
+
+function asReference({ id, type, href }: Rendered): Rendered {
+  return { id, type, href }
 }
 
 function reference(base: string, type: string, path: string): Rendered {
   return { id: path.slice(path.lastIndexOf('/') + 1), type, href: `${base}${path}` }
 }
 
-function renderUser(base: string, it: Member, full: boolean): Rendered {
+function renderUser(base: string, it: Member): Rendered {
   const user = reference(base, 'user', `/um/users/${it.id}`)
-  if (!full) return user
   const properties = {
     firstname: it.first_name,
     lastname: it.last_name,
@@ -409,9 +388,8 @@ function renderUser(base: string, it: Member, full: boolean): Rendered {
   return { ...user, metadata: { etag: etagOf(properties), createdDate: wireDate(it.created_at) }, properties }
 }
 
-function renderGroup(base: string, it: Group, full: boolean): Rendered {
+function renderGroup(base: string, it: Group): Rendered {
   const group = reference(base, 'group', `/um/groups/${it.id}`)
-  if (!full) return group
   const given = JSON.parse(it.privileges) as Record<string, boolean>
   const flags = Object.fromEntries(PRIVILEGES.map((name) => [name, given[name] === true]))
   const entity = (name: string) => ({
@@ -424,9 +402,8 @@ function renderGroup(base: string, it: Group, full: boolean): Rendered {
   }
 }
 
-function renderShare(base: string, group: Group, it: Share, full: boolean): Rendered {
+function renderShare(base: string, group: Group, it: Share): Rendered {
   const found = reference(base, 'resource', `/um/groups/${group.id}/shares/${it.resource_id}`)
-  if (!full) return found
   return { ...found, properties: { editPrivilege: it.may_edit === 1, sharePrivilege: false } }
 }
 

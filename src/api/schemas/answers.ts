@@ -1,5 +1,6 @@
 import { type TSchema, Type } from 'typebox'
 import { AGENT_PROTOCOL_VERSION } from '../../model/agent-protocol.ts'
+import { PRIVILEGES } from '../privileges.ts'
 import { RESOURCE_TYPES, type ResourceType } from '../resource-types.ts'
 
 // What answers look like. Nothing is serialised by these: the contract tests check every answer against them.
@@ -134,15 +135,11 @@ const userSchemas: Schemas = {
     { metadata: closed({ etag, createdDate: time }) },
   ),
   Users: collectionOf(ref('User')),
-  Group: Type.Object({
-    id: text,
-    type: constant('group'),
-    href: uri,
-    properties: Type.Optional(
-      Type.Object({ name: text }, { additionalProperties: Type.Boolean(), description: 'Its privileges' }),
-    ),
-    entities: Type.Optional(closed({ users: ref('Unused'), shares: ref('Unused') })),
-  }),
+  Group: member(
+    'group',
+    { name: text, ...Object.fromEntries(PRIVILEGES.map((it) => [it, flag])) },
+    { entities: closed({ users: ref('Users'), shares: ref('Shares') }) },
+  ),
   Groups: collectionOf(ref('Group')),
   Share: member('resource', { editPrivilege: flag, sharePrivilege: flag }),
   Shares: collectionOf(ref('Share')),
