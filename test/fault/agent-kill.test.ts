@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict'
-import { type ChildProcess, spawn } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { hostname, tmpdir } from 'node:os'
 import path from 'node:path'
@@ -9,6 +8,7 @@ import { type RunningControlPlane, startControlPlane } from '../../src/cli/run-c
 import { random } from '../../src/stdx/prng.ts'
 import { readTotals, sorted, totalsOf } from '../support/capture.ts'
 import { said, TestNetwork, withoutRoot } from '../support/network.ts'
+import { WeirChild } from '../support/weir-child.ts'
 
 const SEED = Number(process.env['WEIR_TEST_SEED'] ?? 20261122)
 const KILLS = 50
@@ -87,7 +87,7 @@ function momentOfDeath(next: () => number): number {
 class AgentProcess {
   readonly #dataDir: string
   readonly #controlPlane: RunningControlPlane
-  #child: ChildProcess | undefined
+  readonly #child = new WeirChild()
 
   constructor(dataDir: string, controlPlane: RunningControlPlane) {
     this.#dataDir = dataDir
@@ -97,27 +97,16 @@ class AgentProcess {
 
   async start(): Promise<void> {
     const place = ['--data-dir', this.#dataDir, '--token-file', path.join(this.#dataDir, 'token')]
-    const args = ['bin/weir.js', 'agent', '--server', this.#controlPlane.origin, '--finish', ...place]
-    this.#child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe'] })
-    await said(this.#child, /metering started/)
+    const args = ['agent', '--server', this.#controlPlane.origin, '--finish', ...place]
+    await this.#child.start(args, { until: /metering started/ })
   }
 
   async kill(): Promise<void> {
-    const child = this.#child
-    this.#child = undefined
-    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return
-    const exit = new Promise((resolve) => child.once('exit', resolve))
-    child.kill('SIGKILL')
-    await exit
+    await this.#child.end('SIGKILL')
   }
 
   async finish(): Promise<void> {
-    const child = this.#child
-    assert.ok(child !== undefined)
-    const exit = new Promise((resolve) => child.once('exit', resolve))
-    child.kill('SIGTERM')
-    assert.equal(await exit, 0)
-    this.#child = undefined
+    assert.equal(await this.#child.end('SIGTERM'), 0)
   }
 }
 

@@ -1,6 +1,4 @@
 import assert from 'node:assert/strict'
-import { type ChildProcess, spawn } from 'node:child_process'
-import { once } from 'node:events'
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
@@ -9,8 +7,8 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import pg from 'pg'
 import { random } from '../../src/stdx/prng.ts'
 import { createDatabase, postgresPrograms, startPostgres } from '../contract/support/postgres.ts'
+import { WeirChild } from '../support/weir-child.ts'
 
-const WEIR = path.resolve(import.meta.dirname, '../../bin/weir.js')
 const SEED = Number(process.env['REPLICAS_SEED'] ?? 11)
 const KILLS = 3
 const programs = postgresPrograms()
@@ -21,7 +19,7 @@ class Replica {
   origin = ''
   readonly #dataDir: string
   readonly #databaseUrl: string
-  #process: ChildProcess | undefined
+  readonly #child = new WeirChild()
 
   constructor(options: { dataDir: string; databaseUrl: string }) {
     this.#dataDir = options.dataDir
@@ -29,26 +27,17 @@ class Replica {
   }
 
   async start(): Promise<void> {
-    const args = [WEIR, 'server', '--listen', '127.0.0.1:0', '--data-dir', this.#dataDir]
-    const env = { ...process.env, WEIR_DATABASE: this.#databaseUrl }
-    const child = spawn(process.execPath, args, { env, stdio: ['ignore', 'pipe', 'inherit'] })
-    this.#process = child
-    let output = ''
-    for await (const chunk of child.stdout) {
-      output += String(chunk)
-      if (output.includes('ready')) break
-    }
+    const args = ['server', '--listen', '127.0.0.1:0', '--data-dir', this.#dataDir]
+    const before = this.#child.output.length
+    await this.#child.start(args, { env: { ...process.env, WEIR_DATABASE: this.#databaseUrl } })
+    const output = this.#child.output.slice(before)
     const [, origin] = /(http:\/\/[^/\s]+)\/cloudapi/.exec(output) ?? []
     assert.ok(origin, `no server came up: ${output}`)
     this.origin = origin
   }
 
   async kill(): Promise<void> {
-    const child = this.#process
-    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return
-    const ended = once(child, 'exit')
-    child.kill('SIGKILL')
-    await ended
+    await this.#child.end('SIGKILL')
   }
 }
 

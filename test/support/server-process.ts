@@ -1,11 +1,8 @@
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
-
-const NODE = path.resolve('node_modules/.bin/node')
-const WEIR = path.resolve('bin/weir.js')
-const START_TIMEOUT_MS = 60_000
+import { NODE, WEIR, WeirChild } from './weir-child.ts'
 
 export interface CliResult {
   status: number | null
@@ -18,7 +15,7 @@ export class ServerProcess implements AsyncDisposable {
   readonly dataDir = mkdtempSync(path.join(tmpdir(), 'weir-server-'))
   /** Environment of the commands that `cli` runs. */
   readonly env: Record<string, string>
-  #child: ChildProcess | undefined
+  readonly #child = new WeirChild()
   #url = ''
 
   constructor(options: { env?: Record<string, string> } = {}) {
@@ -33,43 +30,13 @@ export class ServerProcess implements AsyncDisposable {
   /** The port that the first start got is kept for later ones: agents know no other. */
   async start(...args: string[]): Promise<void> {
     const listen = this.#url === '' ? '127.0.0.1:0' : new URL(this.#url).host
-    const child = spawn(NODE, [WEIR, 'server', '--data-dir', this.dataDir, '--listen', listen, ...args], {
-      stdio: ['ignore', 'pipe', 'pipe'],
-    })
-    this.#child = child
-    let output = ''
-    const timer = setTimeout(() => child.kill('SIGKILL'), START_TIMEOUT_MS)
-    try {
-      await new Promise<void>((resolve, reject) => {
-        const read = (chunk: Buffer): void => {
-          output += chunk.toString()
-          if (/^ready$/m.test(output)) resolve()
-        }
-        child.stdout.on('data', read)
-        child.stderr.on('data', read)
-        child.once('exit', (code, signal) =>
-          reject(new Error(`weir server ended with ${code ?? signal}:\n${output}`)),
-        )
-      })
-    } finally {
-      clearTimeout(timer)
-    }
-    this.#url = /^API +(\S+)$/m.exec(output)![1]!
+    await this.#child.start(['server', '--data-dir', this.dataDir, '--listen', listen, ...args])
+    this.#url = /^API +(\S+)$/m.exec(this.#child.output)![1]!
   }
 
   /** As service supervisors end it. Returns the exit code. */
   stop(): Promise<number | null> {
-    return this.#end('SIGTERM')
-  }
-
-  async #end(signal: NodeJS.Signals): Promise<number | null> {
-    const child = this.#child
-    this.#child = undefined
-    if (child === undefined || child.exitCode !== null || child.signalCode !== null)
-      return child?.exitCode ?? null
-    const ended = new Promise<number | null>((resolve) => child.once('exit', resolve))
-    child.kill(signal)
-    return ended
+    return this.#child.end('SIGTERM')
   }
 
   /** The operator's command line, on the server's own machine. Throws when it fails. */
@@ -80,7 +47,7 @@ export class ServerProcess implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#end('SIGKILL')
+    await this.#child.end('SIGKILL')
     rmSync(this.dataDir, { recursive: true, force: true })
   }
 }

@@ -1,69 +1,32 @@
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
+import { spawnSync } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { listObjects, readRecords, readTotals, type Totals } from './capture.ts'
-
-const NODE = path.resolve('node_modules/.bin/node')
-const WEIR = path.resolve('bin/weir.js')
-const START_TIMEOUT_MS = 60_000
+import { NODE, WEIR, WeirChild } from './weir-child.ts'
 
 /** A `weir up` of its own data directory and port, ended and removed when the test ends. */
 export class WeirProcess implements AsyncDisposable {
   readonly dataDir = mkdtempSync(path.join(tmpdir(), 'weir-e2e-'))
-  #child: ChildProcess | undefined
-  #output = ''
+  readonly #child = new WeirChild()
 
   /** Everything that the process has printed, on both channels. */
   get output(): string {
-    return this.#output
+    return this.#child.output
   }
 
   /** Starts it and waits until the API answers. */
   async start(args: string[] = []): Promise<void> {
-    const child = spawn(NODE, [WEIR, 'up', '--data-dir', this.dataDir, '--listen', '127.0.0.1:0', ...args], {
-      stdio: ['ignore', 'pipe', 'pipe'],
-    })
-    this.#child = child
-    const ready = new Promise<void>((resolve, reject) => {
-      const timer = setTimeout(
-        () => reject(new Error(`not ready in time:\n${this.#output}`)),
-        START_TIMEOUT_MS,
-      )
-      const read = (chunk: Buffer): void => {
-        this.#output += chunk.toString()
-        if (!/^ready$/m.test(this.#output.slice(startAt))) return
-        clearTimeout(timer)
-        resolve()
-      }
-      const startAt = this.#output.length
-      child.stdout?.on('data', read)
-      child.stderr?.on('data', read)
-      child.once('exit', (code, signal) => {
-        clearTimeout(timer)
-        reject(new Error(`weir up ended with ${code ?? signal}:\n${this.#output}`))
-      })
-    })
-    await ready
+    await this.#child.start(['up', '--data-dir', this.dataDir, '--listen', '127.0.0.1:0', ...args])
   }
 
   /** Ends it as Ctrl-C does: what it has is delivered. Returns the exit code. */
   async stop(): Promise<number | null> {
-    return this.#end('SIGINT')
+    return this.#child.end('SIGINT')
   }
 
   async kill(): Promise<void> {
-    await this.#end('SIGKILL')
-  }
-
-  async #end(signal: NodeJS.Signals): Promise<number | null> {
-    const child = this.#child
-    this.#child = undefined
-    if (child === undefined || child.exitCode !== null || child.signalCode !== null)
-      return child?.exitCode ?? null
-    const ended = new Promise<number | null>((resolve) => child.once('exit', resolve))
-    child.kill(signal)
-    return ended
+    await this.#child.end('SIGKILL')
   }
 
   /** Runs a CLI command against this process and returns what it printed, parsed when `--json` is among the arguments. */
