@@ -18,7 +18,7 @@ import type {
   UnusedRow,
 } from './question.ts'
 import { Steps, spansSql, stepsSql } from './steps.ts'
-import { portLabel, protocolName } from './well-known.ts'
+import { portLabel, protocolName, protocolPortLabel } from './well-known.ts'
 
 const REJECTED = "action = 'REJECT'"
 const ACCEPTED = "action = 'ACCEPT'"
@@ -89,8 +89,7 @@ async function refusedPorts(inquiry: Inquiry, limit: number): Promise<RejectRow[
     limit,
   })
   return rows.map(({ protocol, dstport, sources, targets, ...row }) => {
-    const name = protocol === null ? '-' : protocolName(protocol).toUpperCase()
-    const label = dstport ? `${name} ${portLabel(dstport)}` : name
+    const label = protocol === null ? '-' : protocolPortLabel(protocol, dstport)
     return { ...tally(row), key: { protocol, dstport }, label, sources, targets }
   })
 }
@@ -155,6 +154,7 @@ export async function findChanged(inquiry: Inquiry, question: ChangedQuestion): 
         dstaddr,
         protocol,
         dstport,
+        label: protocolPortLabel(protocol, dstport),
         accepted: accepted(row),
         refused: refused(row),
         verdict: verdictOf(row),
@@ -176,7 +176,7 @@ function verdictOf({ a1, a2, r1, r2 }: BothTallies): ChangedRow['verdict'] {
  */
 export async function findUnused(inquiry: Inquiry, question: UnusedQuestion): Promise<Results['unused']> {
   const { sinceS } = inquiry.range
-  const rows = await inquiry.rows<UnusedRow>(
+  const rows = await inquiry.rows<Omit<UnusedRow, 'label'>>(
     (parameters) => {
       const from = inquiry.from(parameters, {
         range: inquiry.readRange,
@@ -199,7 +199,7 @@ export async function findUnused(inquiry: Inquiry, question: UnusedQuestion): Pr
     },
     { show: true },
   )
-  return { rows }
+  return { rows: rows.map((row) => ({ ...row, label: protocolPortLabel(row.protocol, row.port) })) }
 }
 
 /** Can A reach B? What the records say about it: never more than was tried. */

@@ -92,18 +92,22 @@ export async function findTop(
   const { groups, ...totals } = all!
   const rest = minus(totals, ...rows)
   return {
-    rows: rows.map((row) => ({
-      key: Object.fromEntries(
-        by.map((dimension, at) => [dimension, keyOf(dimension, row[`k${at}`] ?? null)]),
-      ),
-      flows: row.flows,
-      packets: row.packets ?? 0,
-      bytes: row.bytes ?? 0,
-      firstS: row.firstS,
-      lastS: row.lastS,
-      rejectedFlows: row.rejectedFlows,
-      share: totals[metric] === 0 ? 0 : (row[metric] ?? 0) / totals[metric],
-    })),
+    rows: rows.map((row) => {
+      const keys = by.map((dimension, at) => [dimension, keyOf(dimension, row[`k${at}`] ?? null)] as const)
+      return {
+        key: Object.fromEntries(keys),
+        labels: Object.fromEntries(
+          keys.map(([dimension, key]) => [dimension, inquiry.label(dimension, key)]),
+        ),
+        flows: row.flows,
+        packets: row.packets ?? 0,
+        bytes: row.bytes ?? 0,
+        firstS: row.firstS,
+        lastS: row.lastS,
+        rejectedFlows: row.rejectedFlows,
+        share: totals[metric] === 0 ? 0 : (row[metric] ?? 0) / totals[metric],
+      }
+    }),
     count: groups,
     rest,
     totals: { ...totals, accepted: minus(totals, rejected!), rejected: rejected! },

@@ -143,7 +143,12 @@ export interface FlowRow {
   status: string
 }
 
-export type TopRow = Tally & { key: Partial<Record<Dimension, Key>>; rejectedFlows: number; share: number }
+export type TopRow = Tally & {
+  key: Partial<Record<Dimension, Key>>
+  labels: Partial<Record<Dimension, string>>
+  rejectedFlows: number
+  share: number
+}
 
 export interface SankeyNode {
   id: string
@@ -168,6 +173,8 @@ export interface ChangedRow {
   dstaddr: string
   protocol: number
   dstport: number
+  /** `TCP https (443)` */
+  label: string
   accepted: Tally
   refused: Tally
   verdict: 'now refused' | 'now allowed' | 'mixed'
@@ -178,6 +185,7 @@ export interface UnusedRow extends Seen {
   address: string
   protocol: number
   port: number
+  label: string
   state: 'silent' | 'unanswered'
   flows: number
   sources: number

@@ -142,14 +142,20 @@ export function portNumber(text: string): number | undefined {
   return SERVICE_PORTS.get(text.toLowerCase())
 }
 
-/** '443' with its name: 'https (443)'. */
 /** `https (tcp/443)` where the number has a name. */
 export function serviceLabel(service: string): string {
   const name = SERVICE_NAMES[Number(service.split('/')[1])]
   return name === undefined ? service : `${name} (${service})`
 }
 
+/** `https (443)` where the number has a name. */
 export function portLabel(port: number): string {
   const name = SERVICE_NAMES[port]
   return name === undefined ? String(port) : `${name} (${port})`
+}
+
+/** `TCP https (443)`; the protocol alone where it has no ports. */
+export function protocolPortLabel(protocol: number, port: number | null): string {
+  const name = protocolName(protocol).toUpperCase()
+  return port ? `${name} ${portLabel(port)}` : name
 }

@@ -19,18 +19,21 @@ const flows = records.filter((it) => it.logStatus === 'OK')
 const RANGE = ['--since', String(NOW_S - 3 * 3600), '--until', String(NOW_S)]
 const FROM = ['--from', path.join(world.buckets, 'flowlogs')]
 
-async function weir(args: string[], signal = new AbortController().signal) {
+/** `onProgress` gets what a terminal would be told while the command works. */
+async function weir(args: string[], onProgress?: (stderr: string, stop: () => void) => void) {
+  const stop = new AbortController()
   const written = { stdout: '', stderr: '' }
   const sink = (name: 'stdout' | 'stderr') => new PassThrough().on('data', (it) => (written[name] += it))
+  const stderr = sink('stderr').on('data', () => onProgress?.(written.stderr, () => stop.abort('SIGINT')))
   const home = { HOME: world.directory, WEIR_DATA_DIR: path.join(world.directory, 'none') }
   const code = await runCommand(args, {
     stdin: Readable.from([]),
     stdout: sink('stdout'),
-    stderr: sink('stderr'),
+    stderr,
     env: home,
     stdoutIsTerminal: false,
-    stderrIsTerminal: false,
-    signal,
+    stderrIsTerminal: onProgress !== undefined,
+    signal: stop.signal,
   })
   return { code, ...written }
 }
@@ -184,12 +187,9 @@ test('what was typed wrongly is a matter of usage', async () => {
 })
 
 test('a query is stopped by Ctrl-C', async () => {
-  const stop = new AbortController()
-  setTimeout(() => stop.abort('SIGINT'), 300)
-
   const { code } = await weir(
     ['query', 'SELECT count(*) FROM range(1000000) a, range(1000000) b, flows', ...FROM],
-    stop.signal,
+    (stderr, stop) => /asking[^]*asking/.test(stderr) && stop(), // Said again while it is worked on.
   )
 
   assert.equal(code, 1)

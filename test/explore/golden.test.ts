@@ -166,9 +166,12 @@ test('top talkers, ports, pairs and directions are ranked by their sums', async 
       result.rows.map((row) => row[metric]),
       expected.map((row) => row[metric]),
     )
-    for (const { key, share, ...row } of result.rows) {
+    for (const { key, labels, share, ...row } of result.rows) {
       const group = groups.find((it) => it.key === JSON.stringify(key))
       assert.deepEqual({ key: JSON.stringify(key), ...row }, group)
+      if (key.protocol === 6 && key.dstport === 443) {
+        assert.deepEqual(labels, { protocol: 'TCP', dstport: 'https (443)' })
+      }
       assert.ok(Math.abs(share - row[metric] / totals[metric]) < 1e-12)
     }
     const rest = result.rows.reduce((left, row) => left - row.bytes, totals.bytes)
@@ -391,6 +394,7 @@ test('pairs that were allowed and refused are found, with the order in which it 
     const verdict =
       yes.lastS! < no.firstS! ? 'now refused' : no.lastS! < yes.firstS! ? 'now allowed' : 'mixed'
     assert.equal(row.verdict, verdict)
+    if (row.protocol === 6 && row.dstport === 443) assert.equal(row.label, 'TCP https (443)')
   }
 })
 

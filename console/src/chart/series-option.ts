@@ -146,7 +146,8 @@ function openPart(answer: Series, colours: Colours, fromS: number) {
       silent: true,
       itemStyle: { color: colours.line, opacity: 0.45 },
       label: {
-        position: 'insideTopRight' as const,
+        position: ['100%', -16] as [string, number], // Above the bands, which it would else be drawn upon.
+        align: 'right' as const,
         color: colours.muted,
         fontFamily: 'IBM Plex Sans',
         fontSize: colours.labelPx,
@@ -191,7 +192,8 @@ function axisStep(most: number, unit: AxisUnit): number {
   const base = unit === 1024 ? 1024 : 1000
   const scale =
     wanted < 1 ? 10 ** Math.floor(Math.log10(wanted)) : base ** Math.floor(Math.log(wanted) / Math.log(base))
-  const step = [1, 2, 5, 10, 20, 50, 100, 200, 500].map((it) => it * scale).find((it) => it >= wanted)
+  const last = base === 1024 ? [256, 512] : [200, 500] // So that all marks are round in the unit above, too.
+  const step = [1, 2, 5, 10, 20, 50, 100, ...last].map((it) => it * scale).find((it) => it >= wanted)
   return (step ?? base * scale) / factor
 }
 
@@ -203,7 +205,7 @@ function timeGrid(
 ): EChartsOption {
   const label = { color: colours.muted, fontFamily: 'IBM Plex Sans', fontSize: colours.labelPx }
   return {
-    grid: { left: 8, right: 16, top: 12, bottom: 8, containLabel: true },
+    grid: { left: 8, right: 16, top: 20, bottom: 8, containLabel: true },
     xAxis: {
       type: 'time',
       axisLabel: { ...label, hideOverlap: true, formatter: (ms: number) => tickText(ms / 1000, timesS) },

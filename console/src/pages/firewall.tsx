@@ -9,7 +9,7 @@ import { pathWithScope, setQuery } from '../state/location.ts'
 import { useScope, withCondition } from '../state/scope.ts'
 import { useSession } from '../state/session.ts'
 import { countText, percentText, plural, rateText } from '../text/numbers.ts'
-import { interfaceText, protocolText } from '../text/words.ts'
+import { interfaceText } from '../text/words.ts'
 import { Amount } from '../ui/amount.tsx'
 import { Badge } from '../ui/badge.tsx'
 import { Link } from '../ui/link.tsx'
@@ -253,7 +253,7 @@ function changedColumns(nameOf: (id: string) => string): Column<ChangedRow>[] {
       title: 'Destination',
       value: ({ dstaddr }) => <FilterBy dimension="dstaddr" value={dstaddr} to="/explore" />,
     },
-    { title: 'Port', value: (it) => `${protocolText(it.protocol)} ${it.dstport}` },
+    { title: 'Port', value: ({ label }) => label },
     { title: 'Last allowed', value: ({ accepted }) => <Time s={accepted.lastS} /> },
     { title: 'Last refused', value: ({ refused }) => <Time s={refused.lastS} /> },
     {
@@ -317,7 +317,7 @@ function unusedColumns(nameOf: (id: string) => string): Column<UnusedRow>[] {
       title: 'Address',
       value: ({ address }) => <FilterBy dimension="dstaddr" value={address} to="/explore" />,
     },
-    { title: 'Port', value: (it) => `${protocolText(it.protocol)} ${it.port}` },
+    { title: 'Port', value: ({ label }) => label },
     { title: 'Last seen', value: ({ lastS }) => <Time s={lastS} /> },
     { title: 'First seen', value: ({ firstS }) => <Time s={firstS} />, minor: true },
     { title: 'Sources', value: ({ sources }) => countText(sources), numeric: true, minor: true },

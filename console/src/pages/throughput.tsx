@@ -249,7 +249,9 @@ function Peak({ row, atS, stepS, name }: { row: ThroughputRow; atS: number; step
               },
               {
                 title: 'Service',
-                value: ({ key }) => <FilterBy dimension="service" value={key.service ?? null} />,
+                value: ({ key, labels }) => (
+                  <FilterBy dimension="service" value={key.service ?? null} label={labels.service!} />
+                ),
               },
               {
                 title: 'Bytes',

@@ -17,11 +17,11 @@ function formatsIn(timeZone?: string) {
 
 /** The day only when it is not today. */
 export function timeText(s: number, nowMs = Date.now()): string {
-  const { clock, minute, day, full } = formats[chosenZone()]
+  const { clock, day, full } = formats[chosenZone()]
   const ms = s * 1000
   if (full.format(ms) === full.format(nowMs)) return clock.format(ms)
   const isThisYear = full.format(ms).slice(-4) === full.format(nowMs).slice(-4)
-  return `${(isThisYear ? day : full).format(ms)}, ${minute.format(ms)}`
+  return `${(isThisYear ? day : full).format(ms)}, ${clock.format(ms)}`
 }
 
 /** On an axis there is room for the day or the time of day, as the whole range wants it. */
