@@ -20,12 +20,6 @@ export async function askOnce<Q extends Question>(
     })
     progress[Symbol.dispose]()
     warnOfGaps(context, answer.coverage, answer.skipped)
-    if (answer.coverage.objects === 0) {
-      const { objectsOutside } = answer.coverage
-      context.stderr.write(
-        `no objects of this time (${objectsOutside} of other times); see --since and --from\n`,
-      )
-    }
     return answer
   } catch (error) {
     throw asUsage(error)

@@ -53,6 +53,8 @@ async function streamRows(
   { sql, format }: { sql: string; format: Format },
   { out, context, begin }: { out: Writable; context: CommandContext; begin: () => void },
 ): Promise<void> {
+  const { count: statements } = await session.connection.extractStatements(sql)
+  if (statements === 0) throw new WeirError('WEIR_USAGE', 'there is no SQL statement in the query')
   const result = await session.connection.stream(sql)
   const names = result.deduplicatedColumnNames()
   const shown: unknown[][] = []

@@ -9,6 +9,7 @@ import { openDatabase } from '../explore/duckdb.ts'
 import { type Access, Explorer, type Progress } from '../explore/explorer.ts'
 import { LocalExecutor } from '../explore/jobs.ts'
 import type { ObjectStore, Place } from '../explore/object-store.ts'
+import type { Coverage } from '../explore/question.ts'
 import { WeirError } from '../model/errors.ts'
 import { parseDestination } from '../model/flow-log.ts'
 import { systemClock } from '../stdx/clock.ts'
@@ -260,12 +261,18 @@ export function showReading(line: ProgressLine): (progress: Progress) => void {
  */
 export function warnOfGaps(
   context: CommandContext,
-  coverage: { objectsFailed: number; linesFailed: number; faults: { object: string; reason: string }[] },
+  coverage: Coverage,
   skipped: { records: number; packets: number; bytes: number } | undefined,
 ): void {
   for (const { object, reason } of coverage.faults) context.stderr.write(`skipped: ${object} ${reason}\n`)
   const more = coverage.objectsFailed - coverage.faults.length
   if (more > 0) context.stderr.write(`skipped: ${more} more objects\n`)
+  if (coverage.objects === 0) {
+    const { objectsOutside } = coverage
+    context.stderr.write(
+      `no objects of this time (${objectsOutside} of other times); see --since and --from\n`,
+    )
+  }
   if (skipped === undefined || skipped.records === 0) return
   context.stderr.write(
     `not in these flows: ${skipped.packets} packets that SKIPDATA records declare as skipped\n`,

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { readdir, readFile } from 'node:fs/promises'
+import { mkdir, readdir, readFile } from 'node:fs/promises'
 import path from 'node:path'
 import { PassThrough, Readable } from 'node:stream'
 import { after, test } from 'node:test'
@@ -70,6 +70,20 @@ test('rows come as a table, CSV, JSON lines or Parquet', async () => {
   assert.equal(lines[1], `${rows[0].srcaddr},22,${rows[0].start_time.replace('.000Z', 'Z')}`)
   assert.match(table.stdout, /^srcaddr +dstport +start_time *\n/)
   assert.deepEqual([file.code, (await readFile(parquet)).subarray(0, 4).toString()], [0, 'PAR1'])
+})
+
+test('that there is nothing to ask about is said, not only counted as nothing', async () => {
+  const none = ['--from', path.join(world.directory, 'none')]
+  await mkdir(none[1]!)
+  for (const args of [
+    ['query', 'SELECT count(*) FROM flows', '--since', '1h', ...FROM],
+    ['query', 'SELECT count(*) FROM flows', ...none],
+    ['top', 'talkers', ...none],
+  ]) {
+    const { code, stderr } = await weir(args)
+    assert.equal(code, 0)
+    assert.match(stderr, /^no objects of this time \(\d+ of other times\); see --since and --from$/m)
+  }
 })
 
 test('the example queries run', async () => {
@@ -171,6 +185,7 @@ test('throughput tells rates per interface and direction', async () => {
 test('what was typed wrongly is a matter of usage', async () => {
   for (const args of [
     ['query'],
+    ['query', ' /* nothing */'],
     ['query', 'SELECT 1', '--format', 'xml'],
     ['query', 'SELECT 1', '--format', 'parquet'],
     ['query', 'SELECT 1', '--since', 'soon'],
@@ -189,7 +204,7 @@ test('what was typed wrongly is a matter of usage', async () => {
 test('a query is stopped by Ctrl-C', async () => {
   const { code } = await weir(
     ['query', 'SELECT count(*) FROM range(1000000) a, range(1000000) b, flows', ...FROM],
-    (stderr, stop) => /asking[^]*asking/.test(stderr) && stop(), // Said again while it is worked on.
+    (stderr, stop) => /asking.*asking/s.test(stderr) && stop(), // Said again while it is worked on.
   )
 
   assert.equal(code, 1)
