@@ -1,8 +1,7 @@
 import { formatAddress, parseAddress } from '../model/ip-address.ts'
 
 /**
- * Addresses compare as numbers of 128 bits, IPv4 as ::ffff:0:0/96. DuckDB and Parquet have one type of that
- * size that
+ * Addresses compare as numbers of 128 bits, IPv4 as ::ffff:0:0/96. DuckDB and Parquet have one type of that size that
  * both sort without a sign: UUID. It is used for its order; nobody gets to see one.
  */
 export interface AddressRange {

@@ -170,8 +170,7 @@ function verdictOf({ a1, a2, r1, r2 }: BothTallies): ChangedRow['verdict'] {
 }
 
 /**
- * Services that nobody uses: open, as far as flows tell. Either they had traffic before the range and none
- * in it, or
+ * Services that nobody uses: open, as far as flows tell. Either they had traffic before the range and none in it, or
  * what was let through to them in the range never got an answer. A service is the end with the lower port.
  */
 export async function findUnused(inquiry: Inquiry, question: UnusedQuestion): Promise<Results['unused']> {

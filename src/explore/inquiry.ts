@@ -164,10 +164,8 @@ const DIRECTED_FLOWS = `(SELECT flows.*, CASE WHEN s.address IS NOT NULL
 const OWN_SHARE_MIN = 0.9
 
 /**
- * Fills `own_addresses` from the inventory. Of interfaces that it knows nothing about, an address is taken
- * for their
- * own when it alone is an end of nearly all flows of its family: two that always talk to each other stay
- * undecided.
+ * Fills `own_addresses` from the inventory. Of interfaces that it knows nothing about, an address is taken for their
+ * own when it alone is an end of nearly all flows of its family: two that always talk to each other stay undecided.
  */
 async function makeOwnAddresses(session: Session, interfaces: Inquest['interfaces']): Promise<void> {
   await session.run('CREATE OR REPLACE TEMP TABLE own_addresses(interface_id VARCHAR, address VARCHAR)')

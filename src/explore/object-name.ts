@@ -24,8 +24,7 @@ const WINDOW_SIZE_S_MAX = 3_600
 const NAME_RAISED_S_MAX = 600
 
 /**
- * Whether an object can hold flows that start in the range. Window sizes are not part of the name, and a
- * bucket may
+ * Whether an object can hold flows that start in the range. Window sizes are not part of the name, and a bucket may
  * hold objects of several, so the longest is assumed.
  */
 export function mayHold(windowS: number, range: TimeRange): boolean {

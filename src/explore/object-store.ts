@@ -1,8 +1,7 @@
 import type { Readable } from 'node:stream'
 
 /**
- * Where delivered objects are: what exploring needs of a bucket store. The control plane's stores satisfy
- * it, whether
+ * Where delivered objects are: what exploring needs of a bucket store. The control plane's stores satisfy it, whether
  * a directory or S3; so do a plain directory and a server that is asked over HTTP.
  */
 export interface ObjectStore {

@@ -83,9 +83,8 @@ export class PackBuilder {
     options: BuildOptions,
   ): Promise<BuildFault[]> {
     for (const object of objects) {
-      // Objects are never overwritten by Weir; should somebody else do it, the old rows must go. What else
-      // was in their
-      // pack is missing then, too: hence before looking for what is.
+      // Objects are never overwritten by Weir; should somebody else do it, the old rows must go. What else was in
+      // their pack is missing then, too: hence before looking for what is.
       if (this.#cache.find(bucket, object) !== undefined) continue
       const stale = this.#cache.findAnyVersion(bucket, object.name)
       if (stale !== undefined) await this.#cache.remove(stale)

@@ -32,10 +32,8 @@ const TOUCH_INTERVAL_MS = 60_000
 const LEFTOVER_AGE_MS = 3_600_000
 
 /**
- * The packs on disk: `<id>.parquet` with the rows, `<id>.json` with what is in them. Bounded: the packs
- * that were not
- * asked for the longest go first. Everything in it can be made again from the bucket, so nothing is lost
- * with it.
+ * The packs on disk: `<id>.parquet` with the rows, `<id>.json` with what is in them. Bounded: the packs that were not
+ * asked for the longest go first. Everything in it can be made again from the bucket, so nothing is lost with it.
  */
 export class PackCache {
   readonly directory: string

@@ -6,8 +6,7 @@ import { literal, PACK_COLUMNS } from './flows-view.ts'
 import { ParquetWriter } from './parquet.ts'
 import { RecordColumns } from './record-columns.ts'
 
-// A pack is a Parquet file with the typed records of some objects of one flow log. Objects never change, so
-// a pack is
+// A pack is a Parquet file with the typed records of some objects of one flow log. Objects never change, so a pack is
 // made once; text is parsed once however often it is asked about.
 
 /** An object to be packed: where its bytes are, and the name that its rows carry. */
@@ -76,8 +75,7 @@ export class PackWriter {
 }
 
 /**
- * Decompresses here and not in DuckDB: zlib checks lengths and sums, so a damaged object is found out and
- * not believed
+ * Decompresses here and not in DuckDB: zlib checks lengths and sums, so a damaged object is found out and not believed
  * in part.
  */
 function unpack(file: string): Uint8Array {

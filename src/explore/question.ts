@@ -1,8 +1,7 @@
 import type { TimeRange } from './object-name.ts'
 
 // What can be asked of delivered flows, and what is answered. The console and the CLI speak these shapes
-// (docs/reference
-// of the API has them in prose). Everything that ends in S is Unix seconds.
+// (docs/reference/explore.md has them in prose). Everything that ends in S is Unix seconds.
 
 export const METRICS = ['bytes', 'packets', 'flows'] as const
 export type Metric = (typeof METRICS)[number]
