@@ -1,8 +1,8 @@
-import { createHash } from 'node:crypto'
 import type { LiveFlowLog, LiveReport, LiveWanted } from '../model/agent-protocol.ts'
 import type { Clock } from '../stdx/clock.ts'
 import { forgetLive, type LivePoint, liveTold, liveWanted, tellLive, wantLive } from '../store/live.ts'
 import type { Store } from '../store/store.ts'
+import { etagOf } from './etag.ts'
 
 export type { LivePoint } from '../store/live.ts'
 
@@ -40,7 +40,7 @@ export function createLiveBoard(store: Store): LiveBoard {
 function wantedOf(them: { flowLogId: string; forMs: number }[]): LiveWanted {
   if (them.length === 0) return NOTHING
   const flowLogIds = them.map(({ flowLogId }) => flowLogId).sort()
-  const key = createHash('sha256').update(flowLogIds.join()).digest('hex').slice(0, 12)
+  const key = etagOf(flowLogIds.join())
   return { key, flowLogIds, forS: Math.ceil(Math.max(...them.map(({ forMs }) => forMs)) / 1000) }
 }
 

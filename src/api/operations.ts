@@ -1,5 +1,5 @@
 import type { TSchema } from 'typebox'
-import { RESOURCE_TYPES, type ResourceType } from './resource-types.ts'
+import { childOf, RESOURCE_TYPES, type ResourceType } from './resource-types.ts'
 import type { RouteRow } from './route-table.ts'
 import { ANSWERS, itemsOf, ref, schemaName } from './schemas/answers.ts'
 
@@ -284,20 +284,10 @@ export function typeOfPath(url: string): ResourceType | undefined {
   return Object.values(RESOURCE_TYPES).find((it) => it.collection === collection)
 }
 
-const WORDS: Record<string, string> = {
-  datacenter: 'data center',
-  nic: 'NIC',
-  lan: 'LAN',
-  natgateway: 'NAT gateway',
-  networkloadbalancer: 'network load balancer',
-  applicationloadbalancer: 'application load balancer',
-  'flow-log': 'flow log',
-}
-
 function inventoryOperation(method: string, url: string): Operation | undefined {
   const type = typeOfPath(url)
   if (type === undefined) return method === 'GET' ? emptyCollection(url) : undefined
-  const word = WORDS[type.type] ?? type.type
+  const { word } = type
   const tag = type.type === 'flow-log' ? 'Flow logs' : 'Inventory'
   const name = schemaName(type.type)
   const isList = url.endsWith(`/${type.collection}`)
@@ -324,22 +314,14 @@ function emptyCollection(url: string): Operation | undefined {
   }
 }
 
-const UNIQUE = [
-  'datacenters',
-  'servers',
-  'lans',
-  'natgateways',
-  'networkloadbalancers',
-  'applicationloadbalancers',
-]
-
 /** Where the same kind of thing hangs on several others. */
 function parentWords(url: string): string {
   const [last = '', above = ''] = url
     .split('/')
     .filter((part) => !part.startsWith(':'))
     .toReversed()
-  const parent = Object.values(RESOURCE_TYPES).find((it) => it.collection === above)
-  if (parent === undefined || UNIQUE.includes(last)) return ''
-  return ` of a ${WORDS[parent.type] ?? parent.type}`
+  const types = Object.values(RESOURCE_TYPES)
+  const parent = types.find((it) => it.collection === above)
+  const parents = types.filter((it) => it.entities.includes(last) || childOf(it, last) !== undefined)
+  return parent === undefined || parents.length === 1 ? '' : ` of a ${parent.word}`
 }

@@ -8,6 +8,8 @@ import { ACTIONS, DIRECTIONS } from '../model/flow-log.ts'
 export interface ResourceType {
   /** `type` in the envelope. */
   type: string
+  /** What people call it. */
+  word: string
   /** Segment of the path that names the collection. */
   collection: string
   /** Name of the id in a path's description. */
@@ -84,6 +86,7 @@ const loadBalancer = {
 export const RESOURCE_TYPES: Record<ResourceTypeName, ResourceType> = {
   datacenter: {
     type: 'datacenter',
+    word: 'data center',
     collection: 'datacenters',
     parameter: 'datacenterId',
     properties: {
@@ -108,6 +111,7 @@ export const RESOURCE_TYPES: Record<ResourceTypeName, ResourceType> = {
   },
   server: {
     type: 'server',
+    word: 'server',
     collection: 'servers',
     parameter: 'serverId',
     properties: {
@@ -135,6 +139,7 @@ export const RESOURCE_TYPES: Record<ResourceTypeName, ResourceType> = {
   },
   nic: {
     type: 'nic',
+    word: 'NIC',
     collection: 'nics',
     parameter: 'nicId',
     properties: {
@@ -162,6 +167,7 @@ export const RESOURCE_TYPES: Record<ResourceTypeName, ResourceType> = {
   },
   lan: {
     type: 'lan',
+    word: 'LAN',
     collection: 'lans',
     parameter: 'lanId',
     properties: {
@@ -181,6 +187,7 @@ export const RESOURCE_TYPES: Record<ResourceTypeName, ResourceType> = {
   },
   natgateway: {
     type: 'natgateway',
+    word: 'NAT gateway',
     collection: 'natgateways',
     parameter: 'natGatewayId',
     properties: {
@@ -203,6 +210,7 @@ export const RESOURCE_TYPES: Record<ResourceTypeName, ResourceType> = {
   },
   networkloadbalancer: {
     type: 'networkloadbalancer',
+    word: 'network load balancer',
     collection: 'networkloadbalancers',
     parameter: 'networkLoadBalancerId',
     properties: loadBalancer,
@@ -215,6 +223,7 @@ export const RESOURCE_TYPES: Record<ResourceTypeName, ResourceType> = {
   },
   applicationloadbalancer: {
     type: 'applicationloadbalancer',
+    word: 'application load balancer',
     collection: 'applicationloadbalancers',
     parameter: 'applicationLoadBalancerId',
     properties: loadBalancer,
@@ -227,6 +236,7 @@ export const RESOURCE_TYPES: Record<ResourceTypeName, ResourceType> = {
   },
   'flow-log': {
     type: 'flow-log',
+    word: 'flow log',
     collection: 'flowlogs',
     parameter: 'flowLogId',
     properties: {

@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { type TSchema, Type } from 'typebox'
 import { WeirError } from '../../model/errors.ts'
@@ -30,6 +29,7 @@ import { hashPassword } from '../../store/secrets.ts'
 import type { Change, Db } from '../../store/store.ts'
 import { API_BASE, type Services } from '../app.ts'
 import { assertAdministrator, notFound } from '../caller.ts'
+import { etagOf } from '../etag.ts'
 import { refine, renderCollection } from '../listing.ts'
 import { PRIVILEGES } from '../privileges.ts'
 import { parseQuery } from '../query.ts'
@@ -385,7 +385,11 @@ function renderUser(base: string, it: Member): Rendered {
     secAuthActive: false,
     active: it.active === 1,
   }
-  return { ...user, metadata: { etag: etagOf(properties), createdDate: wireDate(it.created_at) }, properties }
+  return {
+    ...user,
+    metadata: { etag: etagOf(JSON.stringify(properties)), createdDate: wireDate(it.created_at) },
+    properties,
+  }
 }
 
 function renderGroup(base: string, it: Group): Rendered {
@@ -405,8 +409,4 @@ function renderGroup(base: string, it: Group): Rendered {
 function renderShare(base: string, group: Group, it: Share): Rendered {
   const found = reference(base, 'resource', `/um/groups/${group.id}/shares/${it.resource_id}`)
   return { ...found, properties: { editPrivilege: it.may_edit === 1, sharePrivilege: false } }
-}
-
-function etagOf(value: unknown): string {
-  return createHash('md5').update(JSON.stringify(value)).digest('hex')
 }

@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { Type } from 'typebox'
 import type { AgentHealth } from '../../model/agent-protocol.ts'
@@ -36,6 +35,7 @@ import {
 } from '../delivery-status.ts'
 import { ownerOf } from '../destinations.ts'
 import { InvalidInputError } from '../errors.ts'
+import { etagOf } from '../etag.ts'
 import { interfaceTree, renderInterfaceTree } from '../interface-tree.ts'
 import { describeApi } from '../openapi.ts'
 
@@ -150,7 +150,7 @@ function addStatus(app: FastifyInstance, services: Services): void {
 /** Pages ask for it every few seconds, and mostly nothing has changed. */
 function sendIfChanged(request: FastifyRequest, reply: FastifyReply, answer: object): FastifyReply {
   const text = JSON.stringify(answer)
-  const etag = `"${createHash('sha256').update(text).digest('base64url')}"`
+  const etag = `"${etagOf(text)}"`
   reply.header('etag', etag)
   if (request.headers['if-none-match'] === etag) return reply.code(304).send()
   return reply.type('application/json; charset=utf-8').send(text)
