@@ -253,6 +253,12 @@ function draftsOf(type: ResourceType, body: Properties, parent: Draft | undefine
   }
   const drafts = [draft]
   const entities = isObject(body['entities']) ? body['entities'] : {}
+  const unkept = Object.entries(entities).filter(
+    ([name, it]) => childOf(type, name) === undefined && !isBare(it),
+  )
+  if (unkept.length > 0) {
+    throw new InvalidInputError(unkept.map(([name]) => `[${at}.entities.${name}] ${notKept(name)}`))
+  }
   for (const [collection, content] of Object.entries(entities)) {
     const child = childOf(type, collection)
     if (child === undefined || !isObject(content)) continue
@@ -262,6 +268,37 @@ function draftsOf(type: ResourceType, body: Properties, parent: Draft | undefine
     }
   }
   return drafts
+}
+
+/** Accepted and forgotten, a firewall rule would be one that somebody relies on. */
+function notKept(collection: string): string {
+  return `Attribute is not allowed in create requests: ${collection} are not kept here`
+}
+
+/** Clients send back the empty collections that they got. */
+function isBare(collection: unknown): boolean {
+  if (collection === null || collection === undefined) return true
+  if (!isObject(collection)) return false
+  const items = collection['items'] ?? []
+  return Array.isArray(items) && items.length === 0
+}
+
+/** PUT and PATCH are about one resource: whoever sends back its children has changed none, but a new one would be lost. */
+export function assertNothingNew(body: Properties, at = '(root)'): void {
+  const entities = isObject(body['entities']) ? body['entities'] : {}
+  for (const [collection, content] of Object.entries(entities)) {
+    const items = isObject(content) && Array.isArray(content['items']) ? content['items'] : []
+    for (const [index, item] of items.entries()) {
+      const place = `${at}.entities.${collection}.items[${index}]`
+      if (!isObject(item)) continue
+      if (item['id'] === undefined) {
+        throw new InvalidInputError([
+          `[${place}] Attribute is not allowed here: create it by a POST of its own`,
+        ])
+      }
+      assertNothingNew(item, place)
+    }
+  }
 }
 
 /** What a schema cannot say: Cubes take cores and memory from their template. */

@@ -328,3 +328,40 @@ test('users, groups, members and shares are filtered, ordered and paged like eve
     assert.ok(described.includes(name), name)
   }
 })
+
+test('what is not kept is not accepted either: rules, volumes and new children of a PUT', async () => {
+  await using weir = await startControlPlane({ attachGraceMs: 0 })
+  const servers = `/datacenters/${weir.owner.datacenterId}/servers`
+  const properties = { name: 'web', cores: 1, ram: 1024 }
+  const rule = { properties: { protocol: 'TCP' } }
+  const nic = { properties: { lan: 1 }, entities: { firewallrules: { items: [rule] }, flowlogs: null } }
+  const before = (await weir.get(servers)).body.items.length
+
+  const both = await weir.post(servers, { properties, entities: { volumes: { items: [rule] }, cdroms: 'x' } })
+  const inside = await weir.post(servers, { properties, entities: { nics: { items: [nic] } } })
+  const empty = { firewallrules: { items: [] }, securitygroups: null, flowlogs: { id: 'x', items: [] } }
+  const bare = await weir.post(servers, {
+    properties,
+    entities: { volumes: {}, nics: { items: [{ ...nic, entities: empty }] } },
+  })
+
+  const messages = (answer: { body: { messages: { errorCode: string; message: string }[] } }) =>
+    answer.body.messages.map((it) => `${it.errorCode} ${it.message.split(':')[0]}`)
+  const refused = 'Attribute is not allowed in create requests'
+  assert.deepEqual(messages(both), [
+    `100 [(root).entities.volumes] ${refused}`,
+    `100 [(root).entities.cdroms] ${refused}`,
+  ])
+  assert.deepEqual(messages(inside), [
+    `100 [(root).entities.nics.items[0].entities.firewallrules] ${refused}`,
+  ])
+  assert.deepEqual([both.status, inside.status, bare.status], [422, 422, 202])
+  assert.equal((await weir.get(servers)).body.items.length, before + 1)
+
+  const { body: server } = await weir.get(`${bare.body.href}?depth=5`)
+  const echoed = await weir.call('PUT', server.href, server)
+  server.entities.nics.items.push({ properties: { lan: 2 } })
+  const added = await weir.call('PUT', server.href, server)
+  assert.deepEqual([echoed.status, added.status], [202, 422])
+  assert.match(added.body.messages[0].message, /^\[\(root\)\.entities\.nics\.items\[1\]\] /)
+})

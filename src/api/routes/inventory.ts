@@ -4,7 +4,7 @@ import { countResources, findByPath, listResources } from '../../store/resources
 import type { ResourceRow } from '../../store/schema.ts'
 import { API_BASE, type Services } from '../app.ts'
 import { assertVisible, visibleDatacenters } from '../caller.ts'
-import type { Mutation, RequestLine } from '../inventory.ts'
+import { assertNothingNew, type Mutation, type RequestLine } from '../inventory.ts'
 import { attributesOf, isPlain, refine, renderCollection } from '../listing.ts'
 import { raiseEnums, wrapPatch } from '../normalise.ts'
 import { parseQuery, type Query } from '../query.ts'
@@ -176,22 +176,21 @@ function addWrites(app: FastifyInstance, services: Services, type: ResourceType,
     const result = await inventory.create(mutationOf(services, request), type, parentPathOf(request), body)
     return accepted(request, reply, result)
   })
-  const patch = { schema: { params: ofItem, body: patchBody(type) }, preValidation: wrap }
-  app.patch(API_BASE + place.item, patch, async (request, reply) => {
-    const { properties } = request.body as Body
+  const update = (whole: boolean) => async (request: FastifyRequest, reply: FastifyReply) => {
+    const body = request.body as Body
+    assertNothingNew(body)
     const mutation = mutationOf(services, request)
+    const { properties } = body
     return accepted(
       request,
       reply,
-      await inventory.update(mutation, type, pathOf(request), properties, false),
+      await inventory.update(mutation, type, pathOf(request), properties, whole),
     )
-  })
+  }
+  const patch = { schema: { params: ofItem, body: patchBody(type) }, preValidation: wrap }
+  app.patch(API_BASE + place.item, patch, update(false))
   const put = { schema: { params: ofItem, body: putBody(type) }, preValidation: normalise }
-  app.put(API_BASE + place.item, put, async (request, reply) => {
-    const { properties } = request.body as Body
-    const mutation = mutationOf(services, request)
-    return accepted(request, reply, await inventory.update(mutation, type, pathOf(request), properties, true))
-  })
+  app.put(API_BASE + place.item, put, update(true))
   app.delete(API_BASE + place.item, { schema: { params: ofItem } }, async (request, reply) => {
     const { requestId } = await inventory.remove(mutationOf(services, request), pathOf(request))
     return reply

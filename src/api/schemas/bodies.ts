@@ -70,7 +70,7 @@ function entitiesSchema(type: ResourceType): Record<string, TSchema> {
   return collections
 }
 
-/** Objects that may be null and may have more than we know: rules and volumes, which Weir has no use for. */
+/** Objects that may be null and may have more than we know, such as collections that are empty here. */
 function nullableObject(properties: Record<string, TSchema>): TSchema {
   return Type.Unsafe<unknown>({ ...Type.Object(properties), type: ['object', 'null'] })
 }
