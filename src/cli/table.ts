@@ -42,6 +42,11 @@ export function printable(text: string): string {
   return text.replace(/[\u0000-\u001f\u007f-\u009f]/g, '\ufffd')
 }
 
+/** (1, 'packet') → '1 packet'; (2, 'packet') → '2 packets'. */
+export function counted(count: number | bigint, noun: string): string {
+  return `${count} ${noun}${BigInt(count) === 1n ? '' : 's'}`
+}
+
 /** 1536 → '1.5 KiB'. */
 export function formatBytes(bytes: number): string {
   const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB']

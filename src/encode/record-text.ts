@@ -12,8 +12,8 @@ import { assert } from '../stdx/assert.ts'
  * writes too many are overwritten by what follows. No strings on the way.
  */
 
-const ACCOUNT_SIZE_MAX = 32
-const INTERFACE_SIZE_MAX = 64
+export const ACCOUNT_SIZE_MAX = 32
+export const INTERFACE_SIZE_MAX = 64
 
 /** No record is longer, and `encodeText` writes nowhere behind `count` times this. */
 export const RECORD_SIZE_MAX = 320
@@ -29,8 +29,8 @@ export class RecordContext {
   constructor(options: { accountId: string | number; interfaceId: string }) {
     this.accountId = String(options.accountId)
     this.interfaceId = options.interfaceId
-    assert(isField(this.accountId, ACCOUNT_SIZE_MAX), 'account id cannot be a field of a record')
-    assert(isField(this.interfaceId, INTERFACE_SIZE_MAX), 'interface id cannot be a field of a record')
+    assert(isRecordField(this.accountId, ACCOUNT_SIZE_MAX), 'account id cannot be a field of a record')
+    assert(isRecordField(this.interfaceId, INTERFACE_SIZE_MAX), 'interface id cannot be a field of a record')
     const text = `2 ${this.accountId} ${this.interfaceId} `
     this.prefixSize = text.length
     this.prefix = new Uint8Array((text.length + 3) & ~3)
@@ -38,13 +38,9 @@ export class RecordContext {
   }
 }
 
-/** True for what can stand in a record's account or interface field. */
-export function isRecordField(field: 'account' | 'interface', text: string): boolean {
-  return isField(text, field === 'account' ? ACCOUNT_SIZE_MAX : INTERFACE_SIZE_MAX)
-}
-
-function isField(text: string, sizeMax: number): boolean {
-  return text.length > 0 && text.length <= sizeMax && /^[!-~]+$/.test(text)
+/** True for what can stand in a record's account or interface field: printable, no spaces. */
+export function isRecordField(text: string, sizeMax: number): boolean {
+  return text.length > 0 && text.length <= sizeMax && text !== '-' && /^[!-~]+$/.test(text)
 }
 
 const DOT_FIELDS = new Int32Array(256) // '7.', '42.', '255.'

@@ -81,7 +81,7 @@ test('a terminal gets a progress bar that is gone at the end, a pipe gets the su
 
   assert.match(terminal, /^<\d+ % {2}\d+ packets.*<30000 packets, /)
   assert.match(piped, /^30000 packets, /)
-  assert.match(records, /^2 0 .* ACCEPT OK\r\n1 packets, |^1 packets, /) // No bar among the records.
+  assert.match(records, /^2 0 .* ACCEPT OK\r\n1 packet, |^1 packet, /) // No bar among the records.
 })
 
 test('memory does not depend on the size of what comes through standard input', async () => {

@@ -16,7 +16,7 @@ import { createSink } from '../../src/cli/convert/create-sink.ts'
 import { readOptions } from '../../src/cli/convert/options.ts'
 import type { Clock } from '../../src/stdx/clock.ts'
 import { random } from '../../src/stdx/prng.ts'
-import { pcap, pcapngSection, type WrittenPacket } from '../support/capture-writer.ts'
+import { pcap, pcapngSection } from '../support/capture-writer.ts'
 import { ethernet, ipv4, ipv6, packetCorpus, tcp, udp } from '../support/packet-corpus.ts'
 import { type CommandResult, runCommand } from '../support/run-command.ts'
 
@@ -51,7 +51,7 @@ test('a capture becomes the records of its windows', async () => {
   ])
   assert.match(
     stderr,
-    /^5 packets, 4 of them IP, 174 octets\n3 flows in 2 windows, 3 records\n1 packets not IP/,
+    /^5 packets, 4 of them IP, 174 octets\n3 flows in 2 windows, 3 records\n1 packet not IP/,
   )
 })
 
@@ -102,6 +102,20 @@ test('every byte order and resolution, plain, gzip and Zstandard, from files and
   }
 })
 
+test('Zstandard is read in several frames, with frames to skip before, between and behind them', async () => {
+  const bytes = pcap([1, 2, 3].map((s) => ({ bytes: DNS, time: T0 + s })))
+  const skip = Buffer.from('5e2a4d1803000000010203', 'hex')
+  const [first, second] = [bytes.subarray(0, 60), bytes.subarray(60)].map((it) => zstdCompressSync(it))
+
+  for (const parts of [
+    [skip, first!, second!],
+    [skip, skip, first!, skip, second!, skip],
+  ]) {
+    const { stdout } = await convertBytes(Buffer.concat(parts))
+    assert.deepEqual(lines(stdout), [`${HEAD} ${DNS_FLOW} 3 114 ${T0 + 1} ${T0 + 3} ACCEPT OK`])
+  }
+})
+
 test('interfaces of one file have their own link types and clocks; sections begin anew', async () => {
   const ip = DNS.subarray(14)
   const first = pcapngSection((blocks) => [
@@ -122,8 +136,8 @@ test('interfaces of one file have their own link types and clocks; sections begi
   const { stdout, stderr } = await convertBytes(Buffer.concat([first, second]))
 
   assert.deepEqual(lines(stdout), [`${HEAD} ${DNS_FLOW} 6 228 ${T0} ${T0 + 9} ACCEPT OK`])
-  assert.match(stderr, /1 packets cut short/)
-  assert.match(stderr, /1 packets of a link type that cannot be metered/)
+  assert.match(stderr, /1 packet cut short/)
+  assert.match(stderr, /pcap: 1 packet of an interface that it does not describe: in no record/)
 })
 
 test('many files are read in the order of time, whatever the order of their names', async () => {
@@ -229,6 +243,14 @@ test('text, JSON and CSV say the same, plain and gzip', async () => {
   assert.deepEqual(fromJson, fields)
 })
 
+test('a file that ends in .gz is gzip, also without a record', async () => {
+  const out = path.join(directory, 'none.log.gz')
+
+  await runCommand(convert, ['-q', '-o', out, save(pcap([]))])
+
+  assert.equal(gunzipSync(readFileSync(out)).length, 0)
+})
+
 test('a thread for encoding changes nothing but the time', async () => {
   const { file } = small('imix', 60_000)
   for (const name of ['threads.log', 'threads.log.gz', 'threads.json']) {
@@ -314,6 +336,33 @@ test('direction is relative to what is local, by address, block and MAC', async 
   assert.deepEqual(await flows('--local', '02:00:00:00:00:09', '--direction', 'INGRESS'), ['4000', '50000'])
 })
 
+test('a MAC address is local in Linux cooked captures, too; links without any are counted', async () => {
+  const mac = Buffer.from([2, 0, 0, 0, 0, 9])
+  const frames = [cooked(DNS.subarray(14)), cooked2Of(DNS.subarray(14), 0)]
+  mac.copy(frames[0]!, 6)
+  mac.copy(frames[1]!, 12)
+  const args = ['--local', '02:00:00:00:00:09', '--direction', 'EGRESS']
+
+  for (const [i, bytes] of frames.entries()) {
+    const capture = pcap([{ bytes, time: T0 }], { link: [113, 276][i]! })
+    assert.equal(lines((await convertBytes(capture, '-q', ...args)).stdout).length, 1)
+    capture[capture.length - bytes.length + [6, 12][i]!]! ^= 1
+    assert.equal(lines((await convertBytes(capture, '-q', ...args)).stdout).length, 0)
+  }
+  const raw = await convertBytes(pcap([{ bytes: DNS.subarray(14), time: T0 }], { link: 101 }), ...args)
+  assert.match(raw.stderr, /1 packet of which the capture does not tell the direction: taken as INGRESS/)
+})
+
+test('where addresses say the direction, what was skipped is told to either', async () => {
+  const { file } = small('scan', 3000)
+  const args = ['-q', '--local', '10.0.0.0/8', '--flows-max', '10', file]
+
+  for (const direction of ['INGRESS', 'EGRESS']) {
+    const { stdout } = await runCommand(convert, ['--direction', direction, ...args])
+    assert.equal(lines(stdout).filter((it) => it.endsWith('SKIPDATA')).length, 3, direction)
+  }
+})
+
 test('without --local the direction is what the capture says: pcapng flags, Linux cooked', async () => {
   const [in4, out4, in6] = [DNS, DNS, WEB6].map((it) => it.subarray(14)) as [Buffer, Buffer, Buffer]
   const flagged = pcapngSection((blocks) => {
@@ -345,65 +394,10 @@ test('without --local the direction is what the capture says: pcapng flags, Linu
   }
 
   const { stderr } = await convertBytes(flagged, '--direction', 'EGRESS')
-  assert.match(stderr, /1 packets whose capture does not tell which way they went: taken as INGRESS/)
+  assert.match(stderr, /1 packet of which the capture does not tell the direction: taken as INGRESS/)
   const silent = await convertBytes(pcap([{ bytes: DNS, time: T0 }]), '--direction', 'EGRESS')
   assert.equal(silent.status, 2)
-  assert.match(silent.stderr, /does not tell which way its packets went; say what is local/)
-})
-
-test('what goes into a firewall and does not come out is REJECT', async () => {
-  const packets = Array.from({ length: 400 }, (_, i): WrittenPacket => {
-    const payload = udp(1000 + (i % 4), 53, 40)
-    payload.writeUInt32BE(i, 8)
-    return { bytes: ethernet(0x0800, ipv4(payload, { id: i })), time: T0 + i / 50 }
-  })
-  const passed = packets.filter((_, i) => i % 4 !== 2)
-  const forwarded = passed.map(({ bytes, time }) => {
-    const copy = Buffer.from(bytes)
-    copy.set([2, 0, 0, 0, 9, 9, 2, 0, 0, 0, 9, 8], 0) // Other MAC addresses,
-    copy[22] = 63 // a hop less to live,
-    copy.writeUInt16BE(0x1234, 40) // and a checksum that is left to the network card.
-    return { bytes: copy, time: time + 0.3 }
-  })
-  const own = { bytes: ethernet(0x0800, ipv4(udp(9, 9, 5), { id: 9999 })), time: T0 + 3 }
-  const [before, afterwards] = [
-    save(pcap(packets)),
-    save(pcap([...forwarded, own].sort((a, b) => a.time - b.time))),
-  ]
-
-  const { stdout, stderr } = await runCommand(convert, ['--before', before, '--after', afterwards])
-
-  const actions = lines(stdout)
-    .map((line) => line.split(' '))
-    .map((it) => [it[5], it[8], it[12]])
-  assert.deepEqual(actions, [
-    ['1000', '100', 'ACCEPT'],
-    ['1001', '100', 'ACCEPT'],
-    ['1002', '100', 'REJECT'],
-    ['1003', '100', 'ACCEPT'],
-  ])
-  assert.match(stderr, /100 packets rejected/)
-  assert.match(stderr, /1 packets came out that had not gone in/)
-  const only = await runCommand(convert, [
-    '-q',
-    '--action',
-    'REJECTED',
-    '--before',
-    before,
-    '--after',
-    afterwards,
-  ])
-  assert.equal(lines(only.stdout).length, 1)
-})
-
-test('a short packet is known again without the padding that it had on one side', async () => {
-  const bytes = ethernet(0x0800, ipv4(udp(1000, 53, 4), { id: 7 }))
-  const padded = Buffer.concat([bytes, Buffer.alloc(60 - bytes.length, 0xee)])
-  const [before, afterwards] = [padded, bytes].map((it) => save(pcap([{ bytes: it, time: T0 }])))
-
-  const { stdout } = await runCommand(convert, ['-q', '--before', before!, '--after', afterwards!])
-
-  assert.match(stdout, / ACCEPT OK$/m)
+  assert.match(silent.stderr, /does not tell which way its packets went: say what is --local/)
 })
 
 test('the corpus as a capture equals the corpus as packets', async () => {
@@ -455,10 +449,28 @@ test('damage is counted and told, what came before it is kept', async () => {
   }
 })
 
+test('a pcapng capture of what cannot be metered is told by link type, with status 2 where it is all', async () => {
+  const capture = (...links: number[]): Buffer =>
+    pcapngSection((blocks) => [
+      ...links.map((link) => blocks.interface({ link })),
+      ...links.map((_, i) => blocks.packet(i, STAMP, DNS)),
+    ])
+
+  const some = await convertBytes(capture(1, 105, 127, 127))
+  const none = await convertBytes(capture(127), '-q')
+
+  assert.equal(some.status, 0)
+  assert.match(some.stderr, /pcap: 1 packet of IEEE 802.11 \(link type 105\): in no record/)
+  assert.match(some.stderr, /pcap: 2 packets of IEEE 802.11 \(radiotap\) \(link type 127\): in no record/)
+  assert.equal(none.status, 2)
+  assert.match(none.stderr, /^weir convert: .*radiotap.*Ethernet, raw IP, .* can be metered/)
+})
+
 test('what is no capture ends with status 2 and a reason', async () => {
   const cases: [Uint8Array, RegExp][] = [
     [Buffer.alloc(0), /empty/],
     [Buffer.from('2 0 eni 10.0.0.1 10.0.0.2'), /not a pcap or pcapng capture/],
+    [Buffer.of(0xd4), /ends inside its header, at byte 1$/m],
     [Buffer.alloc(10, 7), /not a pcap or pcapng capture/],
     [pcap([]).subarray(0, 20), /ends inside its header/],
     [pcap([], { link: 127 }), /IEEE 802.11 \(radiotap\)/],
@@ -506,6 +518,8 @@ test('options that do not fit are refused with a sentence', async () => {
     ['--account', 'a b', file],
     ['--after', file],
     ['-', '-'],
+    ['--before', '-', '--after', '-'],
+    ['--account', '-', file],
     ['--local', '10.0.0.1/33', file],
     ['--prefix', 'p', file],
     ['--prefix', '../p', '--out', directory, file],
@@ -601,11 +615,27 @@ test('what convert writes, validate accepts; what is damaged it names by line an
     faults.length >= 1 &&
       faults.every((it) => ['protocol', 'action', 'dstport', 'srcport'].includes(it.field)),
   )
-  assert.match(bad.stderr, /faults/)
+  assert.match(bad.stderr, /records, \d+ faults?$/m)
   const cut = await runCommand(validate, ['-'], { stdin: [readFileSync(out).subarray(0, -20)] })
   assert.equal(cut.status, 1)
   assert.match(cut.stdout, /^-:\d+: .*unexpected end of file$/m)
   await assert.rejects(runCommand(validate, ['--max', 'many', log]), { code: 'WEIR_USAGE' })
+})
+
+test('validate looks at all files, and says which cannot be read', async () => {
+  const good = path.join(directory, 'good.log')
+  writeFileSync(good, `${HEAD} ${DNS_FLOW} 1 38 ${T0} ${T0} ACCEPT OK\n`)
+  const absent = path.join(directory, 'absent.log')
+
+  const text = await runCommand(validate, [absent, good, directory, good])
+  const json = await runCommand(validate, ['--json', absent])
+
+  assert.equal(text.status, 1)
+  assert.equal(text.stdout, `${absent} cannot be opened: ENOENT\n${directory} is a directory\n`)
+  const [first, second, third, fourth] = lines(text.stderr)
+  assert.deepEqual([second, fourth], [`${good}: 1 record, 0 faults`, second])
+  assert.deepEqual([first, third], [`${absent}: 0 records, 1 fault`, `${directory}: 0 records, 1 fault`])
+  assert.deepEqual(JSON.parse(json.stdout), { file: absent, reason: `${absent} cannot be opened: ENOENT` })
 })
 
 function save(bytes: Uint8Array): string {

@@ -18,6 +18,8 @@ export interface ByteSource {
 
 const GZIP = 0x1f8b
 const ZSTD = 0x28b52ffd
+/** Zstandard's skippable frames, with which pzstd begins; their magics differ in four bits (RFC 8878, section 3.1.2). */
+const ZSTD_SKIPPABLE = 0x502a4d18
 const CHUNK_SIZE = 1 << 20
 /** What a decompressor hands out at a time. When it fails it forgets up to three of them. */
 const MADE_SIZE = 1 << 16
@@ -64,7 +66,9 @@ function cannotOpen(file: string, cause: unknown): WeirError {
 function compressionOf(head: Uint8Array): 'gzip' | 'zstd' | undefined {
   const bytes = Buffer.from(head)
   if (bytes.length >= 2 && bytes.readUInt16BE(0) === GZIP) return 'gzip'
-  return bytes.length >= 4 && bytes.readUInt32BE(0) === ZSTD ? 'zstd' : undefined
+  if (bytes.length < 4) return undefined
+  const magic = bytes.readUInt32BE(0)
+  return magic === ZSTD || (magic & 0xf0ff_ffff) === ZSTD_SKIPPABLE ? 'zstd' : undefined
 }
 
 class FileSource implements ByteSource {

@@ -5,6 +5,7 @@ import {
   type CaptureCounters,
   isCooked,
   linkName,
+  METERED_LINKS,
   markOutbound,
   meteredLink,
   type PacketBatch,
@@ -28,7 +29,7 @@ const KUZNETZOV = [0xa1b2cd34, 0x34cdb2a1]
  */
 export class CaptureReader {
   readonly name: string
-  readonly counters: CaptureCounters = { packets: 0, cutPackets: 0, unsupported: new Map(), undirected: 0 }
+  readonly counters: CaptureCounters = { cutPackets: 0, unsupported: new Map(), undirected: 0 }
   /** What was wrong with the capture; what could be read before was read. */
   fault: string | undefined
   readonly #source: ByteSource
@@ -64,14 +65,18 @@ export class CaptureReader {
     return { position: this.#source.position, size: this.#source.size }
   }
 
+  get unsupportedPackets(): number {
+    return this.counters.unsupported.values().reduce((sum, it) => sum + it, 0)
+  }
+
   /** Reads the file's header. Throws when this is no capture that can be metered. */
   async open(): Promise<void> {
     while (this.#end - this.#begin < PCAP_HEADER_SIZE && (await this.#readMore()));
     const size = this.#end - this.#begin
-    const magic = size >= 4 ? this.#view.getUint32(this.#begin, false) : 0
+    const magic = size >= 4 ? this.#view.getUint32(this.#begin, false) : undefined
     if (magic === SECTION_HEADER && size >= 12) {
       this.#indexer = new PcapngIndexer(this.counters, { directed: this.#isDirected })
-    } else if (pcapByteOrder(magic) !== undefined && size >= PCAP_HEADER_SIZE) {
+    } else if (isPcap(magic) && size >= PCAP_HEADER_SIZE) {
       const header = new DataView(
         this.#memory.buffer,
         this.#memory.byteOffset + this.#begin,
@@ -79,10 +84,10 @@ export class CaptureReader {
       )
       const indexer = new PcapIndexer(header, this.counters)
       if (meteredLink(indexer.link) === undefined) {
-        throw this.#unreadable(`its packets are ${linkName(indexer.link)}, which cannot be metered`)
+        throw this.#unreadable(`its packets are of ${linkName(indexer.link)}; ${METERED_LINKS}`)
       }
       if (this.#isDirected && !isCooked(indexer.link)) {
-        throw this.#unreadable('it does not tell which way its packets went; say what is local')
+        throw this.#unreadable('it does not tell which way its packets went: say what is --local')
       }
       this.#indexer = indexer
       this.#begin += PCAP_HEADER_SIZE
@@ -137,11 +142,16 @@ export class CaptureReader {
   }
 }
 
-function notACapture(magic: number, size: number): string {
+function isPcap(magic: number | undefined): boolean {
+  return magic !== undefined && pcapByteOrder(magic) !== undefined
+}
+
+function notACapture(magic: number | undefined, size: number): string {
   if (size === 0) return 'empty'
+  if (magic === undefined || isPcap(magic) || magic === SECTION_HEADER) {
+    return `ends inside its header, at byte ${size}`
+  }
   if (KUZNETZOV.includes(magic)) return "a capture in Kuznetzov's variant of pcap, which is not read"
   if (magic === SNOOP) return 'a snoop capture, which is not read'
-  return pcapByteOrder(magic) !== undefined || magic === SECTION_HEADER
-    ? `ends inside its header (${size} bytes)`
-    : `not a pcap or pcapng capture (it begins with ${magic.toString(16).padStart(8, '0')})`
+  return `not a pcap or pcapng capture (it begins with ${magic.toString(16).padStart(8, '0')})`
 }

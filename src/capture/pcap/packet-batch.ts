@@ -15,7 +15,6 @@ export const BATCH_WORDS = 4
 export const OUTBOUND = 0x4000_0000
 
 export interface CaptureCounters {
-  packets: number
   /** Packets of which the capture holds less than was on the wire. */
   cutPackets: number
   /** Packets that cannot be metered, by their link type. */
@@ -57,6 +56,11 @@ const LINKS: Record<number, number> = {
   229: 229,
   276: 276,
 }
+
+export const METERED_LINKS = 'Ethernet, raw IP, Linux cooked and BSD loopback can be metered'
+
+/** The link type of packets whose interface the capture does not describe. */
+export const LINK_UNDESCRIBED = -1
 
 const LINK_NAMES: Record<number, string> = {
   105: 'IEEE 802.11',
@@ -105,6 +109,7 @@ export function meteredLink(link: number): number | undefined {
 }
 
 export function linkName(link: number): string {
+  if (link === LINK_UNDESCRIBED) return 'an interface that it does not describe'
   const name = LINK_NAMES[link & 0xffff]
   return name === undefined ? `link type ${link & 0xffff}` : `${name} (link type ${link & 0xffff})`
 }

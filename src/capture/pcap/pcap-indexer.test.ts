@@ -53,7 +53,7 @@ function find(bytes: Buffer, isLittle: boolean, memory: Uint8Array, words: Uint3
   const header = new DataView(memory.buffer, memory.byteOffset + bytes.length, 24)
   header.setUint32(0, MAGIC, isLittle)
   header.setUint32(20, 1, isLittle)
-  const counters: CaptureCounters = { packets: 0, cutPackets: 0, unsupported: new Map(), undirected: 0 }
+  const counters: CaptureCounters = { cutPackets: 0, unsupported: new Map(), undirected: 0 }
   const indexer = new PcapIndexer(header, counters)
   const view = new DataView(memory.buffer, memory.byteOffset, memory.length)
   const found: Found = { words: [], counters, stoppedAt: 0, fault: undefined }

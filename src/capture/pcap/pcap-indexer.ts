@@ -62,7 +62,6 @@ export class PcapIndexer implements PacketIndexer {
     batch.link = link
     const isFast = this.#wasm?.buffer === view.buffer && this.#wasm.buffer === batch.words.buffer
     const at = isFast ? this.#indexFast(view, from, to, batch) : this.#indexPlain(view, from, to, batch)
-    this.#counters.packets += batch.count
     if (batch.count < batch.countMax && at + PACKET_HEADER_SIZE <= to) {
       const captured = view.getUint32(at + 8, this.#littleEndian)
       if (captured > CAPTURED_MAX) this.fault = `a packet claims ${captured} captured bytes`

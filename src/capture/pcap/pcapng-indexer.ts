@@ -3,6 +3,7 @@ import {
   CAPTURED_MAX,
   type CaptureCounters,
   isCooked,
+  LINK_UNDESCRIBED,
   meteredLink,
   OUTBOUND,
   type PacketBatch,
@@ -147,8 +148,7 @@ export class PcapngIndexer implements PacketIndexer {
       batch.count++
       this.#lastSecond = second
       if (direction === DIRECTION.unknown && !isCooked(link)) this.#counters.undirected++
-    } else countUnsupported(this.#counters, it?.link ?? -1)
-    this.#counters.packets++
+    } else countUnsupported(this.#counters, it?.link ?? LINK_UNDESCRIBED)
     if (captured < wireLength) this.#counters.cutPackets++
     return true
   }

@@ -1,6 +1,7 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
+import { METERED_LINKS } from '../../capture/pcap/packet-batch.ts'
 import { WeirError } from '../../model/errors.ts'
 import { parseDestination } from '../../model/flow-log.ts'
 import { assert } from '../../stdx/assert.ts'
@@ -10,7 +11,7 @@ import { Converter, isUnreadable, type Summary } from '../convert/converter.ts'
 import { createSink } from '../convert/create-sink.ts'
 import { CONVERT_HELP, type ConvertOptions, readOptions } from '../convert/options.ts'
 import type { RecordSink } from '../convert/record-sinks.ts'
-import { formatBytes } from '../table.ts'
+import { counted, formatBytes } from '../table.ts'
 
 const PROGRESS_INTERVAL_MS = 250
 
@@ -29,12 +30,11 @@ weir convert [options] --before FILE --after FILE`,
       context.stderr.write(`weir convert: ${error.message}\n`)
       return ExitCode.usage
     }
-    const isNothingRead = summary.packets === 0 && summary.refused.length + summary.faults.length > 0
     if (hasProgress(options, context)) context.stderr.write('\r\u001b[K')
     if (options.json) context.stderr.write(`${JSON.stringify(summary, bigintAsText)}\n`)
-    else if (isNothingRead) context.stderr.write(damageLines(summary))
+    else if (isNothingRead(summary)) context.stderr.write(damageLines(summary))
     else if (!options.quiet) context.stderr.write(summaryText(summary))
-    return isNothingRead ? ExitCode.usage : ExitCode.ok
+    return isNothingRead(summary) ? ExitCode.usage : ExitCode.ok
   },
 }
 
@@ -44,10 +44,13 @@ async function convertTo(options: ConvertOptions, context: CommandContext): Prom
 }
 
 async function openSink(options: ConvertOptions, context: CommandContext): Promise<RecordSink> {
-  const isFiles = options.out !== '-' && (options.out ?? options.bucket) !== undefined
-  if (options.threads === 1 || !isFiles) return createSink(options, context)
+  if (options.threads === 1 || isToStdout(options)) return createSink(options, context)
   const { ThreadedSink } = await import('../convert/threaded-sink.ts')
   return new ThreadedSink(options, context)
+}
+
+function isToStdout(options: ConvertOptions): boolean {
+  return options.out === undefined && options.bucket === undefined
 }
 
 /** By way of a directory of its own: an object is sent when it is whole, and its file removed. */
@@ -69,7 +72,7 @@ async function convertToS3(options: ConvertOptions, context: CommandContext): Pr
 }
 
 function hasProgress(options: ConvertOptions, context: CommandContext): boolean {
-  const isRecordsThere = context.stdoutIsTerminal && (options.out ?? options.bucket) === undefined
+  const isRecordsThere = context.stdoutIsTerminal && isToStdout(options)
   return !options.quiet && !options.json && context.stderrIsTerminal && !isRecordsThere
 }
 
@@ -90,31 +93,44 @@ function progressBar(options: ConvertOptions, context: CommandContext): (convert
 
 function summaryText(it: Summary): string {
   const lines = [
-    `${it.packets} packets, ${it.ipPackets} of them IP, ${it.octets} octets`,
-    `${it.flows} flows in ${it.windows} windows, ${it.records} records`,
+    `${counted(it.packets, 'packet')}, ${it.ipPackets} of them IP, ${counted(it.octets, 'octet')}`,
+    `${counted(it.flows, 'flow')} in ${counted(it.windows, 'window')}, ${counted(it.records, 'record')}`,
   ]
   const count = (packets: number | bigint, what: string): void => {
-    if (BigInt(packets) > 0n) lines.push(`${packets} packets ${what}`)
+    if (BigInt(packets) > 0n) lines.push(`${counted(packets, 'packet')} ${what}`)
   }
   count(it.rejectedPackets, 'rejected')
   count(it.notIpPackets, 'not IP: in no record')
-  count(it.skippedPackets, `of ${it.skippedOctets} octets skipped: in SKIPDATA records`)
-  count(it.cutPackets, 'cut short by the capture: counted with their length on the wire')
-  count(it.unsupportedPackets, 'of a link type that cannot be metered: in no record')
-  count(it.undirectedPackets, 'whose capture does not tell which way they went: taken as INGRESS')
+  count(it.skippedPackets, `of ${counted(it.skippedOctets, 'octet')} skipped: in SKIPDATA records`)
+  count(it.cutPackets, 'cut short by the capture: counted with the length on the wire')
+  count(it.undirectedPackets, 'of which the capture does not tell the direction: taken as INGRESS')
   count(it.unmatchedAfter, 'came out that had not gone in')
+  if (it.unmatchedAfter > 0 && it.matchedAfter === 0) {
+    lines.push(
+      'nothing that came out had gone in: are addresses translated, or the captures of different times?',
+    )
+  }
+  count(it.unsurePackets, 'refused while more came out than is remembered: some may have come out')
   return lines.map((line) => `${line}\n`).join('') + damageLines(it)
 }
 
 /** What could not be read, a line each. */
 function damageLines(it: Summary): string {
-  const [head, tail] = it.packets === 0 ? ['weir convert: ', ''] : ['', '; what came before it was read']
+  const [head, tail] = isNothingRead(it) ? ['weir convert: ', ''] : ['', '; what came before it was read']
   return [
     ...it.refused.map(({ name, reason }) => (reason.startsWith(name) ? reason : `${name}: ${reason}`)),
+    ...it.unsupported.map(({ name, link, packets }) => {
+      return `${name}: ${counted(packets, 'packet')} of ${link}: in no record (${METERED_LINKS})`
+    }),
     ...it.faults.map(({ name, fault }) => `${name}: ${fault}${tail}`),
   ]
     .map((line) => `${head}${line}\n`)
     .join('')
+}
+
+function isNothingRead(it: Summary): boolean {
+  const isMetered = it.packets > it.unsupportedPackets
+  return !isMetered && it.refused.length + it.unsupported.length + it.faults.length > 0
 }
 
 function bigintAsText(_key: string, value: unknown): unknown {

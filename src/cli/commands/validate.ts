@@ -1,10 +1,12 @@
+import type { Readable } from 'node:stream'
 import { parseArgs } from 'node:util'
-import { openFile, openStream } from '../../capture/pcap/byte-source.ts'
+import { type ByteSource, openFile, openStream } from '../../capture/pcap/byte-source.ts'
 import { FIELD_NAMES } from '../../encode/record.ts'
-import { type RecordLine, readRecords } from '../../encode/record-stream.ts'
+import { readRecords } from '../../encode/record-stream.ts'
 import { WeirError } from '../../model/errors.ts'
 import { type Command, ExitCode } from '../command.ts'
 import { parseCount } from '../options.ts'
+import { counted } from '../table.ts'
 
 const CHUNK_SIZE = 1 << 18
 const SHOWN_MAX_DEFAULT = '20'
@@ -16,7 +18,8 @@ export const validate: Command = {
   --json      one JSON object per fault
   --max N     show at most N faults of a file (default ${SHOWN_MAX_DEFAULT}); all are counted
 
-Reads text, plain or compressed with gzip or Zstandard; - is standard input.
+Reads text, plain or compressed with gzip or Zstandard; - is standard input. Exit status: 1 when a file has a fault or
+cannot be read; all files are looked at.
 `,
   async run(args, { stdin, stdout, stderr }) {
     const { values, positionals } = parseArgs({
@@ -32,37 +35,60 @@ Reads text, plain or compressed with gzip or Zstandard; - is standard input.
       throw new WeirError('WEIR_USAGE', "no flow log given; '-' is standard input")
     }
     const shownMax = parseCount('max', values.max, { min: 0, max: Number.MAX_SAFE_INTEGER })
+    const isStrict = values.lenient !== true
     let faults = 0
-    for (const name of positionals) {
-      const source = name === '-' ? openStream(stdin) : openFile(name)
-      let records = 0
+    for (const file of positionals) {
       let faultsHere = 0
-      const show = (line: number, field: number, reason: string): void => {
+      const onFault = ({ line, field, reason }: FaultAt): void => {
         if (++faultsHere > shownMax) return
-        const fieldName = field === 0 ? undefined : FIELD_NAMES[field - 1]
-        if (values.json) stdout.write(`${JSON.stringify({ file: name, line, field: fieldName, reason })}\n`)
-        else stdout.write(`${name}:${line}: ${fieldName === undefined ? '' : `${fieldName}: `}${reason}\n`)
+        const place = [line === undefined ? '' : `${file}:${line}: `, field === undefined ? '' : `${field}: `]
+        stdout.write(
+          `${values.json ? JSON.stringify({ file, line, field, reason }) : place.join('') + reason}\n`,
+        )
       }
-      let line = 0
-      for await (const it of lines(source, values.lenient !== true)) {
-        line = it.line
-        if (it.kind === 'record') records++
-        else show(it.line, it.fault.field, it.fault.reason)
-      }
-      if (source.fault !== undefined) show(line, 0, source.fault)
-      stderr.write(`${name}: ${records} records, ${faultsHere} faults\n`)
+      const records = await check(file, stdin, isStrict, onFault)
+      stderr.write(`${file}: ${counted(records, 'record')}, ${counted(faultsHere, 'fault')}\n`)
       faults += faultsHere
-      source.close()
     }
     return faults > 0 ? ExitCode.failed : ExitCode.ok
   },
 }
 
-async function* lines(source: ReturnType<typeof openFile>, strict: boolean): AsyncGenerator<RecordLine> {
-  yield* readRecords(chunks(source), { strict })
+/** Without a line: the file cannot be read. */
+interface FaultAt {
+  line?: number
+  field?: string | undefined
+  reason: string
 }
 
-async function* chunks(source: ReturnType<typeof openFile>): AsyncGenerator<Uint8Array> {
+/** Returns how many records the file has. */
+async function check(
+  file: string,
+  stdin: Readable,
+  strict: boolean,
+  onFault: (fault: FaultAt) => void,
+): Promise<number> {
+  let source: ByteSource
+  try {
+    source = file === '-' ? openStream(stdin) : openFile(file)
+  } catch (error) {
+    if (!(error instanceof WeirError)) throw error
+    onFault({ reason: error.message })
+    return 0
+  }
+  let records = 0
+  let line = 0
+  for await (const it of readRecords(chunks(source), { strict })) {
+    line = it.line
+    if (it.kind === 'record') records++
+    else onFault({ line, field: FIELD_NAMES[it.fault.field - 1], reason: it.fault.reason })
+  }
+  if (source.fault !== undefined) onFault({ line, reason: source.fault })
+  source.close()
+  return records
+}
+
+async function* chunks(source: ByteSource): AsyncGenerator<Uint8Array> {
   for (;;) {
     const chunk = new Uint8Array(CHUNK_SIZE)
     const size = await source.read(chunk, 0, CHUNK_SIZE)

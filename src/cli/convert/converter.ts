@@ -3,7 +3,7 @@ import { setTimeout } from 'node:timers/promises'
 import { isReopenable, openFile, openStream } from '../../capture/pcap/byte-source.ts'
 import { type CaptureInput, CaptureMerge } from '../../capture/pcap/capture-merge.ts'
 import { CaptureReader, READER_SIZE_MIN } from '../../capture/pcap/capture-reader.ts'
-import type { PacketBatch } from '../../capture/pcap/packet-batch.ts'
+import { linkName, type PacketBatch } from '../../capture/pcap/packet-batch.ts'
 import {
   CAPTURED_MASK,
   type MeterKernel,
@@ -21,7 +21,7 @@ import { WeirError } from '../../model/errors.ts'
 import { ROW, ROW_EGRESS, ROW_REJECT, ROW_SIZE, ROW_SKIPPED } from '../../model/flow-rows.ts'
 import { type Clock, systemClock } from '../../stdx/clock.ts'
 import type { CommandContext } from '../command.ts'
-import { directRow, isFromLocalMac } from './local-addresses.ts'
+import { directRow, isLocalMac, MAC_SIZE } from './local-addresses.ts'
 import type { ConvertOptions } from './options.ts'
 import type { RecordSink } from './record-sinks.ts'
 import { Verdicts } from './verdicts.ts'
@@ -33,6 +33,12 @@ const TURN_PACKETS = 1 << 19
 const VERDICT_DELAY_S = 2
 /** How often it is asked, while a stream has no packets, whether a window is over or written. */
 const SILENCE_MS = 1000
+/** Where the sender's MAC address stands. */
+const SENDER_AT: Record<number, number> = {
+  [LINK.ethernet]: 6,
+  [LINK.linuxCooked]: 6,
+  [LINK.linuxCooked2]: 12,
+}
 /** A stream is live when its last packet was no older than this, and its windows wait for so long. */
 const LIVE_S = 10
 
@@ -49,9 +55,15 @@ export interface Summary {
   notIpPackets: number
   cutPackets: number
   unsupportedPackets: number
+  /** Those, and of --after, by capture and link type. */
+  unsupported: { name: string; link: string; packets: number }[]
   /** Packets whose capture does not tell which way they went, where only that could tell. */
   undirectedPackets: number
+  /** With --before and --after: packets that came out and had gone in, or had not. */
+  matchedAfter: number
   unmatchedAfter: number
+  /** Refused although more had come out at that time than is remembered. */
+  unsurePackets: number
   faults: { name: string; fault: string }[]
   refused: { name: string; reason: string }[]
   outputs: string[]
@@ -71,6 +83,7 @@ export class Converter {
   #isLive = false
   #rejectedPackets = 0n
   #records = 0
+  #withoutMacs = 0
   #verdicts: Verdicts | undefined
   #after: CaptureReader | undefined
 
@@ -97,16 +110,17 @@ export class Converter {
   /** Returns when all captures are read, or at the next opportunity after the signal. */
   async run(onProgress: (converter: Converter) => void): Promise<Summary> {
     const { signal } = this.#context
-    const onAbort = (): void => this.#merge.close() // Standard input may be waited for; what was read is kept.
+    const onAbort = (): void => this.#close() // A pipe may be waited for; what was read is kept.
     signal.addEventListener('abort', onAbort, { once: true })
     try {
       await this.#open()
       const batch: PacketBatch = { words: this.#kernel.packets, count: 0, countMax: PACKETS_MAX, link: 0 }
-      const hasMacs = this.#options.local.macs.length > 0
+      const hasMacs = this.#options.direction !== 'BIDIRECTIONAL' && this.#options.local.macs.length > 0
       let turn = TURN_PACKETS
       while (await this.#next(batch)) {
-        if (hasMacs && batch.link === LINK.ethernet) this.#direct(batch)
+        if (hasMacs) this.#direct(batch)
         await this.#verdicts?.judge(this.#kernel.input, batch)
+        if (signal.aborted && this.#verdicts !== undefined) break // Judged without what was still to come out.
         this.#meter.observe(batch.count, batch.link)
         if (this.#hasStream) this.#isLive = this.#nowS() - lastSecond(batch) <= LIVE_S
         await this.#sink.settle?.(false)
@@ -118,10 +132,10 @@ export class Converter {
         if (signal.aborted) break
       }
       this.#meter.end()
+      if (!signal.aborted) await this.#verdicts?.end()
     } finally {
       signal.removeEventListener('abort', onAbort)
-      this.#merge.close()
-      this.#after?.close()
+      this.#close()
       this.#sink.end()
     }
     await this.#sink.settle?.(true)
@@ -139,6 +153,11 @@ export class Converter {
       await this.#sink.settle?.(false)
     }
     return next
+  }
+
+  #close(): void {
+    this.#merge.close()
+    this.#after?.close()
   }
 
   #nowS(): number {
@@ -164,8 +183,8 @@ export class Converter {
     if (before !== undefined && after !== undefined) {
       await this.#merge.open([this.#input(before)])
       const memory = new Uint8Array(READER_SIZE_MIN)
-      const place = { name: after, memory, from: 0, limit: memory.length }
-      this.#after = new CaptureReader(place, { source: this.#input(after).open() })
+      const { name, open } = this.#input(after)
+      this.#after = new CaptureReader({ name, memory, from: 0, limit: memory.length }, { source: open() })
       await this.#after.open()
       this.#verdicts = new Verdicts({ memory, delayS: VERDICT_DELAY_S }, { after: this.#after })
     } else await this.#merge.open(files.map((file) => this.#input(file)))
@@ -178,13 +197,19 @@ export class Converter {
     return { name: file, open: () => openFile(file), once: !isReopenable(file) }
   }
 
-  /** Marks the frames that come from a local MAC address. */
+  /** Marks the frames that come from a local MAC address, of links that have such. */
   #direct(batch: PacketBatch): void {
     const { words } = batch
+    const senderAt = SENDER_AT[batch.link]
+    if (senderAt === undefined) {
+      if (this.#options.local.blocks.length === 0) this.#withoutMacs += batch.count
+      return
+    }
     for (let word = 0; word < batch.count * PACKET_WORDS; word += PACKET_WORDS) {
       const captured = words[word + PACKET.captured]!
       const at = words[word + PACKET.at]!
-      if (isFromLocalMac(this.#kernel.input, at, captured & CAPTURED_MASK, this.#options.local)) {
+      if ((captured & CAPTURED_MASK) < senderAt + MAC_SIZE) continue
+      if (isLocalMac(this.#kernel.input, at + senderAt, this.#options.local)) {
         words[word + PACKET.captured] = (captured | PACKET_EGRESS) >>> 0
       }
     }
@@ -211,20 +236,35 @@ export class Converter {
       if (local.blocks.length > 0) directRow(rows, at, local)
       const attributes = rows[at + ROW.attributes]!
       if ((attributes & ROW_REJECT) !== 0) this.#rejectedPackets += view.getBigUint64(at + ROW.packets, true)
-      if (!isAll && !isWanted(attributes, action, direction)) continue
+      if (!isAll && !this.#isWanted(attributes)) continue
       if (kept * ROW_SIZE !== at) rows.copyWithin(kept * ROW_SIZE, at, at + ROW_SIZE)
       kept++
     }
     return kept
   }
 
+  /** SKIPDATA has no action, and no direction where addresses say it: what was lost is told to whoever asks. */
+  #isWanted(attributes: number): boolean {
+    const { action, direction, local } = this.#options
+    const isSkipped = (attributes & ROW_SKIPPED) !== 0
+    if (direction !== 'BIDIRECTIONAL' && !(isSkipped && local.blocks.length > 0)) {
+      if (((attributes & ROW_EGRESS) !== 0) !== (direction === 'EGRESS')) return false
+    }
+    if (action === 'ALL' || isSkipped) return true
+    return ((attributes & ROW_REJECT) !== 0) === (action === 'REJECTED')
+  }
+
   #summary(): Summary {
     const { counters } = this.#meter
-    const readers = this.#after === undefined ? this.#merge.readers : [...this.#merge.readers, this.#after]
-    const unsupported = this.#merge.readers.flatMap((it) => [...it.counters.unsupported.values()])
+    const captures = this.#merge.readers
+    const readers = this.#after === undefined ? captures : [...captures, this.#after]
     const { skippedPackets, skippedOctets, notIpPackets } = counters
+    const unsupported = readers.flatMap(({ name, counters }) =>
+      Array.from(counters.unsupported, ([link, packets]) => ({ name, link: linkName(link), packets })),
+    )
+    const unsupportedPackets = captures.reduce((sum, it) => sum + it.unsupportedPackets, 0)
     return {
-      packets: this.#merge.readers.reduce((sum, it) => sum + it.counters.packets, 0),
+      packets: counters.packets + unsupportedPackets,
       ipPackets: counters.packets - notIpPackets,
       octets: BigInt(counters.octets),
       flows: counters.flows,
@@ -234,10 +274,13 @@ export class Converter {
       skippedPackets,
       skippedOctets,
       notIpPackets,
-      cutPackets: this.#merge.readers.reduce((sum, it) => sum + it.counters.cutPackets, 0),
-      unsupportedPackets: unsupported.reduce((sum, it) => sum + it, 0),
-      undirectedPackets: this.#merge.readers.reduce((sum, it) => sum + it.counters.undirected, 0),
+      cutPackets: captures.reduce((sum, it) => sum + it.counters.cutPackets, 0),
+      unsupportedPackets,
+      unsupported,
+      undirectedPackets: captures.reduce((sum, it) => sum + it.counters.undirected, this.#withoutMacs),
+      matchedAfter: this.#verdicts?.matched ?? 0,
       unmatchedAfter: this.#verdicts?.unmatched ?? 0,
+      unsurePackets: this.#verdicts?.unsure ?? 0,
       faults: readers.flatMap(({ name, fault }) => {
         // Where it was asked to stop, a capture's end is no fault of its own.
         return fault === undefined || this.#context.signal.aborted ? [] : [{ name, fault }]
@@ -248,14 +291,6 @@ export class Converter {
       outputs: this.#sink.outputs,
     }
   }
-}
-
-/** SKIPDATA has no action: it is kept whatever action is asked for, and obeys the direction. */
-function isWanted(attributes: number, action: string, direction: string): boolean {
-  const isEgress = (attributes & ROW_EGRESS) !== 0
-  if (direction !== 'BIDIRECTIONAL' && isEgress !== (direction === 'EGRESS')) return false
-  if (action === 'ALL' || (attributes & ROW_SKIPPED) !== 0) return true
-  return ((attributes & ROW_REJECT) !== 0) === (action === 'REJECTED')
 }
 
 function lastSecond(batch: PacketBatch): number {

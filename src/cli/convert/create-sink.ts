@@ -47,7 +47,7 @@ export function createSink(
     return new ObjectSink(out, prefix ?? interfaceId, gzip())
   }
   const header = format === 'csv' ? CSV_HEADER : ''
-  if (out !== undefined && out !== '-') {
+  if (out !== undefined) {
     const inputs = [...options.files, options.before, options.after].filter((it) => it !== undefined)
     if (inputs.some((file) => isSameFile(file, out))) {
       throw new WeirError('WEIR_USAGE', `${out} is a capture to read: it would be overwritten`)
@@ -55,8 +55,8 @@ export function createSink(
     const isGzip = out.endsWith('.gz')
     const plain = plainEncode(options, records)
     const encode = !isGzip ? plain : format === 'text' ? gzip() : gzipped(plain, options.level)
-    const head = Buffer.from(header)
-    return new FileSink(out, encode, isGzip && head.length > 0 ? gzipSync(head) : head)
+    const head = isGzip && header !== '' ? gzipSync(header) : Buffer.from(header)
+    return new FileSink(out, encode, { head, whenEmpty: isGzip ? gzipSync('') : Buffer.alloc(0) })
   }
   assert(context.stdout !== undefined, 'standard output is not for a thread')
   return new StreamSink(context.stdout, plainEncode(options, records), header)

@@ -12,6 +12,8 @@ export interface LocalAddresses {
   blocks: { address: Uint8Array; bits: number }[]
 }
 
+export const MAC_SIZE = 6
+
 export function parseLocal(values: readonly string[]): LocalAddresses {
   const local: LocalAddresses = { isEmpty: values.length === 0, macs: [], blocks: [] }
   for (const value of values) {
@@ -48,13 +50,6 @@ function contains(block: { address: Uint8Array; bits: number }, bytes: Uint8Arra
   return rest === 0 || (bytes[at + whole]! ^ block.address[whole]!) >> (8 - rest) === 0
 }
 
-/** Whether an Ethernet frame comes from a local MAC address. */
-export function isFromLocalMac(
-  bytes: Uint8Array,
-  at: number,
-  length: number,
-  local: LocalAddresses,
-): boolean {
-  if (length < 12) return false
-  return local.macs.some((mac) => mac.every((byte, i) => bytes[at + 6 + i] === byte))
+export function isLocalMac(bytes: Uint8Array, at: number, local: LocalAddresses): boolean {
+  return local.macs.some((mac) => mac.every((byte, i) => bytes[at + i] === byte))
 }

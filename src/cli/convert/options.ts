@@ -1,6 +1,6 @@
 import { parseArgs } from 'node:util'
 import type { S3Options } from '../../buckets/s3/s3-store.ts'
-import { isRecordField } from '../../encode/record-text.ts'
+import { ACCOUNT_SIZE_MAX, INTERFACE_SIZE_MAX, isRecordField } from '../../encode/record-text.ts'
 import { FLOWS_MAX_LIMIT } from '../../meter/kernel.ts'
 import { WeirError } from '../../model/errors.ts'
 import { ACTIONS, type Action, DIRECTIONS, type Direction, parseDestination } from '../../model/flow-log.ts'
@@ -13,6 +13,7 @@ export interface ConvertOptions {
   files: string[]
   before: string | undefined
   after: string | undefined
+  /** Undefined, without a bucket: standard output. */
   out: string | undefined
   prefix: string | undefined
   bucket: string | undefined
@@ -97,7 +98,7 @@ export function readOptions(args: string[], env: Record<string, string | undefin
     files: positionals,
     before: values.before,
     after: values.after,
-    out: values.out,
+    out: values.out === '-' ? undefined : values.out,
     prefix: values.prefix,
     bucket: values.bucket,
     dataDir: values['data-dir'],
@@ -107,8 +108,8 @@ export function readOptions(args: string[], env: Record<string, string | undefin
     level: integer('level', values.level, 1, 9),
     kernel: oneOf('kernel', values.kernel, ['wasm', 'plain']),
     threads: integer('threads', values.threads, 1, 2),
-    accountId: field('account', values.account),
-    interfaceId: field('interface', values['interface-id']),
+    accountId: field('account', values.account, ACCOUNT_SIZE_MAX),
+    interfaceId: field('interface-id', values['interface-id'], INTERFACE_SIZE_MAX),
     windowSizeS: integer('window', values.window, 1, 3600),
     lateS: integer('late', values.late, 0, 3600),
     flowsMax: integer('flows-max', values['flows-max'], 1, FLOWS_MAX_LIMIT),
@@ -127,7 +128,8 @@ function checkTogether(it: ConvertOptions): void {
   if (it.before !== undefined && it.files.length > 0)
     throw usage('--before and --after are the only captures then')
   if (it.before === undefined && it.files.length === 0) throw usage("no capture given; '-' is standard input")
-  if (it.files.filter((file) => file === '-').length > 1) throw usage('standard input can be read once')
+  if ([...it.files, it.before, it.after].filter((file) => file === '-').length > 1)
+    throw usage('standard input can be read once')
   if (3600 % it.windowSizeS !== 0) throw usage(`--window ${it.windowSizeS} is not a divisor of 3600`)
   if (it.bucket !== undefined && (it.out !== undefined || it.prefix !== undefined)) {
     throw usage('--bucket says where the objects go: no --out, no --prefix with it')
@@ -154,10 +156,10 @@ function integer(name: string, text: string, min: number, max: number): number {
   return value
 }
 
-function field(name: 'account' | 'interface', text: string): string {
-  if (!isRecordField(name, text))
-    throw usage(`the ${name} '${text}' cannot stand in a record: printable, no spaces`)
-  return text
+function field(name: string, text: string, sizeMax: number): string {
+  if (isRecordField(text, sizeMax)) return text
+  const rule = `1 to ${sizeMax} printable ASCII characters without spaces, and not '-'`
+  throw usage(`--${name} '${text}' cannot stand in a record: ${rule}`)
 }
 
 function usage(message: string): WeirError {

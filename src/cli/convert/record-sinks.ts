@@ -105,19 +105,22 @@ export class StreamSink implements RecordSink {
   end(): void {}
 }
 
-/** All windows behind one another in one file. */
+/** All windows behind one another in one file, which begins with `head`, or is `whenEmpty` where nothing comes. */
 export class FileSink implements RecordSink {
   readonly outputs: string[]
   readonly #file: string
   readonly #descriptor: number
   readonly #encode: Encode
+  readonly #whenEmpty: Uint8Array
+  #isEmpty = true
 
-  constructor(file: string, encode: Encode, header: Uint8Array) {
+  constructor(file: string, encode: Encode, options: { head: Uint8Array; whenEmpty: Uint8Array }) {
     this.#file = file
     this.outputs = [file]
     this.#encode = encode
+    this.#whenEmpty = options.whenEmpty
     this.#descriptor = attempt(file, () => openSync(file, 'w'))
-    if (header.length > 0) this.#append(header)
+    if (options.head.length > 0) this.#append(options.head)
   }
 
   beginWindow(): void {}
@@ -127,12 +130,14 @@ export class FileSink implements RecordSink {
   }
 
   #append(bytes: Uint8Array): void {
+    this.#isEmpty = false
     attempt(this.#file, () => writeAll(this.#descriptor, bytes))
   }
 
   endWindow(): void {}
 
   end(): void {
+    if (this.#isEmpty) this.#append(this.#whenEmpty)
     closeSync(this.#descriptor)
   }
 }

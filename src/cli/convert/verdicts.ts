@@ -3,36 +3,44 @@ import type { PacketBatch } from '../../capture/pcap/packet-batch.ts'
 import { CAPTURED_MASK, PACKET, PACKET_REJECT, PACKET_WORDS, PACKETS_MAX } from '../../meter/kernel.ts'
 import { FRAGMENT, OUTCOME, PARSED, PARSED_WORDS, parsePacket } from '../../meter/packet.ts'
 
+/** Packets that came out and are remembered until they are asked for or too old; some 100 bytes each. */
+const REMEMBERED_MAX = 1 << 21
+
 /**
  * Which packets a firewall let through, from captures on both of its sides: a packet that goes in and comes
  * out within `delayS` seconds was accepted. A packet is known again by what forwarding does not change:
  * addresses, length, IPv4 id, and the begin of what IP carries, without its checksum (which offloading
- * leaves unfinished).
+ * leaves unfinished). Of packets that look the same, the first that came out belongs to the first that went in.
  */
 export class Verdicts {
-  /** Packets that came out without having gone in: of the machine itself, or changed on the way. */
-  get unmatched(): number {
-    return this.#seen - this.#matched
-  }
-
+  /** Packets refused although not all that came out in their time could be remembered. */
+  unsure = 0
+  /** Packets that came out and had gone in. */
+  matched = 0
+  #seen = 0
   readonly #after: CaptureReader
   readonly #memory: Uint8Array
   readonly #batch: PacketBatch
   readonly #delayS: number
+  readonly #rememberedMax: number
   readonly #packet = new Uint32Array(PARSED_WORDS)
   /** Packets that came out and were not yet asked for: how often, by fingerprint. */
-  #open = new Map<number, number>()
+  readonly #open = new Map<number, number>()
+  /** Those that were asked for and still stand in the queue, likewise. */
+  readonly #taken = new Map<number, number>()
   /** What came out, in order, to forget it again: fingerprint and second in turn. */
   #queue: number[] = []
   #queueAt = 0
   #at = 0
   #isOver = false
-  #seen = 0
-  #matched = 0
 
-  constructor(options: { memory: Uint8Array; delayS: number }, dependencies: { after: CaptureReader }) {
+  constructor(
+    options: { memory: Uint8Array; delayS: number; rememberedMax?: number },
+    dependencies: { after: CaptureReader },
+  ) {
     this.#memory = options.memory
     this.#delayS = options.delayS
+    this.#rememberedMax = options.rememberedMax ?? REMEMBERED_MAX
     this.#after = dependencies.after
     this.#batch = {
       words: new Uint32Array(PACKETS_MAX * PACKET_WORDS),
@@ -42,56 +50,89 @@ export class Verdicts {
     }
   }
 
+  /** Packets that came out without having gone in: of the machine itself, or changed on the way. */
+  get unmatched(): number {
+    return this.#seen - this.matched
+  }
+
   /** Marks the packets of a batch that did not come out. */
   async judge(bytes: Uint8Array, batch: PacketBatch): Promise<void> {
     for (let i = 0; i < batch.count; i++) {
       const word = i * PACKET_WORDS
-      const second = batch.words[word + PACKET.second]!
-      await this.#readUntil(second + this.#delayS)
       const print = fingerprint(bytes, batch, i, this.#packet)
       if (print === undefined) continue
-      const count = this.#open.get(print) ?? 0
-      if (count > 0) {
-        this.#matched++
-        if (count === 1) this.#open.delete(print)
-        else this.#open.set(print, count - 1)
-      } else
-        batch.words[word + PACKET.captured] = (batch.words[word + PACKET.captured]! | PACKET_REJECT) >>> 0
+      const second = batch.words[word + PACKET.second]!
       this.#forget(second - this.#delayS)
-    }
-  }
-
-  /** Reads on to the first packet that came out after this second. */
-  async #readUntil(second: number): Promise<void> {
-    while (!this.#isOver) {
-      for (; this.#at < this.#batch.count; this.#at++) {
-        const packetS = this.#batch.words[this.#at * PACKET_WORDS + PACKET.second]!
-        if (packetS > second) return
-        const print = fingerprint(this.#memory, this.#batch, this.#at, this.#packet)
-        if (print === undefined) continue
-        this.#seen++
-        this.#open.set(print, (this.#open.get(print) ?? 0) + 1)
-        this.#queue.push(print, packetS)
+      while (!this.#open.has(print) && !this.#isReadUntil(second)) await this.#readMore()
+      if (take(this.#open, print)) {
+        this.matched++
+        put(this.#taken, print)
+        continue
       }
-      this.#at = 0
-      this.#isOver = !(await this.#after.next(this.#batch))
+      batch.words[word + PACKET.captured] = (batch.words[word + PACKET.captured]! | PACKET_REJECT) >>> 0
+      if (this.#remembered === this.#rememberedMax) this.unsure++
     }
   }
 
-  /** What came out before this second belongs to nothing that may still go in. */
-  #forget(second: number): void {
-    while (this.#queueAt < this.#queue.length && this.#queue[this.#queueAt + 1]! < second) {
-      const print = this.#queue[this.#queueAt]!
-      const count = this.#open.get(print)
-      if (count === 1) this.#open.delete(print)
-      else if (count !== undefined) this.#open.set(print, count - 1)
-      this.#queueAt += 2
+  /** Nothing goes in any more: counts what still came out. */
+  async end(): Promise<void> {
+    while (!this.#isReadUntil(Infinity)) await this.#readMore()
+  }
+
+  async #readMore(): Promise<void> {
+    this.#at = 0
+    this.#isOver = !(await this.#after.next(this.#batch))
+  }
+
+  get #remembered(): number {
+    return (this.#queue.length - this.#queueAt) / 2
+  }
+
+  /**
+   * Remembers what came out up to `delayS` after this second. Returns false where the batch has ended before that, and
+   * the next one is to be read.
+   */
+  #isReadUntil(second: number): boolean {
+    for (; this.#at < this.#batch.count; this.#at++) {
+      const packetS = this.#batch.words[this.#at * PACKET_WORDS + PACKET.second]!
+      if (packetS > second + this.#delayS) return true
+      this.#forget(second - this.#delayS)
+      if (this.#remembered === this.#rememberedMax) return true
+      const print = fingerprint(this.#memory, this.#batch, this.#at, this.#packet)
+      if (print === undefined) continue
+      this.#seen++
+      put(this.#open, print)
+      this.#queue.push(print, packetS)
     }
-    if (this.#queueAt > 65_536) {
+    return this.#isOver
+  }
+
+  /** What was asked for, and what came out before this second, belongs to nothing that may still go in. */
+  #forget(second: number): void {
+    for (; this.#queueAt < this.#queue.length; this.#queueAt += 2) {
+      const print = this.#queue[this.#queueAt]!
+      if (take(this.#taken, print)) continue
+      if (this.#queue[this.#queueAt + 1]! >= second) break
+      take(this.#open, print)
+    }
+    if (this.#queueAt > 65_536 && this.#queueAt * 2 > this.#queue.length) {
       this.#queue = this.#queue.slice(this.#queueAt)
       this.#queueAt = 0
     }
   }
+}
+
+function put(counts: Map<number, number>, print: number): void {
+  counts.set(print, (counts.get(print) ?? 0) + 1)
+}
+
+/** Returns false where there is none. */
+function take(counts: Map<number, number>, print: number): boolean {
+  const count = counts.get(print)
+  if (count === undefined) return false
+  if (count === 1) counts.delete(print)
+  else counts.set(print, count - 1)
+  return true
 }
 
 const PAYLOAD_SIZE = 20
