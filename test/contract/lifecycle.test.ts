@@ -42,6 +42,7 @@ test('rules of an embedded bucket are kept, shown, and enforced by age and prefi
   const after = await weir.post(url, { prefix: 'web', days: 7 })
   const removed = await weir.buckets.lifecycle.expire(Date.now())
   const cleared = await weir.post(url, { prefix: 'web', days: null })
+  const twice = await weir.post(url, { prefix: 'web', days: null })
   const wrong = await weir.post(url, { prefix: 'web', days: 0 })
   const foreign = await weir.get('/weir/v1/buckets/nobody-has-this/lifecycle')
 
@@ -53,6 +54,8 @@ test('rules of an embedded bucket are kept, shown, and enforced by age and prefi
   assert.equal(removed, 1)
   assert.deepEqual((await readdir(folder)).sort(), ['db-1.log.gz', 'web-2.log.gz'])
   assert.deepEqual(cleared.body.items, [{ prefix: 'db', days: 9 }])
+  assert.equal(twice.status, 404)
+  assert.match(twice.body.messages[0].message, /made no rule for prefix 'web' of bucket 'flowlogs'/)
   assert.equal(wrong.status, 422)
   assert.equal(foreign.status, 404)
 })

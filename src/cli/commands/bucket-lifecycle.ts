@@ -1,7 +1,7 @@
 import { parseArgs } from 'node:util'
 import { S3Lifecycle } from '../../buckets/s3/s3-lifecycle.ts'
 import { WeirError } from '../../model/errors.ts'
-import { LIFECYCLE_DAYS_MAX, type LifecycleRule } from '../../model/lifecycle.ts'
+import { LIFECYCLE_DAYS_MAX, type LifecycleRule, noRule } from '../../model/lifecycle.ts'
 import { connect, SERVER_OPTIONS } from '../api-client.ts'
 import { type CommandContext, ExitCode } from '../command.ts'
 import { parseCount } from '../options.ts'
@@ -47,11 +47,7 @@ function s3Rules(client: S3Lifecycle): Rules {
     show: (bucket) => client.rules(bucket),
     set: (bucket, rule) => client.set(bucket, rule),
     clear: async (bucket, prefix) => {
-      if (await client.clear(bucket, prefix)) return
-      throw new WeirError(
-        'WEIR_NOT_FOUND',
-        `weir has made no rule for prefix '${prefix}' of bucket '${bucket}'`,
-      )
+      if (!(await client.clear(bucket, prefix))) throw noRule(bucket, prefix)
     },
   }
 }
