@@ -5,6 +5,7 @@ import type {
   Assignment,
   Assignments,
   Binding,
+  DeliveryPlace,
   LiveReport,
   LiveWanted,
   LiveWindow,
@@ -115,6 +116,8 @@ export interface Delivery {
   start(): void
   /** New segments are in the spool. */
   wake(): void
+  /** What waits for these is tried at once. */
+  retry(places: readonly DeliveryPlace[]): void
   /** Tries to deliver everything; returns what is left when the deadline has passed. */
   drain(options: { deadlineMs: number }): Promise<{ left: number }>
   stop(): Promise<void>
@@ -355,7 +358,7 @@ export class Agent {
   }
 
   async #pollAssignments(): Promise<void> {
-    const { controlPlane, log } = this.#dependencies
+    const { controlPlane, delivery, log } = this.#dependencies
     const { signal } = this.#stopping
     const backoff = new Backoff({ delayMsMin: 500, delayMsMax: 15_000 })
     let changes = false // What was read from the disk may be older than what the control plane was told.
@@ -363,7 +366,11 @@ export class Agent {
       try {
         const { version } = this.#assignments
         const known = version === '' ? {} : { version }
-        const { live: wanted, ...answer } = await controlPlane.assignments({
+        const {
+          live: wanted,
+          retry,
+          ...answer
+        } = await controlPlane.assignments({
           ...known,
           changes,
           live: this.#live.key,
@@ -372,6 +379,7 @@ export class Agent {
         })
         backoff.reset()
         if (wanted !== undefined) this.#live.want(wanted)
+        if (retry !== undefined) delivery.retry(retry)
         changes = true
         if (answer.since === undefined) this.#reported.forget() // Perhaps of another database, or an older one.
         const isNew = answer.version !== version

@@ -1,6 +1,6 @@
 import type { Assignment, Assignments } from '../model/agent-protocol.ts'
 import { assignmentsVersion, assignmentsVersions } from '../store/agents.ts'
-import { assignmentChanges, assignmentsOf } from '../store/flow-logs.ts'
+import { assignmentChanges, assignmentsOf, retriesSince } from '../store/flow-logs.ts'
 import { type Store, settingOnce } from '../store/store.ts'
 import type { LiveBoard } from './live-board.ts'
 
@@ -76,10 +76,12 @@ export class AssignmentFeed {
     const version = `${number}-${database}`
     const since = versionNumber(known.version ?? '')
     const isOurs = known.version === `${since}-${database}` && since <= number
+    const retry = isOurs && since < number ? await retriesSince(db, host, since) : []
+    const told = { version, ...(retry.length === 0 ? {} : { retry }) }
     if (!known.changes || !isOurs || since < wholeVersion) {
-      return { version, assignments: await this.#whole(host) }
+      return { ...told, assignments: await this.#whole(host) }
     }
-    return { version, since: known.version!, ...(await assignmentChanges(db, host, since)) }
+    return { ...told, since: known.version!, ...(await assignmentChanges(db, host, since)) }
   }
 
   /** One host at a time: a fleet that comes back all at once would have everything in memory together. */

@@ -5,6 +5,8 @@ import type { LifecycleRule } from '../model/lifecycle.ts'
 export interface BucketStore {
   /** Undefined when there is no such bucket. Whether it can be written is asked for an object of that name, if any. */
   findBucket(bucket: string, objectName?: string): Promise<FoundBucket | undefined>
+  /** What was found is asked for anew the next time. */
+  forgetFound?(bucket: string): void
   /** Why this store could never hold an object of that name; undefined when it could. */
   nameFault(objectName: string): string | undefined
   statObject(bucket: string, objectName: string): Promise<ObjectStat | undefined>

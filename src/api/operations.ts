@@ -158,6 +158,11 @@ const DELIVERY: Record<string, Operation> = {
     summary: 'Say how long objects are kept',
     answer: ANSWERS.rules,
   },
+  'POST /weir/v1/buckets/:name/retry': {
+    tag: 'Delivery',
+    summary: 'Try the delivery to a bucket again, now',
+    answer: ANSWERS.retried,
+  },
   'GET /weir/v1/objects': { tag: 'Delivery', summary: 'List objects', answer: ANSWERS.objects },
   'GET /weir/v1/objects/content': {
     tag: 'Delivery',

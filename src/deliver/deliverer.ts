@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import {
   type Acknowledged,
+  type DeliveryPlace,
   type PendingDelivery,
   SEGMENTS_PER_REQUEST_MAX,
   type UploadGrant,
@@ -14,7 +15,7 @@ import { Batcher } from './batcher.ts'
 import { ControlPlaneError } from './control-plane-client.ts'
 import { DeliveryFault, faultFrom, isExpired, storeFault } from './delivery-fault.ts'
 import { type Answer, HttpExchange } from './http-exchange.ts'
-import { Lane, type LanePlace, type LaneState, laneKeyOf } from './lane.ts'
+import { Lane, type LaneState, laneKeyOf } from './lane.ts'
 import { Permits } from './permits.ts'
 
 export interface DelivererOptions {
@@ -222,6 +223,15 @@ export class Deliverer {
     this.#pump()
   }
 
+  /** Somebody has mended something: what waits for these is tried at once, as if it had not failed. */
+  retry(places: readonly DeliveryPlace[]): void {
+    const keys = new Set(places.map(laneKeyOf))
+    for (const lane of this.#lanes.values()) if (keys.has(lane.key)) lane.retryNow()
+    for (const parked of this.#parked.values()) if (keys.has(parked.lane.key)) parked.retryAtMs = 0
+    this.#serverAnswered() // Else nobody would have told.
+    this.#pump()
+  }
+
   /** Breaks off what is on its way; the spool keeps it. */
   async stop(): Promise<void> {
     this.#running = false
@@ -320,7 +330,7 @@ export class Deliverer {
     }
   }
 
-  #laneOf(place: LanePlace): Lane {
+  #laneOf(place: DeliveryPlace): Lane {
     let lane = this.#lanes.get(laneKeyOf(place))
     if (lane === undefined) {
       lane = new Lane(place, { ...this.#options, random: this.#random })

@@ -1,12 +1,7 @@
+import type { DeliveryPlace } from '../model/agent-protocol.ts'
 import type { Segment } from '../spool/segment-index.ts'
 import { Backoff } from '../stdx/backoff.ts'
 import type { DeliveryFault } from './delivery-fault.ts'
-
-/** Whose lane it is: what is refused to one contract says nothing about another's. */
-export interface LanePlace {
-  readonly contractNumber: number
-  readonly bucket: string
-}
 
 export interface LaneOptions {
   retryDelayMsMin: number
@@ -25,8 +20,9 @@ export interface QueuedSegment {
 }
 
 /**
- * What one contract has waiting for one bucket. A fault of the bucket closes its lane for a while and no other; then one segment goes
- * first, and the others follow when it got through.
+ * What one contract has waiting for one bucket: what is refused to one contract says nothing about another's. A fault
+ * of the bucket closes its lane for a while and no other; then one segment goes first, and the others follow when it
+ * got through.
  */
 export class Lane {
   readonly key: string
@@ -50,7 +46,7 @@ export class Lane {
   readonly #retry: Backoff
   readonly #refused: Backoff
 
-  constructor(place: LanePlace, options: LaneOptions) {
+  constructor(place: DeliveryPlace, options: LaneOptions) {
     this.key = laneKeyOf(place)
     this.bucket = place.bucket
     const { retryDelayMsMin, retryDelayMsMax, refusedDelayMsMin, refusedDelayMsMax, random } = options
@@ -100,6 +96,11 @@ export class Lane {
   succeeded(): void {
     this.state = 'ok'
     this.failures = 0
+    this.retryNow()
+  }
+
+  /** One goes first, as always while the bucket fails. */
+  retryNow(): void {
     this.retryAtMs = 0
     this.#tried.clear()
     this.#retry.reset()
@@ -133,7 +134,7 @@ export class Lane {
   }
 }
 
-export function laneKeyOf({ contractNumber, bucket }: LanePlace): string {
+export function laneKeyOf({ contractNumber, bucket }: DeliveryPlace): string {
   return `${contractNumber}/${bucket}`
 }
 

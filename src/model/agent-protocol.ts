@@ -38,7 +38,15 @@ export interface Assignments {
   assignments: Assignment[]
   /** Flow log ids; one that is in `assignments` too has come back. */
   withdrawn?: string[]
+  /** Somebody has mended these since the version that the agent has: what waits for them is to be tried at once. */
+  retry?: DeliveryPlace[]
   live?: LiveWanted
+}
+
+/** What one contract has for one bucket. */
+export interface DeliveryPlace {
+  contractNumber: number
+  bucket: string
 }
 
 /** Flow logs that somebody looks at right now. */

@@ -1,5 +1,5 @@
 import type { ExpressionBuilder } from 'kysely'
-import type { AgentReport, Assignment, Binding } from '../model/agent-protocol.ts'
+import type { AgentReport, Assignment, Binding, DeliveryPlace } from '../model/agent-protocol.ts'
 import { WeirError } from '../model/errors.ts'
 import type { Action, Direction } from '../model/flow-log.ts'
 import { touchAssignments } from './agents.ts'
@@ -195,6 +195,53 @@ const selectAssignedSince = prepared((db, { host, version }: HostVersion) =>
     .where('host', '=', host)
     .where('assigned_version', '>', version)
     .orderBy('assigned_version'),
+)
+
+/**
+ * Lets the hosts that carry or carried flow logs of a bucket know that what waits there is to be tried at once.
+ * Returns these hosts; undefined when no flow log of the contract, deleted or not, names the bucket.
+ */
+export async function retryDelivery(change: Change, place: DeliveryPlace): Promise<string[] | undefined> {
+  const named = change.tx
+    .selectFrom('flow_logs')
+    .select('id')
+    .where('contract_number', '=', place.contractNumber)
+    .where('bucket', '=', place.bucket)
+  if ((await named.limit(1).executeTakeFirst()) === undefined) return undefined
+  const carriers = await change.tx
+    .selectFrom('carriers')
+    .select('host')
+    .distinct()
+    .where('flow_log_id', 'in', named)
+    .orderBy('host')
+    .execute()
+  for (const { host } of carriers) {
+    const retry_version = versionOf(await touchAssignments(change, host), host)
+    await change.tx
+      .updateTable('carriers')
+      .set({ retry_version })
+      .where('host', '=', host)
+      .where('flow_log_id', 'in', named)
+      .execute()
+  }
+  return carriers.map(({ host }) => host)
+}
+
+/** What is to be tried at once since a version. */
+export async function retriesSince(db: Db, host: string, sinceVersion: number): Promise<DeliveryPlace[]> {
+  const rows = await selectRetriesSince(db, { host, version: sinceVersion })
+  return rows.map((it) => ({ contractNumber: it.contract_number, bucket: it.bucket }))
+}
+
+const selectRetriesSince = prepared((db, { host, version }: HostVersion) =>
+  db
+    .selectFrom('carriers')
+    .innerJoin('flow_logs', 'flow_logs.id', 'carriers.flow_log_id')
+    .select(['flow_logs.contract_number', 'flow_logs.bucket'])
+    .distinct()
+    .where('carriers.host', '=', host)
+    .where('carriers.retry_version', '>', 0) // As the index says it.
+    .where('carriers.retry_version', '>', version),
 )
 
 function assignmentOf(it: Pick<FlowLogRow, (typeof ASSIGNED)[number]>): Assignment {

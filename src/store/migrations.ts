@@ -131,6 +131,13 @@ const MIGRATIONS: Migration[] = [
       `update agents set told_version = version`,
     ],
   },
+  {
+    name: '0007-retries',
+    statements: [
+      `alter table carriers add column retry_version bigint not null default 0`,
+      `create index carriers_retry on carriers (host, retry_version) where retry_version > 0`,
+    ],
+  },
 ]
 
 const ORDINAL: Record<DialectName, string> = {

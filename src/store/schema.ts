@@ -28,7 +28,8 @@ export interface Tables {
   resources: ResourceTable
   flow_logs: FlowLogRow
   points: PointRow
-  carriers: { flow_log_id: string; host: string }
+  /** `retry_version`: the version of the host's assignments that asked it to try the delivery again; 0 for none. */
+  carriers: { flow_log_id: string; host: string; retry_version: Generated<number> }
   requests: RequestTable
   request_targets: RequestTargetRow
   objects: ObjectRow

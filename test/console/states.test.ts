@@ -97,6 +97,28 @@ test('a flow log is enabled and disabled with the keyboard alone', { skip: witho
   assert.deepEqual(reader.faults, [])
 })
 
+test('whoever has mended a bucket has it tried again with a button', { skip: withoutBrowser }, async () => {
+  await using world = await startConsole()
+  const { weir, reader, page } = world
+  await using agent = new TestAgent({ origin: weir.origin, token: weir.owner.agentToken })
+  await weir.post(`${weir.nicPath}/flowlogs`, FLOW_LOG)
+  await agent.poll(0)
+  await agent.report()
+  const fault = { last_error: "bucket 'flowlogs' answered 403 AccessDenied", last_error_at: 1 }
+  await weir.store.change(({ tx }) => tx.updateTable('flow_logs').set(fault).execute())
+  await reader.signIn(weir.owner)
+  await reader.goto('/delivery')
+
+  await page.getByRole('button', { name: 'Try again' }).press('Enter')
+  await page.getByText('It is tried now.').waitFor()
+  await reader.assertAccessible('a failing bucket')
+  const told = await agent.changesSince(agent.version)
+
+  const { contractNumber } = weir.owner
+  assert.deepEqual(told.retry, [{ contractNumber, bucket: 'flowlogs' }])
+  assert.deepEqual(reader.faults, [])
+})
+
 test('what the server refuses is said in the dialog', { skip: withoutBrowser }, async () => {
   await using world = await startConsole()
   const { weir, reader, page } = world

@@ -90,6 +90,30 @@ test('flow logs that are offered to every host come and go with an answer that t
   assert.deepEqual([without.since, idsOf(without)], [undefined, [id]])
 })
 
+test('whoever mends a bucket has the hosts try it again, also for flow logs that are deleted', async () => {
+  const { weir, agent, path } = await withOne()
+  await using _ = weir
+  const known = agent.version
+  const retry = (name: string) => weir.post(`/weir/v1/buckets/${name}/retry`, {})
+  const place = { contractNumber: weir.owner.contractNumber, bucket: 'flowlogs' }
+
+  const asked = await retry('flowlogs')
+  const told = await agent.changesSince(known)
+  const again = await agent.changesSince(known) // The answer was lost.
+  const after = await agent.changesSince(told.version)
+  await weir.call('DELETE', path)
+  const deleted = await agent.changesSince(told.version)
+  await retry('flowlogs')
+  const forDeleted = await agent.changesSince(deleted.version)
+  const unnamed = await retry('nobody-names-this')
+
+  assert.deepEqual(asked.body, { name: 'flowlogs', hosts: [HOST] })
+  assert.deepEqual([told.since, told.retry, told.assignments], [known, [place], []])
+  assert.deepEqual(again, told)
+  assert.deepEqual([after.retry, deleted.retry, forDeleted.retry], [undefined, undefined, [place]])
+  assert.equal(unnamed.status, 404)
+})
+
 test('a report need not repeat itself: only of a withdrawn flow log does silence say something', async () => {
   const { weir, agent, id, path } = await withOne()
   await using _ = weir

@@ -343,6 +343,13 @@ function otherRules(): Record<string, Rule> {
       expect: BUCKET_READERS,
       target: at('/weir/v1/buckets/tenant-logs/lifecycle', { prefix: 'x', days: 30 }),
     },
+    'POST /weir/v1/buckets/:name/retry': {
+      expect: BUCKET_READERS,
+      target: async (tenants) => {
+        await make(tenants, ['datacenters', 'servers', 'nics', 'flowlogs'])
+        return { path: '/weir/v1/buckets/tenant-logs/retry', body: {} }
+      },
+    },
     'GET /weir/v1/objects': { expect: BUCKET_READERS, target: at('/weir/v1/objects?bucket=tenant-logs') },
     'GET /weir/v1/objects/content': {
       expect: forUsers({ ...all(404), outsider: 403, reader: 403, editor: 403 }),

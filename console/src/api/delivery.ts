@@ -1,4 +1,4 @@
-import { getIfChanged, getJson } from './http.ts'
+import { getIfChanged, getJson, postJson } from './http.ts'
 
 export interface DeliveryStatus {
   agents: Agent[]
@@ -78,6 +78,11 @@ export function loadDeliveries(signal?: AbortSignal): Promise<FlowLogDelivery[]>
 export async function loadBuckets(signal?: AbortSignal): Promise<string[]> {
   const { items } = await getJson<{ items: { name: string }[] }>('/weir/v1/buckets', signal)
   return items.map(({ name }) => name)
+}
+
+/** Somebody has mended the bucket: what waits for it is tried at once. */
+export async function retryDelivery(bucket: string): Promise<void> {
+  await postJson(`/weir/v1/buckets/${encodeURIComponent(bucket)}/retry`, {})
 }
 
 const PAGES_MAX = 20

@@ -1,3 +1,4 @@
+import { useState } from 'react'
 import type { Interface } from '../api/cloud.ts'
 import {
   type Agent,
@@ -5,6 +6,7 @@ import {
   type FlowLogDelivery,
   loadObjects,
   loadStatus,
+  retryDelivery,
   type StoredObject,
   windowStartOf,
 } from '../api/delivery.ts'
@@ -17,6 +19,7 @@ import { bytesText, countText, percentText, plural } from '../text/numbers.ts'
 import { durationText } from '../text/times.ts'
 import { Amount } from '../ui/amount.tsx'
 import { Badge } from '../ui/badge.tsx'
+import { Button } from '../ui/button.tsx'
 import { Select } from '../ui/choice.tsx'
 import { Long } from '../ui/long.tsx'
 import { Pages } from '../ui/pages.tsx'
@@ -117,7 +120,8 @@ function FlowLogs({ status, interfaces }: { status: DeliveryStatus; interfaces: 
             <span className="muted">
               Last tried <IsoTime at={it.delivery.lastErrorAt} ago />.
             </span>
-          )}
+          )}{' '}
+          {it.delivery.lastError !== null && <TryAgain bucket={it.bucket} />}
         </div>
       ))}
       {failing.length > FAULTS_MAX && (
@@ -138,6 +142,24 @@ function FlowLogs({ status, interfaces }: { status: DeliveryStatus; interfaces: 
         />
       )}
     </section>
+  )
+}
+
+/** For whoever has just mended the bucket. What comes of it shows in the list. */
+function TryAgain({ bucket }: { bucket: string }) {
+  const [said, setSaid] = useState<string>()
+  const ask = () =>
+    retryDelivery(bucket).then(
+      () => setSaid('It is tried now.'),
+      (error: Error) => setSaid(error.message),
+    )
+  return (
+    <>
+      <Button look="text" onClick={ask}>
+        Try again
+      </Button>{' '}
+      <span role="status">{said}</span>
+    </>
   )
 }
 

@@ -3,13 +3,13 @@ import { Type } from 'typebox'
 import type { AgentHealth } from '../../model/agent-protocol.ts'
 import { WeirError } from '../../model/errors.ts'
 import { parseDestination } from '../../model/flow-log.ts'
-import { LIFECYCLE_DAYS_MAX } from '../../model/lifecycle.ts'
+import { LIFECYCLE_DAYS_MAX, noRule } from '../../model/lifecycle.ts'
 import type { Account } from '../../store/accounts.ts'
 import { listAgents } from '../../store/agents.ts'
 import { listAudit } from '../../store/audit.ts'
 import { findRegistration, listRegistrations, registerBucket } from '../../store/buckets.ts'
 import { isContested } from '../../store/claims.ts'
-import { findFlowLogs, listFlowLogs, pointsOf } from '../../store/flow-logs.ts'
+import { findFlowLogs, listFlowLogs, pointsOf, retryDelivery } from '../../store/flow-logs.ts'
 import { findByIds } from '../../store/resources.ts'
 import type { FlowLogRow, PointRow } from '../../store/schema.ts'
 import { LIVE_MS } from '../../store/settle.ts'
@@ -308,7 +308,9 @@ function addLifecycle(app: FastifyInstance, services: Services): void {
     const { name } = request.params as { name: string }
     const { prefix, days } = request.body as { prefix: string; days: number | null }
     await assertOwnBucket(services, request.account!, name)
-    const others = (await embedded.lifecycle.rules(name)).filter((rule) => rule.prefix !== prefix)
+    const before = await embedded.lifecycle.rules(name)
+    const others = before.filter((rule) => rule.prefix !== prefix)
+    if (days === null && others.length === before.length) throw noRule(name, prefix)
     const items = days === null ? others : [...others, { prefix, days }]
     await embedded.lifecycle.setRules(name, items)
     return { items }
@@ -339,6 +341,17 @@ function addBuckets(app: FastifyInstance, services: Services): void {
     assertBucketName(name)
     await makeBucket(services, account, name)
     return reply.code(201).send({ name, exists: true, registered: true })
+  })
+
+  app.post('/weir/v1/buckets/:name/retry', { schema: { params: BucketPath } }, async (request) => {
+    const account = request.account!
+    assertAdministrator(account)
+    const { name } = request.params as { name: string }
+    buckets.forgetFound?.(name)
+    const place = { contractNumber: account.contractNumber, bucket: name }
+    const hosts = await store.change((change) => retryDelivery(change, place))
+    if (hosts === undefined) throw new WeirError('WEIR_NOT_FOUND', `no flow log names bucket '${name}'`)
+    return { name, hosts }
   })
 }
 

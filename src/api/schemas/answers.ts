@@ -299,6 +299,7 @@ export const ANSWERS = {
     }),
   ),
   rules: itemsOf(closed({ prefix: text, days: count })),
+  retried: closed({ name: text, hosts: Type.Array(text) }),
   objects: itemsOf(closed({ bucket: text, name: text, size: count, modifiedAt: time }), {
     next: Type.Optional(text),
   }),

@@ -106,6 +106,10 @@ export class S3Store {
     return { ...found, ...tried }
   }
 
+  forgetFound(bucket: string): void {
+    for (const key of this.#found.keys()) if (key.split('/', 1)[0] === bucket) this.#found.delete(key)
+  }
+
   #remembered(key: string, look: () => Promise<Found | undefined>): Promise<Found | undefined> {
     const nowMs = this.#clock.nowMs()
     const known = this.#found.get(key)

@@ -14,6 +14,7 @@ export const bucket: Command = {
 weir bucket create NAME
 weir bucket register NAME --contract N
 weir bucket unregister NAME
+weir bucket retry NAME
 weir bucket lifecycle show NAME
 weir bucket lifecycle set NAME --prefix P --days N
 weir bucket lifecycle clear NAME --prefix P
@@ -21,6 +22,8 @@ weir bucket grant-help NAME [--technical-user ID]`,
   help: `${SERVER_HELP}
 
 As the operator: 'register' says whose bucket it is where the object store does not, 'list --registered' shows what was said.
+
+'retry' has the agents deliver at once what waits for a bucket that is mended, instead of within five minutes.
 
 'lifecycle' is about the embedded store's buckets, or with --s3-endpoint about a bucket of yours in an object store,
 with your own keys:
@@ -33,9 +36,10 @@ ${S3_HELP}
     if (verb === 'create') return create(rest, context)
     if (verb === 'register') return register(rest, context)
     if (verb === 'unregister') return unregister(rest, context)
+    if (verb === 'retry') return retry(rest, context)
     if (verb === 'lifecycle') return lifecycle(rest, context)
     if (verb === 'grant-help') return grantHelp(rest, context)
-    const verbs = 'list, create, register, unregister, lifecycle or grant-help'
+    const verbs = 'list, create, register, unregister, retry, lifecycle or grant-help'
     throw new WeirError('WEIR_USAGE', `expected ${verbs}, not '${verb ?? ''}'`)
   },
 }
@@ -89,6 +93,18 @@ async function unregister(args: string[], context: CommandContext): Promise<Exit
   await connect(values, context).mutate('DELETE', `${REGISTRATIONS}/${encodeURIComponent(name)}`)
   if (values.json) context.stdout.write(`${JSON.stringify({ name })}\n`)
   else context.stderr.write(`bucket ${name} is not registered any more\n`)
+  return ExitCode.ok
+}
+
+async function retry(args: string[], context: CommandContext): Promise<ExitCode> {
+  const { values, positionals } = parseArgs({ args, options: SERVER_OPTIONS, allowPositionals: true })
+  const name = nameFrom(positionals, 'retry')
+  const url = `/weir/v1/buckets/${encodeURIComponent(name)}/retry`
+  const told = await connect(values, context).post<{ name: string; hosts: string[] }>(url, {})
+  if (values.json) context.stdout.write(`${JSON.stringify(told)}\n`)
+  else if (told.hosts.length === 0)
+    context.stderr.write(`no host has captured anything for bucket ${name} yet\n`)
+  else context.stderr.write(`delivery to bucket ${name} is tried again on ${told.hosts.join(', ')}\n`)
   return ExitCode.ok
 }
 

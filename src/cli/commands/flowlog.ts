@@ -74,6 +74,8 @@ async function get(args: string[], context: CommandContext): Promise<ExitCode> {
   else {
     show([found], false, context)
     showDelivery(delivery, context)
+    const [bucket] = found.flowLog.properties.bucket.split('/', 1)
+    if (delivery.lastError !== null) context.stdout.write(`  when mended  weir bucket retry ${bucket}\n`)
   }
   return ExitCode.ok
 }
