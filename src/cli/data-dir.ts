@@ -1,4 +1,13 @@
-import { chmodSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import {
+  accessSync,
+  chmodSync,
+  constants,
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
 import { homedir } from 'node:os'
 import path from 'node:path'
 import { WeirError } from '../model/errors.ts'
@@ -29,14 +38,30 @@ export function dataDirectory(
 export function makeDataDirectory(directory: string): void {
   process.umask(0o027)
   try {
-    mkdirSync(directory, { recursive: true, mode: 0o750 })
+    makeDirectory(directory, 0o750)
+    accessSync(directory, constants.R_OK | constants.W_OK | constants.X_OK)
   } catch (cause) {
-    throw new WeirError(
-      'WEIR_CONFIG_INVALID',
-      `data directory ${directory} cannot be made: ${String(cause)}`,
-      { cause },
-    )
+    const { code } = cause as NodeJS.ErrnoException
+    const reason = REASONS[code ?? ''] ?? code ?? String(cause)
+    throw new WeirError('WEIR_CONFIG_INVALID', `data directory ${directory} cannot be used: ${reason}`, {
+      cause,
+    })
   }
+}
+
+const REASONS: Record<string, string | undefined> = {
+  EEXIST: 'a part of its path is no directory (EEXIST)',
+  EACCES: 'it, or a directory above it, belongs to another user (EACCES)',
+  ENOENT: 'no directory can be made there (ENOENT)',
+  EPERM: 'no directory can be made there (EPERM)',
+  EROFS: 'its file system is read-only (EROFS)',
+}
+
+/** With those above it. Node's own `recursive` tries for ever where there are none to be made, as in /proc. */
+export function makeDirectory(directory: string, mode: number): void {
+  if (statSync(directory, { throwIfNoEntry: false })?.isDirectory() === true) return
+  makeDirectory(path.dirname(directory), mode) // Ends: the root is a directory.
+  mkdirSync(directory, { mode })
 }
 
 export function credentialsPath(directory: string): string {

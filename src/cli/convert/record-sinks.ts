@@ -1,13 +1,4 @@
-import {
-  closeSync,
-  existsSync,
-  linkSync,
-  mkdirSync,
-  openSync,
-  statSync,
-  unlinkSync,
-  writeSync,
-} from 'node:fs'
+import { closeSync, existsSync, linkSync, openSync, statSync, unlinkSync, writeSync } from 'node:fs'
 import path from 'node:path'
 import type { Writable } from 'node:stream'
 import type { GzipCodec } from '../../encode/gzip-codec.ts'
@@ -16,6 +7,7 @@ import { encodeText, RECORD_SIZE_MAX, type RecordContext } from '../../encode/re
 import { WeirError } from '../../model/errors.ts'
 import { objectName } from '../../model/flow-log.ts'
 import { ROW_SIZE } from '../../model/flow-rows.ts'
+import { makeDirectory } from '../data-dir.ts'
 import { recordJson } from '../record-json.ts'
 
 /** Takes the rows of windows, one window after the other, at most ROWS_MAX at a time. */
@@ -156,7 +148,7 @@ export class ObjectSink implements RecordSink {
     this.#directory = directory
     this.#stem = stem
     this.#encode = encode
-    attempt(directory, () => mkdirSync(path.dirname(path.join(directory, stem)), { recursive: true }))
+    attempt(directory, () => makeDirectory(path.resolve(directory, path.dirname(stem)), 0o777))
   }
 
   beginWindow(startS: number): void {
