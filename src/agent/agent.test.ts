@@ -16,6 +16,8 @@ class World implements AsyncDisposable {
   nowMs = 12 * 3_600_000
   windows: KernelWindow[] = []
   readonly sealed: SealTask[] = []
+  /** Flow logs whose losses are still to be told. */
+  lossesKept: string[] | undefined
   /** So many times. */
   clearingFails = 0
   readonly #committed: string[] = []
@@ -77,6 +79,9 @@ class World implements AsyncDisposable {
         addWindow: (windowKey: string) => this.#committed.push(windowKey),
         enforceLimits() {},
         flowLogsGivenUp: () => [],
+        forgetGivenUp: (kept: ReadonlySet<string>) => {
+          this.lossesKept = [...kept]
+        },
         stats: () => ({}),
       },
       delivery: { start() {}, wake() {}, stop: async () => {}, status: () => ({ flowLogs: [] }) },
@@ -190,6 +195,27 @@ test('a disk that takes nothing stops no agent: what is captured goes on, what i
     points.map(({ flowLogId }) => flowLogId),
     ['a', 'b', 'c'],
   )
+})
+
+test('losses are kept for flow logs that are assigned, and for those whose window is still in the kernel', async () => {
+  const startS = 12 * 3_600
+  await using world = new World(assignmentsOf('1', [assignment('a'), assignment('b')]))
+  world.windows = [{ generation: 1n, slot: 0, startS, endS: startS + 600, state: 'open' }]
+  world.agent.start()
+  await world.until(() => world.attached === 2)
+  world.assign(assignmentsOf('2', [assignment('b')]))
+  await world.until(() => world.attached === 1)
+
+  world.nowMs += 61_000
+  await world.until(() => world.lossesKept !== undefined)
+  const whileOpen = world.lossesKept
+  world.lossesKept = undefined
+  world.windows = []
+  world.nowMs += 61_000
+  await world.until(() => world.lossesKept?.length === 1)
+
+  assert.deepEqual(whileOpen?.sort(), ['a', 'b'])
+  assert.deepEqual(world.lossesKept, ['b'])
 })
 
 function assignmentsOf(version: string, assignments: Assignment[]): Assignments {

@@ -108,6 +108,8 @@ export interface SpoolSide {
   /** Gives up the oldest segments until so many bytes are free; returns how many that are. */
   makeRoom(bytes: number): number
   flowLogsGivenUp(): string[]
+  /** Of flow logs that are not kept any more, as far as it was before `beforeS`. */
+  forgetGivenUp(kept: ReadonlySet<string>, beforeS: number): void
   takeGivenUp(flowLogId: string): GivenUp[]
   stats(): SpoolHealth
 }
@@ -160,6 +162,7 @@ const TICK_MS = 250
 const CLOCK_SYNC_MS = 1_000
 const HEARTBEAT_MS = 5_000
 const LIMITS_CHECK_MS = 60_000
+const LOSSES_KEPT_S = 24 * 3600 // Of flow logs that are gone.
 const ROOM_SIZE = 64 * 2 ** 20 // When the disk is full: what one more window may need.
 const POLL_WAIT_S = 30
 const POLL_PAUSE_MS = 200
@@ -278,6 +281,7 @@ export class Agent {
     }
     if (Math.abs(nowMs - this.#limitsCheckedAtMs) >= LIMITS_CHECK_MS) {
       spool.enforceLimits()
+      this.#forgetLosses()
       this.#limitsCheckedAtMs = nowMs
       this.#tryAgain()
     }
@@ -285,6 +289,14 @@ export class Agent {
       this.#sealing = undefined
     })
     if (Math.abs(nowMs - this.#reportedAtMs) >= HEARTBEAT_MS) this.#report()
+  }
+
+  /** A flow log that leaves the host may come back, and then tells them. */
+  #forgetLosses(): void {
+    const { points, spool } = this.#dependencies
+    if (this.#assignments.version === '') return
+    const kept = [...this.#assignments.assignments, ...points.all().map(({ assignment }) => assignment)]
+    spool.forgetGivenUp(new Set(kept.map(({ flowLogId }) => flowLogId)), this.#nowS() - LOSSES_KEPT_S)
   }
 
   /** What a full disk or a kernel without memory refused before. */

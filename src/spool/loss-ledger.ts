@@ -98,6 +98,15 @@ export class LossLedger {
     this.#written = false
   }
 
+  /** Forgets what no object will ever tell. */
+  drop(isDropped: (loss: GivenUp) => boolean): GivenUp[] {
+    const dropped = this.#losses.filter(isDropped)
+    if (dropped.length === 0) return dropped
+    this.#losses = this.#losses.filter((loss) => !dropped.includes(loss))
+    this.#written = false
+    return dropped
+  }
+
   write(): void {
     if (this.#written) return
     const body: LedgerBody = { losses: this.#losses, causes: [...this.#causes] }

@@ -276,6 +276,19 @@ test('a ledger of losses that was cut within the zeros of its checksum is notice
   assert.equal(found.stats().damagedManifestLines, 1)
 })
 
+test('losses of flow logs that are gone are forgotten in time, also on disk, and no others are', async () => {
+  using disk = new Disk()
+  const spool = disk.spool()
+  spool.addWindow(await disk.write(1, { 'b/gone': ['line\n'], 'b/here': ['line\n'] }))
+  spool.addWindow(await disk.write(9, { 'b/late': ['line\n'] }))
+  spool.makeRoom(1e6)
+
+  spool.forgetGivenUp(new Set(['b/here']), 300)
+
+  assert.deepEqual(spool.flowLogsGivenUp().sort(), ['b/here', 'b/late'])
+  assert.deepEqual(disk.spool().flowLogsGivenUp().sort(), ['b/here', 'b/late'])
+})
+
 test('a salvaged segment stays salvaged over a restart, and its loss is counted once', async () => {
   using disk = new Disk()
   const windowKey = await disk.write(1, { 'b/x': ['one\n', 'two\n'] })

@@ -239,6 +239,14 @@ export class Spool {
     return this.#ledger.offer(flowLogId)
   }
 
+  /** A flow log that is not among `kept` makes no more objects here: what it lost before `beforeS` is told by the log. */
+  forgetGivenUp(kept: ReadonlySet<string>, beforeS: number): void {
+    for (const it of this.#ledger.drop((loss) => !kept.has(loss.flowLogId) && loss.endS < beforeS)) {
+      this.#log.warn({ ...it }, 'a flow log is gone that was yet to tell what was given up of it')
+    }
+    this.#writeLedger()
+  }
+
   flowLogsGivenUp(): string[] {
     return this.#ledger.flowLogIds()
   }
