@@ -211,8 +211,10 @@ test('losses are kept for flow logs that are assigned, and for those whose windo
   const whileOpen = world.lossesKept
   world.lossesKept = undefined
   world.windows = []
-  world.nowMs += 61_000
-  await world.until(() => world.lossesKept?.length === 1)
+  await world.until(() => {
+    world.nowMs += 61_000 // They are looked at before the agent has noticed that the window is gone.
+    return world.lossesKept?.length === 1
+  })
 
   assert.deepEqual(whileOpen?.sort(), ['a', 'b'])
   assert.deepEqual(world.lossesKept, ['b'])

@@ -40,7 +40,7 @@ test('a file system that holds no directories keeps no command waiting', () => {
   for (const args of commands) {
     const it = spawnSync(process.execPath, [weir, ...args], { input, timeout: 20_000, killSignal: 'SIGKILL' })
 
-    assert.deepEqual([it.status, it.signal], [1, null], args[0])
-    assert.match(it.stderr.toString(), /\/proc\/weir\/data.*ENOENT/, args[0])
+    assert.deepEqual([it.status, it.signal], [1, null], args.join(' '))
+    assert.match(it.stderr.toString(), /\/proc\/weir\/data.*ENOENT/)
   }
 })
