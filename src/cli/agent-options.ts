@@ -16,6 +16,17 @@ export const AGENT_HELP = `  --flows-max N        flows that the kernel keeps pe
   --spool-hours-max N  how long that is kept (default ${AGENT_LIMITS.spoolAgeMsMax / 3_600_000})
   --log-level LEVEL    log on stderr: error, warn, info, debug`
 
+/**
+ * As many files as a commit to the spool syncs side by side. libuv's pool has 4 threads otherwise, and the file system
+ * would commit its journal for four files at a time.
+ */
+const THREADS = 32
+
+/** Good as long as nothing has used the pool yet: called when a command begins. */
+export function widenThreadPool(env: Record<string, string | undefined>): void {
+  env['UV_THREADPOOL_SIZE'] ??= String(THREADS)
+}
+
 const LOG_LEVELS = ['error', 'warn', 'info', 'debug', 'trace', 'silent']
 const FLOWS = { min: 1, max: 16_777_216 }
 

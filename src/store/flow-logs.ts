@@ -204,27 +204,28 @@ const selectAssignedSince = prepared((db, { host, version }: HostVersion) =>
 export async function retryDelivery(change: Change, place: DeliveryPlace): Promise<string[] | undefined> {
   const named = change.tx
     .selectFrom('flow_logs')
-    .select('id')
     .where('contract_number', '=', place.contractNumber)
     .where('bucket', '=', place.bucket)
-  if ((await named.limit(1).executeTakeFirst()) === undefined) return undefined
-  const carriers = await change.tx
+  if ((await named.select('id').limit(1).executeTakeFirst()) === undefined) return undefined
+  const bound = named.select((it) => ['host', it.fn.min('id').as('flow_log_id')]).groupBy('host')
+  const carried = change.tx
     .selectFrom('carriers')
-    .select('host')
-    .distinct()
-    .where('flow_log_id', 'in', named)
-    .orderBy('host')
-    .execute()
-  for (const { host } of carriers) {
+    .select((it) => ['host', it.fn.min('flow_log_id').as('flow_log_id')])
+    .where('flow_log_id', 'in', named.select('id'))
+    .groupBy('host')
+  const found = [...(await bound.execute()), ...(await carried.execute())]
+  // One flow log stands for the bucket.
+  const hosts = new Map(found.flatMap((it) => (it.host === null ? [] : [[it.host, it.flow_log_id]])))
+  const names = [...hosts.keys()].sort()
+  for (const host of names) {
     const retry_version = versionOf(await touchAssignments(change, host), host)
     await change.tx
-      .updateTable('carriers')
-      .set({ retry_version })
-      .where('host', '=', host)
-      .where('flow_log_id', 'in', named)
+      .insertInto('carriers')
+      .values({ flow_log_id: hosts.get(host)!, host, retry_version })
+      .onConflict((on) => on.columns(['flow_log_id', 'host']).doUpdateSet({ retry_version }))
       .execute()
   }
-  return carriers.map(({ host }) => host)
+  return names
 }
 
 /** What is to be tried at once since a version. */

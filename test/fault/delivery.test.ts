@@ -161,13 +161,13 @@ test('what waits for a bucket that somebody has mended is tried at once, and not
   })
   const mended = [{ contractNumber: 1, bucket: WEB.bucket }]
   const putsTo = (bucket: string) => world.server.puts.filter((it) => it.bucket === bucket).length
-  const isRefused = () => world.deliverer.status().buckets.every(({ state }) => state === 'refused')
+  const isRefused = () => world.deliverer.buckets().every(({ state }) => state === 'refused')
   world.server.faults = { grant: () => ({ status: 422, code: 'WEIR_INVALID', message: 'no' }) }
   await world.addWindow(1, { only: WEB.flowLogId })
   await world.until(() => world.spool.stats().parkedSegments === 1)
   world.server.faults = { bucket: () => ({ status: 403, code: 'AccessDenied' }) }
   await world.addWindow(2)
-  await world.until(() => world.deliverer.status().buckets.length === 2 && isRefused())
+  await world.until(() => world.deliverer.buckets().length === 2 && isRefused())
   const before = [putsTo(WEB.bucket), putsTo(DB.bucket)]
 
   world.deliverer.retry(mended) // It is not mended after all.
@@ -179,7 +179,7 @@ test('what waits for a bucket that somebody has mended is tried at once, and not
   assert.deepEqual([...world.stored().keys()].sort(), ['alpha/web-120.log.gz', 'alpha/web-60.log.gz'])
   assert.equal(putsTo(DB.bucket), before[1])
   assert.deepEqual(
-    world.deliverer.status().buckets.map(({ bucket, state }) => [bucket, state]),
+    world.deliverer.buckets().map(({ bucket, state }) => [bucket, state]),
     [[DB.bucket, 'refused']],
   )
 })

@@ -3,7 +3,7 @@ import { parseArgs } from 'node:util'
 import { AGENT_LIMITS, createAgent, createMeter } from '../../agent/create-agent.ts'
 import { WeirError } from '../../model/errors.ts'
 import { aborted } from '../../stdx/wait.ts'
-import { AGENT_HELP, AGENT_OPTIONS, parseLimits, parseLogLevel } from '../agent-options.ts'
+import { AGENT_HELP, AGENT_OPTIONS, parseLimits, parseLogLevel, widenThreadPool } from '../agent-options.ts'
 import { originOf } from '../api-client.ts'
 import { CA_OPTION, trustAuthorities } from '../authorities.ts'
 import { type Command, type CommandContext, ExitCode } from '../command.ts'
@@ -48,6 +48,7 @@ ${ENROLMENT_HELP}`,
       },
     })
     requireMetering()
+    widenThreadPool(context.env)
     const dataDir = dataDirectory(values['data-dir'], context.env)
     if (values['detach-all']) {
       createMeter(dataDir, WINDOW_UNTIL_TOLD_S, AGENT_LIMITS).detachAll()

@@ -102,8 +102,7 @@ async function retry(args: string[], context: CommandContext): Promise<ExitCode>
   const url = `/weir/v1/buckets/${encodeURIComponent(name)}/retry`
   const told = await connect(values, context).post<{ name: string; hosts: string[] }>(url, {})
   if (values.json) context.stdout.write(`${JSON.stringify(told)}\n`)
-  else if (told.hosts.length === 0)
-    context.stderr.write(`no host has captured anything for bucket ${name} yet\n`)
+  else if (told.hosts.length === 0) context.stderr.write(`no host has a flow log of bucket ${name} yet\n`)
   else context.stderr.write(`delivery to bucket ${name} is tried again on ${told.hosts.join(', ')}\n`)
   return ExitCode.ok
 }

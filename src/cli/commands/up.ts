@@ -5,7 +5,7 @@ import { parseArgs } from 'node:util'
 import { createAgent } from '../../agent/create-agent.ts'
 import type { DeliveredObject } from '../../api/app.ts'
 import { aborted } from '../../stdx/wait.ts'
-import { AGENT_HELP, AGENT_OPTIONS, parseLimits, parseLogLevel } from '../agent-options.ts'
+import { AGENT_HELP, AGENT_OPTIONS, parseLimits, parseLogLevel, widenThreadPool } from '../agent-options.ts'
 import { ApiClient, type Collection, type FlowLog } from '../api-client.ts'
 import { type Command, type CommandContext, ExitCode } from '../command.ts'
 import { credentialsPath, dataDirectory, makeDataDirectory } from '../data-dir.ts'
@@ -45,6 +45,7 @@ ${AGENT_HELP} (default warn)`,
     const limits = parseLimits(values)
     const logLevel = parseLogLevel(values['log-level'])
     requireMetering()
+    widenThreadPool(context.env)
     const dataDir = dataDirectory(values['data-dir'], context.env)
     makeDataDirectory(dataDir)
     using _server = new DataDirLock(dataDir, 'server', 'up')
