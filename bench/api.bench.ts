@@ -10,10 +10,11 @@ import { ReportedPoints } from '../src/agent/reported-points.ts'
 import { createApp } from '../src/api/app.ts'
 import { bootstrap } from '../src/api/bootstrap.ts'
 import { DirectoryStore } from '../src/buckets/directory/directory-store.ts'
-import { AGENT_PROTOCOL_VERSION, type AgentHealth, type Assignments } from '../src/model/agent-protocol.ts'
+import { AGENT_PROTOCOL_VERSION, type Assignments } from '../src/model/agent-protocol.ts'
 import { changedBy } from '../src/model/assignment-changes.ts'
 import { issueAgentToken } from '../src/store/agents.ts'
 import { openStore } from '../src/store/store.ts'
+import { IDLE_HEALTH } from '../test/contract/support/agent.ts'
 import { median, parameter, random, report } from './bench.ts'
 
 // Question: how many requests does one control plane over SQLite (a file, every commit fsynced) answer,
@@ -311,25 +312,13 @@ class FleetAgent {
     const attached = { state: 'attached', device: 'tap0' } as const
     const statuses = new Map(assignments.map((it) => [it.flowLogId, attached]))
     const { points, taken } = this.#reported.begin(statuses, performance.now())
-    const health: AgentHealth = {
-      windowStartS: 0,
-      windowSizeS: 600,
-      flows: this.reports,
-      flowsMax: 65_536,
-      skippedPackets: 0,
-      hookRuns: 0,
-      hookNs: 0,
-      lateVerdicts: 0,
-      lostPackets: 0,
-      spool: { segments: 0, bytes: 0 },
-    }
     const answer = await this.#call('POST', 'report', {
       protocol: AGENT_PROTOCOL_VERSION,
       agentVersion: 'bench',
       startedAt: '2026-01-01T00:00:00Z',
       assignmentsVersion: version,
       points,
-      health,
+      health: { ...IDLE_HEALTH, flows: this.reports },
     })
     if (answer.status !== 204) throw new Error(answer.text)
     taken()

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { PAGES } from '../../src/api/routes/console.ts'
 import { addMember } from '../../src/store/accounts.ts'
+import { IDLE_HEALTH } from './support/agent.ts'
 import { type ControlPlane, isOutside, startControlPlane } from './support/control-plane.ts'
 import { AUDIENCE, Issuer } from './support/issuer.ts'
 import {
@@ -260,14 +261,7 @@ const REPORT = {
   startedAt: '2026-01-01T00:00:00Z',
   assignmentsVersion: '0',
   points: [],
-  health: {
-    windowStartS: 0,
-    windowSizeS: 600,
-    flows: 0,
-    flowsMax: 1,
-    skippedPackets: 0,
-    spool: { segments: 0, bytes: 0 },
-  },
+  health: IDLE_HEALTH,
 }
 
 /** Of a bucket that belongs to the contract. */

@@ -81,7 +81,10 @@ interface Case {
 }
 
 const A_TO_B = '10.0.1.2 > 10.0.2.2:9'
+const REFUSED_ON_ITS_WAY = [`1 EGRESS ${A_TO_B} 1x31 REJECT`, `2 INGRESS ${A_TO_B} 1x31 REJECT`]
 const udpFromA = (place: Place) => send(place, 'a', '10.0.2.2', 9)
+const broadcastFromA = ({ network, a }: Place) =>
+  network.run(a, 'socat', '-u', 'EXEC:printf abc', 'UDP4-DATAGRAM:10.0.1.255:9,broadcast')
 const nft = (rules: string) => (place: Place) => place.network.nft(place.host, rules)
 const chain = (family: string, hook: string, rule: string, extra = '') =>
   `table ${family} t { chain c { type filter hook ${hook} ${extra} priority filter; ${rule}; }; }`
@@ -91,7 +94,7 @@ const CASES: Case[] = [
     name: 'nft drop in forward: the sender’s egress and the receiver’s ingress',
     arrange: nft(chain('inet', 'forward', 'udp dport 9 drop')),
     act: udpFromA,
-    expected: [`1 EGRESS ${A_TO_B} 1x31 REJECT`, `2 INGRESS ${A_TO_B} 1x31 REJECT`],
+    expected: REFUSED_ON_ITS_WAY,
   },
   {
     name: 'nft drop in forward, IPv6',
@@ -117,7 +120,7 @@ const CASES: Case[] = [
     arrange: ({ network, host }) =>
       network.run(host, 'iptables', '-A', 'FORWARD', '-p', 'udp', '--dport', '9', '-j', 'DROP'),
     act: udpFromA,
-    expected: [`1 EGRESS ${A_TO_B} 1x31 REJECT`, `2 INGRESS ${A_TO_B} 1x31 REJECT`],
+    expected: REFUSED_ON_ITS_WAY,
   },
   {
     name: 'before routing: no receiver was chosen yet',
@@ -129,7 +132,7 @@ const CASES: Case[] = [
     name: 'after routing',
     arrange: nft(chain('inet', 'postrouting', 'udp dport 9 drop')),
     act: udpFromA,
-    expected: [`1 EGRESS ${A_TO_B} 1x31 REJECT`, `2 INGRESS ${A_TO_B} 1x31 REJECT`],
+    expected: REFUSED_ON_ITS_WAY,
   },
   {
     name: 'in input: for the host itself',
@@ -153,7 +156,7 @@ const CASES: Case[] = [
     name: 'netdev egress, before our hook there',
     arrange: nft(chain('netdev', 'egress', 'udp dport 9 drop', 'device "to-b"')),
     act: udpFromA,
-    expected: [`1 EGRESS ${A_TO_B} 1x31 REJECT`, `2 INGRESS ${A_TO_B} 1x31 REJECT`],
+    expected: REFUSED_ON_ITS_WAY,
   },
   {
     name: 'a classifier on clsact ingress',
@@ -185,7 +188,7 @@ const CASES: Case[] = [
     name: 'a classifier on clsact egress, behind our hook',
     arrange: ({ host }) => shoot(host, 'to-b', 'egress'),
     act: udpFromA,
-    expected: [`1 EGRESS ${A_TO_B} 1x31 REJECT`, `2 INGRESS ${A_TO_B} 1x31 REJECT`],
+    expected: REFUSED_ON_ITS_WAY,
   },
   {
     name: 'destination translated before it is refused: each point with the addresses it sees',
@@ -303,19 +306,18 @@ const CASES: Case[] = [
     act: (place) => send(place, 'b', '10.0.1.2', 9),
     expected: ['2 EGRESS 10.0.2.2 > 10.0.1.2:9 1x31 REJECT', '3 EGRESS 10.0.2.2 > 10.0.1.2:9 1x31 REJECT'],
   },
-  {
-    name: 'bridge family, forward: both ports',
+  ...['forward', 'postrouting'].map((hook) => ({
+    name: `bridge family, ${hook}: both ports`,
     topology: bridged,
-    arrange: nft(chain('bridge', 'forward', 'udp dport 9 drop')),
-    act: (place) => send(place, 'a', '10.0.1.3', 9),
+    arrange: nft(chain('bridge', hook, 'udp dport 9 drop')),
+    act: (place: Place) => send(place, 'a', '10.0.1.3', 9),
     expected: ['1 EGRESS 10.0.1.2 > 10.0.1.3:9 1x31 REJECT', '2 INGRESS 10.0.1.2 > 10.0.1.3:9 1x31 REJECT'],
-  },
+  })),
   {
     name: 'bridge family, a broadcast refused at one port is not refused at the sender',
     topology: bridged,
     arrange: nft(chain('bridge', 'forward', 'oifname "to-b" udp dport 9 drop')),
-    act: ({ network, a }) =>
-      network.run(a, 'socat', '-u', 'EXEC:printf abc', 'UDP4-DATAGRAM:10.0.1.255:9,broadcast'),
+    act: broadcastFromA,
     expected: [
       '1 EGRESS 10.0.1.2 > 10.0.1.255:9 1x31 ACCEPT',
       '2 INGRESS 10.0.1.2 > 10.0.1.255:9 1x31 REJECT',
@@ -361,13 +363,6 @@ const CASES: Case[] = [
     expected: ['2 INGRESS 10.0.1.1 > 10.0.1.3:9 1x31 REJECT'],
   },
   {
-    name: 'bridge family, postrouting: both ports',
-    topology: bridged,
-    arrange: nft(chain('bridge', 'postrouting', 'udp dport 9 drop')),
-    act: (place) => send(place, 'a', '10.0.1.3', 9),
-    expected: ['1 EGRESS 10.0.1.2 > 10.0.1.3:9 1x31 REJECT', '2 INGRESS 10.0.1.2 > 10.0.1.3:9 1x31 REJECT'],
-  },
-  {
     name: 'bridged packets that are shown to the IP firewall',
     topology: bridged,
     arrange: (place) => {
@@ -384,8 +379,7 @@ const CASES: Case[] = [
       network.nft(host, chain('inet', 'input', 'udp dport 9 drop'))
       world.attach(3, 'br0', host)
     },
-    act: ({ network, a }) =>
-      network.run(a, 'socat', '-u', 'EXEC:printf abc', 'UDP4-DATAGRAM:10.0.1.255:9,broadcast'),
+    act: broadcastFromA,
     expected: [
       '1 EGRESS 10.0.1.2 > 10.0.1.255:9 1x31 ACCEPT',
       '2 INGRESS 10.0.1.2 > 10.0.1.255:9 1x31 ACCEPT',
@@ -395,8 +389,7 @@ const CASES: Case[] = [
   {
     name: 'a broadcast to a routed port, refused in input',
     arrange: nft(chain('inet', 'input', 'udp dport 9 drop')),
-    act: ({ network, a }) =>
-      network.run(a, 'socat', '-u', 'EXEC:printf abc', 'UDP4-DATAGRAM:10.0.1.255:9,broadcast'),
+    act: broadcastFromA,
     expected: ['1 EGRESS 10.0.1.2 > 10.0.1.255:9 1x31 REJECT'],
   },
   {
@@ -410,7 +403,7 @@ const CASES: Case[] = [
     arrange: ({ network, host }) =>
       network.run(host, 'iptables-legacy', '-A', 'FORWARD', '-p', 'udp', '--dport', '9', '-j', 'DROP'),
     act: udpFromA,
-    expected: [`1 EGRESS ${A_TO_B} 1x31 REJECT`, `2 INGRESS ${A_TO_B} 1x31 REJECT`],
+    expected: REFUSED_ON_ITS_WAY,
   },
   {
     name: 'iptables REJECT with a TCP reset',

@@ -22,7 +22,7 @@ import { Badge } from '../ui/badge.tsx'
 import { Button } from '../ui/button.tsx'
 import { Select } from '../ui/choice.tsx'
 import { Long } from '../ui/long.tsx'
-import { Pages } from '../ui/pages.tsx'
+import { usePages } from '../ui/pages.tsx'
 import { Empty, Failure, Loading } from '../ui/states.tsx'
 import { type Column, Table } from '../ui/table.tsx'
 import { IsoTime, Time } from '../ui/time.tsx'
@@ -106,8 +106,7 @@ function FlowLogs({ status, interfaces }: { status: DeliveryStatus; interfaces: 
   ]
   const failing = flowLogs.filter((it) => stateFor(it).tone === 'bad')
   const failingFirst = [...failing, ...flowLogs.filter((it) => stateFor(it).tone !== 'bad')]
-  const page = Math.max(1, Number(usePlace().query.get('page')) || 1)
-  const shown = failingFirst.slice((page - 1) * PAGE_SIZE, page * PAGE_SIZE)
+  const { shown, pages } = usePages(failingFirst, { of: 'the flow logs', pageSize: PAGE_SIZE })
   return (
     <section className="panel" aria-labelledby="flow-logs">
       <header className="panel-head">
@@ -132,15 +131,7 @@ function FlowLogs({ status, interfaces }: { status: DeliveryStatus; interfaces: 
       ) : (
         <Table caption="Flow logs" columns={columns} rows={shown} rowKey={({ id }) => id} />
       )}
-      {flowLogs.length > PAGE_SIZE && (
-        <Pages
-          of="the flow logs"
-          page={page}
-          pageSize={PAGE_SIZE}
-          shown={shown.length}
-          count={flowLogs.length}
-        />
-      )}
+      {pages}
     </section>
   )
 }

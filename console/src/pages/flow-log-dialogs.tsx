@@ -12,6 +12,7 @@ import { useLoaded } from '../state/load.ts'
 import { useSession } from '../state/session.ts'
 import { durationText } from '../text/times.ts'
 import { Button } from '../ui/button.tsx'
+import { Select } from '../ui/choice.tsx'
 import { Dialog } from '../ui/dialog.tsx'
 import { FlowLogCode } from './flow-log-code.tsx'
 
@@ -56,13 +57,15 @@ export function EnableDialog({ of, onClose }: { of: Interface; onClose(): void }
           onChange={(value) => change({ bucket: value })}
         />
         <div className="form-pair">
-          <Options
+          <Select
+            className="field"
             label="Record"
             value={properties.action}
             options={ACTIONS.map((value) => ({ value, label: ACTION_WORDS[value] }))}
             onChange={(action) => change({ action })}
           />
-          <Options
+          <Select
+            className="field"
             label="Direction, seen from the interface"
             value={properties.direction}
             options={DIRECTIONS.map((value) => ({ value, label: DIRECTION_WORDS[value] }))}
@@ -179,29 +182,6 @@ function TextField({ label, value, required = false, placeholder, options, hint,
           {hint}
         </p>
       )}
-    </div>
-  )
-}
-
-interface OptionsProps<T extends string> {
-  label: string
-  value: T
-  options: { value: T; label: string }[]
-  onChange(value: T): void
-}
-
-function Options<T extends string>({ label, value, options, onChange }: OptionsProps<T>) {
-  const id = useId()
-  return (
-    <div className="field">
-      <label htmlFor={id}>{label}</label>
-      <select id={id} value={value} onChange={(event) => onChange(event.target.value as T)}>
-        {options.map((it) => (
-          <option key={it.value} value={it.value}>
-            {it.label}
-          </option>
-        ))}
-      </select>
     </div>
   )
 }

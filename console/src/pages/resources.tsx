@@ -10,7 +10,7 @@ import { Badge } from '../ui/badge.tsx'
 import { Button } from '../ui/button.tsx'
 import { Find } from '../ui/find.tsx'
 import { Link } from '../ui/link.tsx'
-import { Pages } from '../ui/pages.tsx'
+import { usePages } from '../ui/pages.tsx'
 import { Empty, Failure, Loading } from '../ui/states.tsx'
 import { IsoTime } from '../ui/time.tsx'
 import { CodeDialog } from './flow-log-code.tsx'
@@ -101,9 +101,7 @@ function Found({ rows, onOpen }: { rows: Row[]; onOpen(opened: Opened): void }) 
   const find = query.get('find') ?? ''
   const words = find.toLowerCase().split(/\s+/)
   const found = find.trim() === '' ? rows : rows.filter((row) => hasAll(row, words))
-  const pages = Math.max(1, Math.ceil(found.length / PAGE_SIZE))
-  const page = Math.min(Math.max(1, Number(query.get('page')) || 1), pages)
-  const shown = found.slice((page - 1) * PAGE_SIZE, page * PAGE_SIZE)
+  const { shown, pages } = usePages(found, { of: 'the resources', pageSize: PAGE_SIZE })
   const byDatacenter = Map.groupBy(shown, ({ datacenter }) => datacenter)
   return (
     <>
@@ -119,15 +117,7 @@ function Found({ rows, onOpen }: { rows: Row[]; onOpen(opened: Opened): void }) 
       {[...byDatacenter.values()].map((some) => (
         <DatacenterSection key={some[0]!.datacenter.id} rows={some} onOpen={onOpen} />
       ))}
-      {pages > 1 && (
-        <Pages
-          of="the resources"
-          page={page}
-          pageSize={PAGE_SIZE}
-          shown={shown.length}
-          count={found.length}
-        />
-      )}
+      {pages}
     </>
   )
 }

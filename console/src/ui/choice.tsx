@@ -29,11 +29,17 @@ export function Choice<T extends string>({ label, value, options, onChange }: Pr
   )
 }
 
-/** Many choices: the browser's own list. */
-export function Select<T extends string>({ label, value, options, onChange }: Props<T>) {
+/** Many choices: the browser's own list. A `select` has its label beside it, a `field` of a form above it. */
+export function Select<T extends string>({
+  label,
+  value,
+  options,
+  onChange,
+  className = 'select',
+}: Props<T> & { className?: 'select' | 'field' }) {
   const id = useId()
   return (
-    <span className="select">
+    <span className={className}>
       <label htmlFor={id}>{label}</label>
       <select id={id} value={value} onChange={(event) => onChange(event.target.value as T)}>
         {options.map((it) => (

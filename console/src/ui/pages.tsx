@@ -1,4 +1,5 @@
-import { setQuery } from '../state/location.ts'
+import type { ReactNode } from 'react'
+import { setQuery, usePlace } from '../state/location.ts'
 import { countText } from '../text/numbers.ts'
 import { Button } from './button.tsx'
 
@@ -11,6 +12,18 @@ interface Props {
   count: number
   /** As many can be paged to; the filter is for the others. */
   reachable?: number
+}
+
+/** The part of a long list that the URL asks for, and what leads to the others where there are any. */
+export function usePages<T>(
+  all: readonly T[],
+  { of, pageSize }: Pick<Props, 'of' | 'pageSize'>,
+): { shown: T[]; pages: ReactNode } {
+  const pages = Math.ceil(all.length / pageSize)
+  const page = Math.max(1, Math.min(Number(usePlace().query.get('page')) || 1, pages))
+  const shown = all.slice((page - 1) * pageSize, page * pageSize)
+  const props = { of, page, pageSize, shown: shown.length, count: all.length }
+  return { shown, pages: pages > 1 && <Pages {...props} /> }
 }
 
 /** Which part of a long list is shown, in the URL as `page`. */

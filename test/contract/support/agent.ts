@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import type {
   Acknowledged,
+  AgentHealth,
   AgentReport,
   Assignment,
   Assignments,
@@ -11,6 +12,20 @@ import type {
   UploadGrant,
 } from '../../../src/model/agent-protocol.ts'
 import { changedBy } from '../../../src/model/assignment-changes.ts'
+
+/** Of an agent that meters nothing. */
+export const IDLE_HEALTH: AgentHealth = {
+  windowStartS: 0,
+  windowSizeS: 10,
+  flows: 0,
+  flowsMax: 1000,
+  skippedPackets: 0,
+  hookRuns: 0,
+  hookNs: 0,
+  lateVerdicts: 0,
+  lostPackets: 0,
+  spool: { segments: 0, bytes: 0 },
+}
 
 /** The smallest agent: speaks the protocol over HTTP and attaches nothing. */
 export class TestAgent implements AsyncDisposable {
@@ -98,18 +113,7 @@ export class TestAgent implements AsyncDisposable {
       startedAt: '2026-01-01T00:00:00Z',
       assignmentsVersion: this.version ?? '0',
       points,
-      health: {
-        windowStartS: 0,
-        windowSizeS: 10,
-        flows: 0,
-        flowsMax: 1000,
-        skippedPackets: 0,
-        hookRuns: 0,
-        hookNs: 0,
-        lateVerdicts: 0,
-        lostPackets: 0,
-        spool: { segments: 0, bytes: 0 },
-      },
+      health: IDLE_HEALTH,
     }
     const response = await this.send('POST', '/agent/v1/report', report)
     if (response.status !== 204) throw new Error(`report: ${response.status} ${await response.text()}`)
