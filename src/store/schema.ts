@@ -45,7 +45,7 @@ export type Role = 'owner' | 'admin' | 'member'
 export interface UserRow {
   id: string
   email: string
-  /** scrypt, as `passwords.ts` writes it; null for users who only ever come with a token. */
+  /** scrypt, as `secrets.ts` writes it; null for users who only ever come with a token. */
   password_hash: string | null
   first_name: string
   last_name: string
