@@ -114,6 +114,35 @@ test('a link type that changes between packets keeps both', async () => {
   assert.equal(Buffer.from(window!.rows.buffer).readBigUInt64LE(meter.ROW.packets), 10n)
 })
 
+test('a time that no record can hold becomes the nearest one', async () => {
+  const bytes = packetCorpus().find((it) => it.name === 'IPv4 UDP')!.frames[0]!.bytes
+  const times = [-5, 7.9, 2 ** 32 + 5]
+
+  const windows = await Array.fromAsync(meter.meterPackets(times.map((timeS) => ({ bytes, timeS }))))
+
+  const starts = windows.map(({ rows }) => Buffer.from(rows.buffer).readUInt32LE(meter.ROW.startS))
+  assert.deepEqual(starts, [0, 0xffff_ffff])
+})
+
+test('what meterPackets cannot do is refused with its reason', async () => {
+  const bytes = Buffer.alloc(60)
+  const cases: [meter.MeteredPacket, Parameters<typeof meter.meterPackets>[1], RegExp][] = [
+    [{ bytes, timeS: 5, link: 105 }, {}, /link type 105 cannot be metered/],
+    [{ bytes: Buffer.alloc(5 << 20), timeS: 5 }, {}, /length of a packet .* to 4194304, not 5242880/],
+    [{ bytes, timeS: 5 }, { windowSizeS: 0 }, /windowSizeS is a whole number from 1 to 65536, not 0/],
+    [{ bytes, timeS: 5 }, { windowSizeS: 1.5 }, /windowSizeS/],
+    [{ bytes, timeS: 5 }, { lateS: -1 }, /lateS/],
+    [{ bytes, timeS: 5 }, { flowsMax: 2 ** 30 }, /flowsMax/],
+  ]
+
+  for (const [packet, options, message] of cases) {
+    await assert.rejects(Array.fromAsync(meter.meterPackets([packet], options)), {
+      name: 'RangeError',
+      message,
+    })
+  }
+})
+
 test('a damaged object throws, and ends the reading', async () => {
   const object = Buffer.concat(await Array.fromAsync(record.writeObject([])))
   object[object.length - 6]! ^= 1

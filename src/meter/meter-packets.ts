@@ -1,6 +1,5 @@
 import { getRandomValues } from 'node:crypto'
 import { ROW_SIZE } from '../model/flow-rows.ts'
-import { assert } from '../stdx/assert.ts'
 import {
   FLOWS_MAX_LIMIT,
   PACKET,
@@ -12,12 +11,12 @@ import {
 } from './kernel.ts'
 import { LINK } from './packet.ts'
 import { WasmKernel } from './wasm-kernel.ts'
-import { WindowMeter } from './window-meter.ts'
+import { LATE_S_DEFAULT, WINDOW_SIZE_S_MAX, WindowMeter } from './window-meter.ts'
 
 /** A packet as a capture library hands it out. */
 export interface MeteredPacket {
   bytes: Uint8Array
-  /** Unix seconds; a fraction is cut off. */
+  /** Unix seconds; a fraction is cut off. Before 1970 and after 2106: the nearest that a record can hold. */
   timeS: number
   /** Length on the wire where `bytes` was cut. */
   wireLength?: number
@@ -35,28 +34,28 @@ export interface MeteredWindow {
 }
 
 const INPUT_SIZE = 4 << 20
+const UINT32_MAX = 0xffff_ffff
+const WINDOW_SIZE_S_DEFAULT = 600
+const LINKS: ReadonlySet<number> = new Set(Object.values(LINK))
 
 /**
  * Meters packets into windows, from any (async) iterable. A window comes when it is over, in pieces of at
  * most 8192 rows. For many millions of packets a second use `WindowMeter` with batches in the kernel's own
- * memory instead.
+ * memory instead. Throws a RangeError for options, link types and sizes that cannot be.
  */
 export async function* meterPackets(
   packets: AsyncIterable<MeteredPacket> | Iterable<MeteredPacket>,
   options: { windowSizeS?: number; lateS?: number; flowsMax?: number } = {},
 ): AsyncGenerator<MeteredWindow> {
+  const { windowSizeS = WINDOW_SIZE_S_DEFAULT, lateS = LATE_S_DEFAULT, flowsMax = FLOWS_MAX_LIMIT } = options
+  checkRange('windowSizeS', windowSizeS, 1, WINDOW_SIZE_S_MAX)
+  checkRange('lateS', lateS, 0, UINT32_MAX)
+  checkRange('flowsMax', flowsMax, 1, FLOWS_MAX_LIMIT)
   const seeds = getRandomValues(new Uint32Array(SEED_WORDS))
-  const kernel = new WasmKernel({
-    flowsMax: options.flowsMax ?? FLOWS_MAX_LIMIT,
-    inputSize: INPUT_SIZE,
-    seeds,
-  })
+  const kernel = new WasmKernel({ flowsMax, inputSize: INPUT_SIZE, seeds })
   const sealed: MeteredWindow[] = []
   const meter = new WindowMeter(
-    {
-      windowSizeS: options.windowSizeS ?? 600,
-      ...(options.lateS === undefined ? {} : { lateS: options.lateS }),
-    },
+    { windowSizeS, lateS },
     {
       kernel,
       onSeal: ({ startS, readRows }) =>
@@ -66,8 +65,9 @@ export async function* meterPackets(
   let [count, size, link]: [number, number, number] = [0, 0, LINK.ethernet]
   for await (const packet of packets) {
     const itsLink = packet.link ?? LINK.ethernet
-    assert(packet.bytes.length <= INPUT_SIZE, 'a packet larger than 4 MiB')
+    checkRange('length of a packet', packet.bytes.length, 0, INPUT_SIZE)
     if (count === PACKETS_MAX || itsLink !== link || size + packet.bytes.length > INPUT_SIZE) {
+      if (!LINKS.has(itsLink)) throw new RangeError(`link type ${itsLink} cannot be metered: see LINK`)
       meter.observe(count, link)
       ;[count, size, link] = [0, 0, itsLink]
       yield* sealed.splice(0)
@@ -86,6 +86,15 @@ function place(kernel: WasmKernel, packet: MeteredPacket, number: number, at: nu
   kernel.input.set(packet.bytes, at)
   kernel.packets[word + PACKET.at] = at
   kernel.packets[word + PACKET.captured] = packet.bytes.length + flags
-  kernel.packets[word + PACKET.wireLength] = packet.wireLength ?? packet.bytes.length
-  kernel.packets[word + PACKET.second] = packet.timeS
+  kernel.packets[word + PACKET.wireLength] = uint32(packet.wireLength ?? packet.bytes.length)
+  kernel.packets[word + PACKET.second] = uint32(packet.timeS)
+}
+
+function uint32(value: number): number {
+  return Math.max(0, Math.min(UINT32_MAX, value))
+}
+
+function checkRange(name: string, value: number, min: number, max: number): void {
+  if (Number.isInteger(value) && value >= min && value <= max) return
+  throw new RangeError(`${name} is a whole number from ${min} to ${max}, not ${value}`)
 }

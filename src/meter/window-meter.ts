@@ -23,7 +23,8 @@ export interface MeterCounters {
   windows: number
 }
 
-const LATE_S_DEFAULT = 2
+export const LATE_S_DEFAULT = 2
+export const WINDOW_SIZE_S_MAX = 65_536
 const SECONDS_END = 2 ** 32
 
 /**
@@ -55,7 +56,7 @@ export class WindowMeter {
     options: { windowSizeS: number; lateS?: number },
     dependencies: { kernel: MeterKernel; onSeal: (window: SealedWindow) => void },
   ) {
-    assert(options.windowSizeS >= 1 && options.windowSizeS <= 65_536, 'window size')
+    assert(options.windowSizeS >= 1 && options.windowSizeS <= WINDOW_SIZE_S_MAX, 'window size')
     this.#sizeS = options.windowSizeS
     this.#lateS = Math.min(options.lateS ?? LATE_S_DEFAULT, options.windowSizeS - 1)
     this.#kernel = dependencies.kernel

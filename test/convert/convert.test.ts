@@ -622,6 +622,18 @@ test('what convert writes, validate accepts; what is damaged it names by line an
   await assert.rejects(runCommand(validate, ['--max', 'many', log]), { code: 'WEIR_USAGE' })
 })
 
+test('validate ends when it is asked to, waiting for a pipe or reading a long file', async () => {
+  const long = path.join(directory, 'long.log')
+  writeFileSync(long, `${HEAD} ${DNS_FLOW} 1 38 ${T0} ${T0} ACCEPT OK\n`.repeat(10_000))
+
+  for (const file of ['-', long]) {
+    const stop = new AbortController()
+    const running = runCommand(validate, [file], { stdin: new PassThrough(), signal: stop.signal })
+    setImmediate(() => stop.abort())
+    await assert.rejects(running, { name: 'AbortError' }, file)
+  }
+})
+
 test('validate looks at all files, and says which cannot be read', async () => {
   const good = path.join(directory, 'good.log')
   writeFileSync(good, `${HEAD} ${DNS_FLOW} 1 38 ${T0} ${T0} ACCEPT OK\n`)

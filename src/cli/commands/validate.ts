@@ -1,4 +1,5 @@
 import type { Readable } from 'node:stream'
+import { setImmediate } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
 import { type ByteSource, openFile, openStream } from '../../capture/pcap/byte-source.ts'
 import { FIELD_NAMES } from '../../encode/record.ts'
@@ -21,7 +22,7 @@ export const validate: Command = {
 Reads text, plain or compressed with gzip or Zstandard; - is standard input. Exit status: 1 when a file has a fault or
 cannot be read; all files are looked at.
 `,
-  async run(args, { stdin, stdout, stderr }) {
+  async run(args, { stdin, stdout, stderr, signal }) {
     const { values, positionals } = parseArgs({
       args,
       options: {
@@ -46,7 +47,7 @@ cannot be read; all files are looked at.
           `${values.json ? JSON.stringify({ file, line, field, reason }) : place.join('') + reason}\n`,
         )
       }
-      const records = await check(file, stdin, isStrict, onFault)
+      const records = await check(file, { stdin, signal, strict: isStrict }, onFault)
       stderr.write(`${file}: ${counted(records, 'record')}, ${counted(faultsHere, 'fault')}\n`)
       faults += faultsHere
     }
@@ -64,8 +65,7 @@ interface FaultAt {
 /** Returns how many records the file has. */
 async function check(
   file: string,
-  stdin: Readable,
-  strict: boolean,
+  { stdin, signal, strict }: { stdin: Readable; signal: AbortSignal; strict: boolean },
   onFault: (fault: FaultAt) => void,
 ): Promise<number> {
   let source: ByteSource
@@ -76,22 +76,30 @@ async function check(
     onFault({ reason: error.message })
     return 0
   }
+  const stop = (): void => source.close() // A pipe may be waited for.
+  signal.addEventListener('abort', stop, { once: true })
   let records = 0
   let line = 0
-  for await (const it of readRecords(chunks(source), { strict })) {
-    line = it.line
-    if (it.kind === 'record') records++
-    else onFault({ line, field: FIELD_NAMES[it.fault.field - 1], reason: it.fault.reason })
+  try {
+    for await (const it of readRecords(chunks(source, signal), { strict })) {
+      line = it.line
+      if (it.kind === 'record') records++
+      else onFault({ line, field: FIELD_NAMES[it.fault.field - 1], reason: it.fault.reason })
+    }
+  } finally {
+    signal.removeEventListener('abort', stop)
+    source.close()
   }
   if (source.fault !== undefined) onFault({ line, reason: source.fault })
-  source.close()
   return records
 }
 
-async function* chunks(source: ByteSource): AsyncGenerator<Uint8Array> {
+async function* chunks(source: ByteSource, signal: AbortSignal): AsyncGenerator<Uint8Array> {
   for (;;) {
+    await setImmediate() // Files are read without waiting: signals, and a pipe that is closed, get their turn here.
     const chunk = new Uint8Array(CHUNK_SIZE)
     const size = await source.read(chunk, 0, CHUNK_SIZE)
+    signal.throwIfAborted()
     if (size === 0) return
     yield chunk.subarray(0, size)
   }
