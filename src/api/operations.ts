@@ -1,7 +1,8 @@
 import type { TSchema } from 'typebox'
 import { childOf, RESOURCE_TYPES, type ResourceType } from './resource-types.ts'
 import type { RouteRow } from './route-table.ts'
-import { ANSWERS, itemsOf, ref, schemaName } from './schemas/answers.ts'
+import { ANSWERS, schemaName } from './schemas/answers.ts'
+import { itemsOf, ref } from './schemas/types.ts'
 
 /** What the API's description says of a route beyond the schemas that its requests are checked with. */
 export interface Operation {
@@ -169,15 +170,27 @@ const DELIVERY: Record<string, Operation> = {
     summary: 'Get an object',
     mediaTypes: ['application/gzip'],
   },
-  'POST /weir/v1/explore': { tag: 'Explore', summary: 'Ask a question' },
+  'POST /weir/v1/explore': { tag: 'Explore', summary: 'Ask a question', answer: ANSWERS.explored },
   'GET /weir/v1/explore/export': {
     tag: 'Explore',
     summary: 'Download the rows of an answer',
     mediaTypes: ['text/csv', 'application/json', 'application/vnd.apache.parquet'],
   },
-  'GET /weir/v1/explore/progress': { tag: 'Explore', summary: 'Say how far a question is' },
-  'GET /weir/v1/explore/fields': { tag: 'Explore', summary: 'List fields, dimensions and metrics' },
-  'POST /weir/v1/explore/filter': { tag: 'Explore', summary: 'Check and complete a filter' },
+  'GET /weir/v1/explore/progress': {
+    tag: 'Explore',
+    summary: 'Say how far a question is',
+    answer: ANSWERS.progress,
+  },
+  'GET /weir/v1/explore/fields': {
+    tag: 'Explore',
+    summary: 'List fields, dimensions and metrics',
+    answer: ANSWERS.fields,
+  },
+  'POST /weir/v1/explore/filter': {
+    tag: 'Explore',
+    summary: 'Check and complete a filter',
+    answer: ANSWERS.filter,
+  },
 }
 
 const OPERATOR: Record<string, Operation> = {
@@ -249,13 +262,13 @@ const AGENTS: Record<string, Operation> = {
   'POST /agent/v1/uploads': {
     tag: 'Agents',
     summary: 'Ask for signed uploads',
-    answer: ANSWERS.segments,
+    answer: ANSWERS.uploads,
     caller: 'agent',
   },
   'POST /agent/v1/uploads/acknowledge': {
     tag: 'Agents',
     summary: 'Say what was uploaded',
-    answer: ANSWERS.segments,
+    answer: ANSWERS.acknowledgements,
     caller: 'agent',
   },
   'PUT /buckets/*': {

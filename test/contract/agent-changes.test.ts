@@ -148,3 +148,36 @@ test('a database that was away when the first agent asked is asked again for the
 
   assert.deepEqual([first.status, second.status], [503, 200])
 })
+
+test('what agents are answered is as the description has it', async () => {
+  const { weir, agent, id, path } = await withOne()
+  await using _ = weir
+  const headers = { authorization: `Bearer ${weir.owner.agentToken}` }
+  // Each answer is compared with the description in passing.
+  const call = async (method: string, target: string, body?: object) => {
+    const answer = await weir.call(method, `/agent/v1/${target}`, body, headers)
+    assert.ok(answer.status < 300, JSON.stringify(answer.body))
+    return answer.body
+  }
+  const segment = { windowStartS: 1_700_000_000, size: 1, sha256: '0'.repeat(64), records: 1 }
+
+  const whole = await call('GET', 'assignments')
+  await weir.call('DELETE', path)
+  const changes = await call('GET', `assignments?changes=true&version=${agent.version}`)
+  const uploads = await call('POST', 'uploads', {
+    segments: [
+      { ...segment, segmentId: 's1', flowLogIds: [id] },
+      { ...segment, segmentId: 's2', flowLogIds: [crypto.randomUUID()] },
+      { segmentId: 's3' },
+    ],
+  })
+  const acknowledged = await call('POST', 'uploads/acknowledge', { segmentIds: ['s1', 's2'] })
+  const live = await call('POST', 'live', { everyS: 2, flowLogs: [] })
+
+  assert.deepEqual([whole.assignments.length, changes.since, changes.withdrawn], [1, agent.version, [id]])
+  const codes = (it: { answers: { error?: { code: string } }[] }) =>
+    it.answers.map(({ error }) => error?.code)
+  assert.deepEqual(codes(uploads), [undefined, 'WEIR_FORBIDDEN', 'WEIR_INVALID'])
+  assert.deepEqual(codes(acknowledged), ['WEIR_OBJECT_MISSING', 'WEIR_NOT_FOUND'])
+  assert.deepEqual(live, { key: '', flowLogIds: [], forS: 0 })
+})

@@ -4,6 +4,7 @@ import path from 'node:path'
 import { after, before, test } from 'node:test'
 import { gzipSync } from 'node:zlib'
 import { type Answer, type ControlPlane, startControlPlane } from './support/control-plane.ts'
+import { Description } from './support/description.ts'
 import { type Caller, makeTenants, type Tenants } from './support/tenants.ts'
 
 // One bucket with the records of two interfaces: one in a data center that is shared, one in a data center
@@ -198,4 +199,50 @@ test('who asks about objects for the first time can see how many of them have be
     JSON.stringify(readings),
   )
   assert.deepEqual(seen.get('owner'), [])
+})
+
+test('every kind of question has an answer as the description has it', async () => {
+  const questions: object[] = [
+    { kind: 'summary' },
+    { kind: 'series', metric: 'bytes', splitBy: 'action', top: 1, previous: true },
+    { kind: 'flows', limit: 3 },
+    { kind: 'top', by: ['service', 'srcaddr'], metric: 'packets', limit: 2 },
+    { kind: 'sankey', metric: 'bytes', path: ['srcaddr', 'interface', 'service'], top: 2 },
+    { kind: 'heat', metric: 'flows', rows: 'srcport' },
+    { kind: 'rejects' },
+    { kind: 'changed' },
+    { kind: 'unused', lookback: '1h' },
+    { kind: 'reach', src: '192.0.2.1', dst: '10.0.0.7', port: 443, protocol: 6 },
+    { kind: 'throughput' },
+    { kind: 'values', field: 'srcport' },
+  ]
+  const sizes: Record<string, number> = {}
+
+  // Each answer is compared with the description in passing.
+  for (const question of questions) {
+    const { status, body } = await ask('owner', question)
+    assert.equal(status, 200, JSON.stringify(body))
+    sizes[body.kind] = JSON.stringify(body.result).length
+  }
+  const { document } = new Description(weir.app)
+  const { schema } = document.paths['/weir/v1/explore'].post.responses[200].content['application/json']
+
+  const described = schema.anyOf.map(
+    (it: { properties: { kind: { const: string } } }) => it.properties.kind.const,
+  )
+  assert.deepEqual(Object.keys(sizes).toSorted(), described.toSorted())
+  for (const kind of [
+    'series',
+    'flows',
+    'top',
+    'sankey',
+    'heat',
+    'rejects',
+    'reach',
+    'throughput',
+    'values',
+  ]) {
+    assert.ok(sizes[kind]! > 100, `${kind} has no rows to be compared`)
+  }
+  assert.equal((await as('owner', 'GET', '/weir/v1/explore/fields')).status, 200)
 })

@@ -1,35 +1,28 @@
 import { type TSchema, Type } from 'typebox'
-import { AGENT_PROTOCOL_VERSION } from '../../model/agent-protocol.ts'
 import { PRIVILEGES } from '../privileges.ts'
 import { RESOURCE_TYPES, type ResourceType } from '../resource-types.ts'
+import { AGENT_ANSWERS } from './agent-answers.ts'
+import { healthProperties } from './agent-bodies.ts'
+import { EXPLORE_ANSWERS } from './explore-answers.ts'
+import {
+  closed,
+  constant,
+  count,
+  flag,
+  itemsOf,
+  oneOf,
+  optional,
+  ref,
+  type Schemas,
+  someObject,
+  text,
+  textOrNull,
+  time,
+  timeOrNull,
+  uri,
+} from './types.ts'
 
 // What answers look like. Nothing is serialised by these: the contract tests check every answer against them.
-
-export type Schemas = Record<string, TSchema>
-
-export const ref = (name: string): TSchema => Type.Unsafe<unknown>({ $ref: `#/components/schemas/${name}` })
-const text = Type.String()
-const count = Type.Integer({ minimum: 0 })
-const flag = Type.Boolean()
-const someObject = Type.Unsafe<unknown>({ type: 'object' })
-const uri = Type.Unsafe<string>({ type: 'string', format: 'uri' })
-const time = Type.Unsafe<string>({ type: 'string', format: 'date-time' })
-const constant = (value: string) => Type.Unsafe<string>({ type: 'string', const: value })
-const textOrNull = Type.Unsafe<string | null>({ type: ['string', 'null'] })
-const timeOrNull = Type.Unsafe<string | null>({ type: ['string', 'null'], format: 'date-time' })
-const oneOf = (...values: string[]) => Type.Unsafe<string>({ type: 'string', enum: values })
-
-export function closed(properties: Record<string, TSchema>): TSchema {
-  return Type.Object(properties, { additionalProperties: false })
-}
-
-export function itemsOf(item: TSchema, more: Record<string, TSchema> = {}): TSchema {
-  return closed({ items: Type.Array(item), ...more })
-}
-
-function optional(properties: Record<string, TSchema>): Record<string, TSchema> {
-  return Object.fromEntries(Object.entries(properties).map(([name, it]) => [name, Type.Optional(it)]))
-}
 
 /** `flow-log` → `FlowLog`. */
 export function schemaName(type: string): string {
@@ -186,7 +179,10 @@ const deliverySchemas: Schemas = {
         agentVersion: textOrNull,
         startedAt: textOrNull,
         points: Type.Array(closed(point)),
-        health: Type.Unsafe<unknown>({ type: ['object', 'null'] }),
+        health: Type.Unsafe<unknown>({
+          ...Type.Object(optional(healthProperties)),
+          type: ['object', 'null'],
+        }),
       }),
     ),
     flowLogs: Type.Array(ref('FlowLogDelivery')),
@@ -214,9 +210,13 @@ const deliverySchemas: Schemas = {
     name: text,
     addresses: Type.Array(text),
     mac: Type.Optional(text),
-    binding: Type.Optional(someObject),
+    binding: Type.Optional(RESOURCE_TYPES.nic.properties['binding']!),
     flowLog: Type.Optional(
-      closed({ id: text, state: oneOf('AVAILABLE', 'BUSY', 'INACTIVE'), properties: someObject }),
+      closed({
+        id: text,
+        state: oneOf('AVAILABLE', 'BUSY', 'INACTIVE'),
+        properties: closed(RESOURCE_TYPES['flow-log'].properties),
+      }),
     ),
   }),
 }
@@ -309,10 +309,6 @@ export const ANSWERS = {
   registrations: itemsOf(closed({ name: text, contractNumber: count, createdAt: time, createdBy: text })),
   registration: closed({ name: text, contractNumber: count }),
   enrolled: closed({ host: text, token: text }),
-  live: closed({ key: text, flowLogIds: Type.Array(text), forS: count }),
-  assignments: Type.Object({
-    version: Type.String({ description: `Of the assignments; protocol ${AGENT_PROTOCOL_VERSION}` }),
-    windowSizeS: count,
-  }),
-  segments: closed({ answers: Type.Array(Type.Object({})) }),
+  ...AGENT_ANSWERS,
+  ...EXPLORE_ANSWERS,
 } as const satisfies Schemas
