@@ -76,16 +76,19 @@ test('a flow log is enabled and disabled with the keyboard alone', { skip: witho
 
   await page.getByRole('button', { name: 'Enable a flow log on eth0' }).press('Enter')
   await reader.assertAccessible('enabling')
+  assert.ok(await page.getByLabel('Name').and(page.locator(':focus')).isVisible(), 'the first field')
   await page.getByText('The same as weir, Terraform, SDK or curl').press('Enter')
   const snippet = await page.getByRole('region', { name: 'weir', exact: true }).textContent()
   await page.getByRole('dialog').getByRole('button', { name: 'Enable' }).press('Enter')
   await page.getByText('Capturing', { exact: true }).waitFor()
+  await page.getByRole('link', { name: 'Explore eth0' }).and(page.locator(':focus')).waitFor()
   const { body } = await weir.get(`${weir.nicPath}/flowlogs?depth=1`)
   await page.getByRole('button', { name: 'Disable the flow log on eth0' }).press('Enter')
   await page.getByText('All objects stay in').waitFor()
   await reader.assertAccessible('disabling')
   await page.getByRole('dialog').getByRole('button', { name: 'Disable' }).press('Enter')
-  await page.getByRole('button', { name: 'Enable a flow log on eth0' }).waitFor()
+  const enable = page.getByRole('button', { name: 'Enable a flow log on eth0' })
+  await enable.and(page.locator(':focus')).waitFor()
 
   assert.deepEqual(body.items[0].properties, {
     name: 'eth0',
@@ -116,6 +119,27 @@ test('whoever has mended a bucket has it tried again with a button', { skip: wit
 
   const { contractNumber } = weir.owner
   assert.deepEqual(told.retry, [{ contractNumber, bucket: 'flowlogs' }])
+  assert.deepEqual(reader.faults, [])
+})
+
+test('a range that ends before it begins is not asked for', { skip: withoutBrowser }, async () => {
+  await using world = await startConsole(NARROW)
+  const { weir, reader, page } = world
+  await reader.signIn(weir.owner)
+
+  await reader.goto('/explore')
+  await page.getByRole('button', { name: 'Other…' }).press('Enter')
+  await page.getByLabel('From').fill('2026-11-23T00:00')
+  await page.getByLabel('to', { exact: true }).fill('2026-11-22T23:30')
+  await page.getByRole('button', { name: 'Show', exact: true }).press('Enter')
+  await page.getByText('The end must be after the beginning').waitFor()
+  await reader.assertAccessible('a range that ends before it begins')
+  await reader.assertFits('a range that ends before it begins')
+  assert.equal(new URL(page.url()).search, '')
+  await page.getByLabel('to', { exact: true }).fill('2026-11-23T23:30')
+  await page.getByRole('button', { name: 'Show', exact: true }).press('Enter')
+  await page.waitForURL(/since=1795410000&until=1795494600/)
+
   assert.deepEqual(reader.faults, [])
 })
 

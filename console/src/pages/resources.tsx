@@ -1,4 +1,4 @@
-import { Fragment, useState } from 'react'
+import { Fragment, useEffect, useState } from 'react'
 import type { Datacenter, Interface, Server } from '../api/cloud.ts'
 import { type FlowLogDelivery, loadDeliveries } from '../api/delivery.ts'
 import { unlessIdle } from '../state/idle.ts'
@@ -33,16 +33,26 @@ export function Resources() {
   )
   const inventory = useInventory(delivery.value?.map(({ id }) => id))
   const [opened, setOpened] = useState<Opened>()
+  const [changed, setChanged] = useState<Interface>()
   const again = () => {
     inventory.again()
     delivery.again()
   }
   const close = () => {
+    setChanged(opened?.of)
     setOpened(undefined)
     again()
   }
   const error = inventory.error ?? delivery.error
   const rows = delivery.value && inventory.value && rowsOf(inventory.value, delivery.value)
+  const changedTo = rows?.find(({ of }) => of?.id === changed?.id)?.of?.flowLog?.id
+  // The button that was pressed is gone then: the focus goes on to what has taken its place.
+  useEffect(() => {
+    if (changed === undefined || changedTo === changed.flowLog?.id) return
+    setChanged(undefined)
+    if (document.activeElement !== document.body) return
+    document.querySelector<HTMLElement>(`#do-${changed.id} :is(a, button)`)?.focus()
+  }, [changed, changedTo])
   return (
     <>
       <header className="page-head">
@@ -245,7 +255,7 @@ function InterfaceRow({ of, delivery, state, onOpen }: RowProps) {
         <Badge tone={state.tone}>{state.word}</Badge>
         <StateDetail state={state} of={of} delivery={delivery} />
       </div>
-      <div className="interface-do">
+      <div className="interface-do" id={`do-${of.id}`}>
         {flowLog === undefined ? (
           <Button onClick={() => onOpen('enable')} aria-label={`Enable a flow log on ${of.name}`}>
             Enable

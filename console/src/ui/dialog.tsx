@@ -1,4 +1,4 @@
-import { type ReactNode, useEffect, useId, useRef } from 'react'
+import { type ReactNode, useId, useLayoutEffect, useRef } from 'react'
 
 /** The browser's modal dialog: keeps the focus in, Escape closes, and gives the focus back. */
 export function Dialog({
@@ -12,10 +12,12 @@ export function Dialog({
 }) {
   const element = useRef<HTMLDialogElement>(null)
   const id = useId()
-  useEffect(() => {
+  // Before the page is painted, and before the dialog is taken out of it: else nothing gives the focus back.
+  useLayoutEffect(() => {
     const dialog = element.current
     if (dialog === null || dialog.open) return
     dialog.showModal()
+    dialog.querySelector('input')?.focus() // Where there is something to fill in, Enter sends it.
     return () => dialog.close()
   }, [])
   return (

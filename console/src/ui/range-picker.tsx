@@ -69,13 +69,15 @@ export function RangePicker() {
 }
 
 function rangeText(since: string, until: string | undefined): string {
-  const text = (value: string) => (/^\d+$/.test(value) ? timeText(Number(value)) : value)
+  const text = (value: string) =>
+    /^\d+$/.test(value) ? timeText(Number(value)).replace(/(:\d\d):00$/, '$1') : value
   return until === undefined ? `Since ${text(since)}` : `${text(since)} – ${text(until)}`
 }
 
 function OwnRange({ onDone }: { onDone(): void }) {
   const { scope } = useScope()
   const id = useId()
+  const [fault, setFault] = useState('')
   const nowS = Math.floor(Date.now() / 1000)
   const startS = /^\d+$/.test(scope.since) ? Number(scope.since) : nowS - 3600
   const endS = scope.until !== undefined && /^\d+$/.test(scope.until) ? Number(scope.until) : nowS
@@ -85,10 +87,11 @@ function OwnRange({ onDone }: { onDone(): void }) {
       onSubmit={(event) => {
         event.preventDefault()
         const fields = new FormData(event.currentTarget)
-        const secondsOf = (name: string) => inputSeconds(String(fields.get(name)))
+        const [since, until] = ['since', 'until'].map((name) => inputSeconds(String(fields.get(name))))
+        if (until! <= since!) return setFault('The end must be after the beginning.')
         setQuery({
-          since: String(secondsOf('since')),
-          until: String(secondsOf('until')),
+          since: String(since),
+          until: String(until),
           live: undefined,
           page: undefined,
         })
@@ -108,6 +111,9 @@ function OwnRange({ onDone }: { onDone(): void }) {
       <Button look="strong" type="submit">
         Show
       </Button>
+      <p className="form-fault" role="alert">
+        {fault}
+      </p>
     </form>
   )
 }
