@@ -3,11 +3,26 @@
 //
 //   parse       text -> numbers of dictionaries and plain numbers, one array for each column
 //   encode      an array -> what a data page holds: definition levels, then values
+//   addToSums   the arrays -> sums by group of all rows of a pack
 //   reset       makes room for the next row group
+//   loadSums    sums -> the arrays, a row for each group, to be encoded like others
 //
 // What repeats is kept in dictionaries whose memory is laid out as Parquet's dictionary pages are (PLAIN):
 // texts with their length before them, numbers of 32 bits, addresses a second time as keys of 16 bytes. Counters
 // and times are packed by their differences (DELTA_BINARY_PACKED).
+
+import {
+  addFlows,
+  BATCH,
+  clearSums,
+  FLOW_SIZE,
+  Flow,
+  groupAt,
+  placeSums,
+  SUMS_SIZE,
+  Sums,
+} from './group-sums'
+import { clearTexts, find, forgetLast, placeTexts, sameBytes, TEXTS_SIZE, Texts } from './texts'
 
 const SPACE: u32 = 0x20
 const NEWLINE: u32 = 0x0a
@@ -16,6 +31,7 @@ const DOT: u32 = 0x2e
 const COLON: u32 = 0x3a
 const PRINTABLE_MAX: u32 = 0x7e
 
+const HEADS_MAX: u32 = 4096 // Accounts, or interfaces.
 const HEAD_TEXT_MAX: usize = 255 // Of an account's or an interface's name.
 const HEAD_MAX: usize = 2 + 2 * (HEAD_TEXT_MAX + 1)
 const ADDRESS_TEXT_MAX: usize = 45
@@ -49,23 +65,21 @@ const PACKETS: u32 = 9
 const BYTES: u32 = 10
 const START: u32 = 11
 const END: u32 = 12
-const COLUMNS: u32 = 13
+const FLOWS: u32 = 13 // Of sums alone.
+const COLUMNS: u32 = 14
+
+// A group's key has the numbers of its fields plus one; 0 stands for '-'. Groups are by interface, action and status,
+// and either by both addresses or by protocol and destination port.
+const BY_ADDRESSES: u32 = 0
+const DST_ADDRESS_SHIFT: u64 = 20
+const PROTOCOL_SHIFT: u64 = 20
+const INTERFACE_SHIFT: u64 = 40
+const ACTION_SHIFT: u64 = 56
+const STATUS_SHIFT: u64 = 60
+const FIELD_MASK: u64 = (1 << 20) - 1
 
 const BLOCK: u32 = 2048 // Values in a block of differences, and in each of its miniblocks.
 const MINIBLOCK: u32 = 256
-
-/** Texts, each once, found by hash. A slot has the hash, the number (from 1) and the place in the texts. */
-class Texts {
-  slots: usize
-  mask: u32
-  countMax: u32
-  count: u32
-  at: usize
-  size: u32
-}
-
-const SLOT_SIZE: usize = 16
-const TEXTS_SIZE: usize = 32
 
 let rowsMax: u32 = 0
 let rows: u32 = 0
@@ -90,6 +104,12 @@ let headInterface: u32 = 0
 let cursor: usize = 0
 let lowest: i64 = 0
 let highest: i64 = 0
+let sumsByAddresses: Sums = changetype<Sums>(0)
+let sumsByPorts: Sums = changetype<Sums>(0)
+let keysByAddresses: usize = 0 // Of a batch, and so are the following.
+let keysByPorts: usize = 0
+let flows: usize = 0
+let places: usize = 0
 
 /** Lays out memory from `base`. Returns its end; the input, of `inputSize`, begins at `inputAt()`. */
 export function setup(base: usize, inputSize: usize, rowsLimit: u32): usize {
@@ -99,11 +119,21 @@ export function setup(base: usize, inputSize: usize, rowsLimit: u32): usize {
   interfaces = changetype<Texts>(at + TEXTS_SIZE)
   addresses = changetype<Texts>(at + 2 * TEXTS_SIZE)
   at += 3 * TEXTS_SIZE
-  at = placeTexts(accounts, at, 4096, HEAD_TEXT_MAX)
-  at = placeTexts(interfaces, at, 4096, HEAD_TEXT_MAX)
+  sumsByAddresses = changetype<Sums>(at)
+  sumsByPorts = changetype<Sums>(at + SUMS_SIZE)
+  at += 2 * SUMS_SIZE
+  at = placeTexts(accounts, at, HEADS_MAX, HEAD_TEXT_MAX)
+  at = placeTexts(interfaces, at, HEADS_MAX, HEAD_TEXT_MAX)
   at = placeTexts(addresses, at, rowsMax, ADDRESS_TEXT_MAX)
+  at = placeSums(sumsByAddresses, at, rowsMax) // One row group has to hold all groups.
+  at = placeSums(sumsByPorts, at, rowsMax)
   keys = at
   at += <usize>rowsMax * KEY_SIZE
+  keysByAddresses = at
+  keysByPorts = at + BATCH * 8
+  flows = keysByPorts + BATCH * 8
+  places = flows + BATCH * FLOW_SIZE
+  at = places + BATCH * 4
   numberSlots = at
   at += (2 * PORTS + PROTOCOLS) * 4
   numberValues = at
@@ -124,34 +154,36 @@ export function setup(base: usize, inputSize: usize, rowsLimit: u32): usize {
   at += <usize>rowsMax * 10 + 65536
   input = at
   at += inputSize + HEAD_MAX + 64 // Reads of whole words may pass the end.
-  reset()
+  beginPack()
   return at
 }
 
-function placeTexts(texts: Texts, at: usize, countMax: u32, sizeMax: usize): usize {
-  const slots: u32 = 1 << (33 - <u32>clz(countMax - 1)) // Load stays at or under one half.
-  texts.countMax = countMax
-  texts.mask = slots - 1
-  texts.slots = at
-  texts.at = at + <usize>slots * SLOT_SIZE
-  return (texts.at + <usize>countMax * (4 + sizeMax) + 63) & ~63
-}
-
-export function reset(): void {
-  rows = 0
-  headSize = 0
+export function beginPack(): void {
   clearTexts(accounts)
   clearTexts(interfaces)
   clearTexts(addresses)
+  clearSums(sumsByAddresses)
+  clearSums(sumsByPorts)
+  reset()
+}
+
+/** Texts keep their numbers over all row groups of a pack, as long as there is room: sums are by these numbers. */
+export function reset(): void {
+  rows = 0
+  headSize = 0
   memory.fill(numberSlots, 0, (2 * PORTS + PROTOCOLS) * 4)
   memory.fill(numberCounts, 0, 16)
   memory.fill(counts, 0, 64)
-}
-
-function clearTexts(texts: Texts): void {
-  texts.count = 0
-  texts.size = 0
-  memory.fill(texts.slots, 0, (<usize>texts.mask + 1) * SLOT_SIZE)
+  if (addresses.count > rowsMax / 2) {
+    clearTexts(addresses)
+    sumsByAddresses.isLost = true
+  }
+  if (accounts.count === HEADS_MAX || interfaces.count === HEADS_MAX) {
+    clearTexts(accounts)
+    clearTexts(interfaces)
+    sumsByAddresses.isLost = true
+    sumsByPorts.isLost = true
+  }
 }
 
 export function inputAt(): usize {
@@ -334,48 +366,6 @@ function address(): u32 {
   return WRONG
 }
 
-/** The number of a text, which is new when it equals the count before. */
-function find(texts: Texts, at: usize, size: usize, hash: u32): u32 {
-  let index = hash & texts.mask
-  while (true) {
-    const slot = texts.slots + <usize>index * SLOT_SIZE
-    const number = load<u32>(slot, 4)
-    if (number === 0) {
-      const place = texts.size
-      store<u32>(slot, hash)
-      store<u32>(slot, ++texts.count, 4)
-      store<u32>(slot, place, 8)
-      store<u32>(texts.at + place, <u32>size)
-      memory.copy(texts.at + place + 4, at, size)
-      texts.size = place + 4 + <u32>size
-      return texts.count - 1
-    }
-    if (load<u32>(slot) === hash) {
-      const text = texts.at + load<u32>(slot, 8)
-      if (<usize>load<u32>(text) === size && sameBytes(at, text + 4, size)) return number - 1
-    }
-    index = (index + 1) & texts.mask
-  }
-}
-
-/** Takes back what `find` has just added. */
-function forgetLast(texts: Texts, hash: u32, size: usize): void {
-  let index = hash & texts.mask
-  while (load<u32>(texts.slots + <usize>index * SLOT_SIZE, 4) !== texts.count)
-    index = (index + 1) & texts.mask
-  store<u32>(texts.slots + <usize>index * SLOT_SIZE, 0, 4)
-  texts.count--
-  texts.size -= 4 + <u32>size
-}
-
-/** Reads whole words: what is behind both is there to be read. */
-function sameBytes(a: usize, b: usize, size: usize): bool {
-  let at: usize = 0
-  for (; at + 8 <= size; at += 8) if (load<u64>(a + at) !== load<u64>(b + at)) return false
-  const left = (size - at) << 3
-  return left === 0 || (load<u64>(a + at) ^ load<u64>(b + at)) << (64 - left) === 0
-}
-
 /** A number below `limit` at the cursor, or NONE. */
 function smallNumber(limit: usize): u32 {
   let at = cursor
@@ -533,6 +523,111 @@ function hexDigit(byte: u32): u32 {
   return letter < 6 ? letter + 10 : 16
 }
 
+/** Adds all rows to the sums of the pack. */
+export function addToSums(): void {
+  const ports = numberValues + (PORTS << 2)
+  const protocols = numberValues + ((2 * PORTS) << 2)
+  const interfaceAt = valuesOf(INTERFACE)
+  const statusAt = valuesOf(STATUS)
+  const startAt = valuesOf(START)
+  const endAt = valuesOf(END)
+  let srcAt = valuesOf(SRC_ADDRESS)
+  let dstAt = valuesOf(DST_ADDRESS)
+  let portAt = valuesOf(DST_PORT)
+  let protocolAt = valuesOf(PROTOCOL)
+  let actionAt = valuesOf(ACTION)
+  let packetsAt = valuesOf(PACKETS)
+  let bytesAt = valuesOf(BYTES)
+  for (let from: usize = 0; from < <usize>rows; from += BATCH) {
+    const count = min<usize>(BATCH, <usize>rows - from)
+    for (let i: usize = 0; i < count; i++) {
+      const mask = load<u32>(masks + ((from + i) << 2))
+      const word = (from + i) << 3
+      const hasSrc = present(mask, SRC_ADDRESS)
+      const hasDst = present(mask, DST_ADDRESS)
+      const hasPort = present(mask, DST_PORT)
+      const hasProtocol = present(mask, PROTOCOL)
+      const hasAction = present(mask, ACTION)
+      const hasPackets = present(mask, PACKETS)
+      const hasBytes = present(mask, BYTES)
+      const src = hasSrc > 0 ? load<u64>(srcAt) + 1 : 0
+      const dst = hasDst > 0 ? load<u64>(dstAt) + 1 : 0
+      const port = hasPort > 0 ? numberIn(ports, portAt) + 1 : 0
+      const protocol = hasProtocol > 0 ? numberIn(protocols, protocolAt) + 1 : 0
+      const head =
+        ((load<u64>(statusAt + word) + 1) << STATUS_SHIFT) |
+        (hasAction > 0 ? (load<u64>(actionAt) + 1) << ACTION_SHIFT : 0) |
+        ((load<u64>(interfaceAt + word) + 1) << INTERFACE_SHIFT)
+      store<u64>(keysByAddresses + (i << 3), head | (dst << DST_ADDRESS_SHIFT) | src)
+      store<u64>(keysByPorts + (i << 3), head | (protocol << PROTOCOL_SHIFT) | port)
+      const flow = changetype<Flow>(flows + i * FLOW_SIZE)
+      flow.packets = hasPackets > 0 ? load<i64>(packetsAt) : -1
+      flow.bytes = hasBytes > 0 ? load<i64>(bytesAt) : -1
+      flow.start = load<u32>(startAt + word)
+      flow.end = load<u32>(endAt + word)
+      srcAt += hasSrc << 3
+      dstAt += hasDst << 3
+      portAt += hasPort << 3
+      protocolAt += hasProtocol << 3
+      actionAt += hasAction << 3
+      packetsAt += hasPackets << 3
+      bytesAt += hasBytes << 3
+    }
+    if (!sumsByAddresses.isLost) addFlows(sumsByAddresses, keysByAddresses, flows, places, count)
+    if (!sumsByPorts.isLost) addFlows(sumsByPorts, keysByPorts, flows, places, count)
+  }
+}
+
+/** 1 when the row has a value in the column, else 0. */
+function present(mask: u32, column: u32): usize {
+  return ((mask >> column) & 1) ^ 1
+}
+
+/** Of the numbers (u32) the one whose place is stored. */
+function numberIn(numbers: usize, place: usize): u64 {
+  return <u64>load<u32>(numbers + ((<usize>load<u32>(place)) << 2))
+}
+
+/** How many groups a pack's sums have; 0 when there are none. */
+export function groupCount(kind: u32): u32 {
+  const sums = kind === BY_ADDRESSES ? sumsByAddresses : sumsByPorts
+  return sums.isLost ? 0 : sums.count
+}
+
+/** Makes the row group one of the pack's sums, a row for each group. What it held before is lost. */
+export function loadSums(kind: u32): void {
+  reset()
+  const sums = kind === BY_ADDRESSES ? sumsByAddresses : sumsByPorts
+  for (; rows < sums.count; rows++) {
+    const group = groupAt(sums, rows)
+    const key = group.key
+    let mask: u32 = 0
+    if (kind === BY_ADDRESSES) {
+      mask |= putNumber(SRC_ADDRESS, fieldOf(key, 0))
+      mask |= putNumber(DST_ADDRESS, fieldOf(key, DST_ADDRESS_SHIFT))
+    } else {
+      const port = fieldOf(key, 0)
+      const protocol = fieldOf(key, PROTOCOL_SHIFT)
+      mask |= putNumber(DST_PORT, port < 0 ? -1 : numberOf(PORTS, <u32>port))
+      mask |= putNumber(PROTOCOL, protocol < 0 ? -1 : numberOf(2 * PORTS, <u32>protocol))
+    }
+    mask |= putNumber(INTERFACE, (<i64>(key >> INTERFACE_SHIFT) & 0xffff) - 1)
+    mask |= putNumber(ACTION, (<i64>(key >> ACTION_SHIFT) & 15) - 1)
+    mask |= putNumber(STATUS, <i64>(key >> STATUS_SHIFT) - 1)
+    mask |= putNumber(PACKETS, group.hasPackets ? group.packets : -1)
+    mask |= putNumber(BYTES, group.hasBytes ? group.bytes : -1)
+    putNumber(START, <i64>group.start)
+    putNumber(END, <i64>group.end)
+    putNumber(FLOWS, group.flows)
+    store<u32>(masks + ((<usize>rows) << 2), mask)
+  }
+}
+
+/** A number of a key; -1 when the field is '-'. */
+function fieldOf(key: u64, shift: u64): i64 {
+  return <i64>((key >> shift) & FIELD_MASK) - 1
+}
+
 /** Where the dictionary of a column begins; that of addresses' keys is `keysAt`. */
 export function dictionaryAt(column: u32): usize {
   if (column === ACCOUNT) return accounts.at
@@ -595,8 +690,12 @@ export function encodeNumbers(column: u32, dictionary: u32): u32 {
 /** The same for a column of plain numbers. */
 export function encodeValues(column: u32): u32 {
   const count = valueCount(column)
-  const end = packDifferences(valuesOf(column), count, column >= START, encodeLevels(column, count))
+  const end = packDifferences(valuesOf(column), count, isShort(column), encodeLevels(column, count))
   return <u32>(end - output)
+}
+
+function isShort(column: u32): bool {
+  return column === START || column === END
 }
 
 function valuesOf(column: u32): usize {

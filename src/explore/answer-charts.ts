@@ -1,6 +1,6 @@
 import { keyOf } from './answer-tables.ts'
 import type { Parameters } from './duckdb.ts'
-import { dimensionSql, type Inquiry, METRIC_SQL, shownSql } from './inquiry.ts'
+import { dimensionColumns, dimensionSql, type Inquiry, metricSql, shownSql } from './inquiry.ts'
 import type {
   Dimension,
   HeatQuestion,
@@ -115,8 +115,9 @@ interface Ranking {
 }
 
 function rankSql(inquiry: Inquiry, { dimension, metric, top }: Ranking, parameters: Parameters): string {
-  const sums = `SELECT ${dimensionSql(dimension)} AS key, coalesce(${METRIC_SQL[metric]}, 0) AS total
-    ${inquiry.from(parameters)} GROUP BY 1`
+  const { from, flows } = inquiry.summed(parameters, dimensionColumns([dimension]))
+  const sums = `SELECT ${dimensionSql(dimension)} AS key, coalesce(${metricSql(metric, flows)}, 0) AS total
+    ${from} GROUP BY 1`
   return largestSql(sums, { dimension, top })
 }
 
@@ -179,8 +180,10 @@ export async function findHeat(inquiry: Inquiry, question: HeatQuestion): Promis
 export async function findSankey(inquiry: Inquiry, question: SankeyQuestion): Promise<Results['sankey']> {
   const { metric, path = ['srcaddr', 'service', 'dstaddr'], top = SANKEY_TOP } = question
   const keys = path.map((dimension, at) => `${dimensionSql(dimension)} AS k${at}`)
-  const groupsSql = (parameters: Parameters): string =>
-    `SELECT ${keys.join(', ')}, ${METRIC_SQL[metric]} AS value ${inquiry.from(parameters)} GROUP BY ALL`
+  const groupsSql = (parameters: Parameters): string => {
+    const { from, flows } = inquiry.summed(parameters, dimensionColumns(path))
+    return `SELECT ${keys.join(', ')}, ${metricSql(metric, flows)} AS value ${from} GROUP BY ALL`
+  }
   inquiry.show((parameters) => `${groupsSql(parameters)} ORDER BY value DESC`)
   await inquiry.run((parameters) => `CREATE OR REPLACE TEMP TABLE groups AS ${groupsSql(parameters)}`)
   const heads: Head[][] = []

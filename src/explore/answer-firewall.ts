@@ -3,7 +3,7 @@ import { parseNetwork } from './addresses.ts'
 import type { Parameters } from './duckdb.ts'
 import { networkSql } from './filter-sql.ts'
 import { hasPortsSql } from './flows-view.ts'
-import { type Inquiry, TALLY_SQL } from './inquiry.ts'
+import { type Inquiry, tallySql } from './inquiry.ts'
 import type {
   ChangedQuestion,
   ChangedRow,
@@ -29,7 +29,10 @@ const NO_FLOWS: Tally = { flows: 0, packets: 0, bytes: 0, firstS: null, lastS: n
 export async function findRejects(inquiry: Inquiry, question: RejectsQuestion): Promise<Results['rejects']> {
   const limit = question.limit ?? 10
   const steps = new Steps(inquiry.range, undefined)
-  const [all] = await inquiry.rows<{ flows: number }>((it) => `SELECT count(*) AS flows ${inquiry.from(it)}`)
+  const [all] = await inquiry.rows<{ flows: number }>((it) => {
+    const { from, flows } = inquiry.summed(it, [])
+    return `SELECT ${flows} AS flows ${from}`
+  })
   await inquiry.run((it) => `CREATE OR REPLACE TEMP TABLE refused AS ${refusedSql(inquiry, it)}`)
   const [sum] = await inquiry.rows<Tally>(() => `SELECT ${REFUSED_TALLY_SQL} FROM refused`)
   const sums = await inquiry.rows<{ step: number; value: number }>((it) => {
@@ -54,7 +57,7 @@ export async function findRejects(inquiry: Inquiry, question: RejectsQuestion): 
 
 /** Refused flows by all that they are listed by: one table, far smaller than the flows. */
 function refusedSql(inquiry: Inquiry, parameters: Parameters): string {
-  return `SELECT interface_id, srcaddr, dstaddr, protocol, dstport, ${TALLY_SQL}
+  return `SELECT interface_id, srcaddr, dstaddr, protocol, dstport, ${tallySql()}
     ${inquiry.from(parameters, { and: REJECTED })} GROUP BY ALL`
 }
 
@@ -108,13 +111,17 @@ interface BothTallies {
 }
 
 /** Tallies of accepted and of refused flows side by side. */
-const BOTH_SQL = (['a', 'r'] as const)
-  .map((it) => {
-    const filter = `FILTER (${it === 'a' ? ACCEPTED : REJECTED})`
-    return `count(*) ${filter} AS ${it}f, coalesce(sum(packets) ${filter}, 0) AS ${it}p, coalesce(sum(bytes) ${filter}, 0) AS ${it}b,
-      min(start_s) ${filter} AS ${it}1, max(end_s) ${filter} AS ${it}2`
+function bothSql(flows = 'count(*)'): string {
+  const sides = [
+    ['a', ACCEPTED],
+    ['r', REJECTED],
+  ].map(([it, condition]) => {
+    const filter = `FILTER (${condition})`
+    return `coalesce(${flows} ${filter}, 0) AS ${it}f, coalesce(sum(packets) ${filter}, 0) AS ${it}p,
+      coalesce(sum(bytes) ${filter}, 0) AS ${it}b, min(start_s) ${filter} AS ${it}1, max(end_s) ${filter} AS ${it}2`
   })
-  .join(', ')
+  return sides.join(', ')
+}
 
 function accepted(it: BothTallies): Tally {
   return { flows: it.af, packets: it.ap, bytes: it.ab, firstS: it.a1, lastS: it.a2 }
@@ -138,7 +145,7 @@ export async function findChanged(inquiry: Inquiry, question: ChangedQuestion): 
   const list = keys.join(', ')
   // What was refused is little, as a rule: only flows between the same ends are grouped.
   const rows = await inquiry.rows<Pair>(
-    (parameters) => `SELECT ${list}, ${BOTH_SQL}
+    (parameters) => `SELECT ${list}, ${bothSql()}
       FROM (SELECT * ${inquiry.from(parameters)}) f
         SEMI JOIN (SELECT ${list} ${inquiry.from(parameters, { and: REJECTED })} GROUP BY ALL) refused ON ${isRefused}
       GROUP BY ${list} HAVING af > 0 AND rf > 0
@@ -216,21 +223,29 @@ export async function findReach(inquiry: Inquiry, question: ReachQuestion): Prom
     if (protocol !== undefined) conditions.push(`protocol = ${it.add(protocol, 'UINTEGER')}`)
     return conditions.join(' AND ')
   }
+  inquiry.show(
+    (it) => `SELECT interface_id AS id, ${bothSql()} ${inquiry.from(it, { and: way(it) })} GROUP BY ALL
+      ORDER BY rf + af DESC, id`,
+  )
+  // Flows between two ends are read once; by the second, so that they are not much, whatever ends are asked for.
+  await inquiry.run(
+    (it) => `CREATE OR REPLACE TEMP TABLE tries AS
+      SELECT interface_id, action, start_s, count(*) AS flows, sum(packets) AS packets, sum(bytes) AS bytes,
+        max(end_s) AS end_s ${inquiry.from(it, { and: way(it) })} GROUP BY ALL`,
+  )
   const places = await inquiry.rows<BothTallies & { id: string }>(
-    (it) =>
-      `SELECT interface_id AS id, ${BOTH_SQL} ${inquiry.from(it, { and: way(it) })} GROUP BY ALL
-        ORDER BY rf + af DESC, id`,
-    { show: true },
+    () =>
+      `SELECT interface_id AS id, ${bothSql('sum(flows)')} FROM tries GROUP BY ALL ORDER BY rf + af DESC, id`,
   )
   const [answered] = await inquiry.rows<Tally>(
-    (it) => `SELECT ${TALLY_SQL} ${inquiry.from(it, { and: back(it) })}`,
+    (it) => `SELECT ${tallySql()} ${inquiry.from(it, { and: back(it) })}`,
   )
   const changes = await inquiry.rows<{ atS: number; action: 'ACCEPT' | 'REJECT' }>(
-    (it) => `SELECT min(start_s) AS "atS", action FROM (
+    () => `SELECT min(start_s) AS "atS", action FROM (
         SELECT start_s, action, sum(turned) OVER (ORDER BY start_s, action) AS run FROM (
           SELECT start_s, action, (action IS DISTINCT
             FROM lag(action) OVER (ORDER BY start_s, action))::INTEGER AS turned
-          FROM (SELECT DISTINCT start_s, action ${inquiry.from(it, { and: way(it) })})))
+          FROM (SELECT DISTINCT start_s, action FROM tries)))
       GROUP BY run, action ORDER BY run DESC LIMIT 50`,
   )
   const interfaces = places.map((it) => ({ interface: it.id, accepted: accepted(it), refused: refused(it) }))

@@ -1,6 +1,6 @@
 import { parseNetwork } from './addresses.ts'
 import { findField } from './filter-fields.ts'
-import { dimensionSql, type Inquiry, shownSql, TALLY_SQL } from './inquiry.ts'
+import { dimensionColumns, dimensionSql, type Inquiry, shownSql, tallySql } from './inquiry.ts'
 import type {
   Counters,
   Dimension,
@@ -36,9 +36,10 @@ const FLOW_ROW_SQL =
 /** The records themselves, with what was skipped. */
 export async function findFlows(inquiry: Inquiry, question: FlowsQuestion): Promise<Results['flows']> {
   const { limit = 100, offset = 0 } = question
-  const counted = await inquiry.rows<{ count: number }>(
-    (parameters) => `SELECT count(*) AS count ${inquiry.from(parameters, { status: 'any' })}`,
-  )
+  const counted = await inquiry.rows<{ count: number }>((parameters) => {
+    const { from, flows: records } = inquiry.summed(parameters, [], { status: 'any' })
+    return `SELECT ${records} AS count ${from}`
+  })
   const rows = await inquiry.rows<FlowRow>(
     (parameters) => `${flowsSql(inquiry, question, parameters)} LIMIT ${limit} OFFSET ${offset}`,
     { show: true },
@@ -86,8 +87,9 @@ export async function findTop(
   )
   // What was refused is few: summed apart, for each sum of a group is paid for with each flow.
   const [rejected] = await inquiry.rows<Counters>((parameters) => {
-    const from = inquiry.from(parameters, { and: "action = 'REJECT'", withoutDirection: true })
-    return `SELECT count(*) AS flows, ${sums} ${from}`
+    const options = { and: "action = 'REJECT'", withoutDirection: true }
+    const { from, flows } = inquiry.summed(parameters, ['action'], options)
+    return `SELECT ${flows} AS flows, ${sums} ${from}`
   })
   const { groups, ...totals } = all!
   const rest = minus(totals, ...rows)
@@ -131,9 +133,10 @@ export function topSql(
 ): string {
   const keys = by.map((dimension, at) => `${dimensionSql(dimension)} AS k${at}`)
   const shown = by.map((dimension, at) => `${shownSql(dimension, `k${at}`)} AS k${at}`)
+  const { from, flows, flowsWhere } = inquiry.summed(parameters, ['action', ...dimensionColumns(by)])
   return `SELECT * REPLACE (${shown.join(', ')}) FROM (
-    SELECT ${keys.join(', ')}, ${TALLY_SQL}, count(CASE WHEN action = 'REJECT' THEN 1 END) AS "rejectedFlows"
-    ${inquiry.from(parameters)} GROUP BY ${by.map((_, at) => at + 1).join(', ')})`
+    SELECT ${keys.join(', ')}, ${tallySql(flows)}, ${flowsWhere("action = 'REJECT'")} AS "rejectedFlows"
+    ${from} GROUP BY ${by.map((_, at) => at + 1).join(', ')})`
 }
 
 export function topOrder({ by, metric }: TopQuestion): string {

@@ -103,10 +103,11 @@ function dimensionsOf(question: Question): Dimension[] {
 
 async function findTotals(inquiry: Inquiry, show: boolean): Promise<Finding['totals']> {
   const rows = await inquiry.rows<Counters & { action: string | null }>(
-    (
-      parameters,
-    ) => `SELECT action, count(*) AS flows, coalesce(sum(packets), 0) AS packets, coalesce(sum(bytes), 0) AS bytes
-      ${inquiry.from(parameters, { withoutDirection: true })} GROUP BY action`,
+    (parameters) => {
+      const { from, flows } = inquiry.summed(parameters, ['action'], { withoutDirection: true })
+      return `SELECT action, ${flows} AS flows, coalesce(sum(packets), 0) AS packets,
+        coalesce(sum(bytes), 0) AS bytes ${from} GROUP BY action`
+    },
     { show },
   )
   const sum = (wanted: (action: string | null) => boolean): Counters =>
@@ -131,12 +132,10 @@ async function findTotals(inquiry: Inquiry, show: boolean): Promise<Finding['tot
  * What could not be attributed to flows has no fields to be filtered by: it counts for the range as a whole.
  */
 async function findSkipped(inquiry: Inquiry): Promise<Finding['skipped']> {
-  const [skipped] = await inquiry.rows<Finding['skipped']>(
-    (
-      parameters,
-    ) => `SELECT count(*) AS records, coalesce(sum(packets), 0) AS packets, coalesce(sum(bytes), 0) AS bytes
-      ${inquiry.from(parameters, { status: 'SKIPDATA' })}`,
-  )
+  const [skipped] = await inquiry.rows<Finding['skipped']>((parameters) => {
+    const { from, flows } = inquiry.summed(parameters, [], { status: 'SKIPDATA' })
+    return `SELECT ${flows} AS records, coalesce(sum(packets), 0) AS packets, coalesce(sum(bytes), 0) AS bytes ${from}`
+  })
   return skipped!
 }
 

@@ -212,8 +212,15 @@ export class Explorer {
     )
     const unpin = this.#cache.pin(packs)
     void this.#cache.touch(packs)
-    const paths = [...packs].filter(({ size }) => size > 0).map(({ id }) => this.#cache.path(id))
-    return { selection: { paths: paths.sort(), objectsGone }, coverage, objects: wanted, release: unpin }
+    const gone = new Set(objectsGone)
+    const files = [...packs]
+      .filter(({ size }) => size > 0)
+      .map((pack) => {
+        const isWhole = !pack.objects.some(({ name }) => gone.has(`${pack.bucket}/${name}`))
+        return { ...this.#cache.filesOf(pack), ...(isWhole ? {} : { sums: {} }) }
+      })
+      .sort((a, b) => (a.rows < b.rows ? -1 : 1))
+    return { selection: { packs: files, objectsGone }, coverage, objects: wanted, release: unpin }
   }
 
   async #list(place: Place, range: TimeRange | undefined, signal: AbortSignal | undefined): Promise<Listing> {

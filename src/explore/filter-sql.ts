@@ -33,6 +33,9 @@ const COLUMNS: Record<string, string[]> = {
   status: ['log_status'],
 }
 
+/** What tells the direction of a flow. */
+export const DIRECTION_COLUMNS = ['interface_id', 'srcaddr', 'dstaddr'] as const
+
 /**
  * A condition over `flows`. `not` and `!=` include records whose field is '-', so below them it is never NULL;
  * elsewhere NULL is as good as false, and a bare comparison is what DuckDB can skip row groups by.
@@ -68,6 +71,16 @@ export function filterSql(
       return conditions.length === 1 ? condition : `(${condition})`
     }
   }
+}
+
+/** Columns of `flows` that a filter looks at; the direction is made of interface and addresses. */
+export function filterColumns(filter: Filter | undefined): string[] {
+  if (filter === undefined) return []
+  if (filter.kind === 'not') return filterColumns(filter.term)
+  if (filter.kind !== 'compare') return filter.terms.flatMap(filterColumns)
+  const { name } = filter.field
+  if (name === 'direction') return [...DIRECTION_COLUMNS]
+  return name === 'service' ? ['protocol', 'srcport', 'dstport'] : COLUMNS[name]!
 }
 
 /** Whether a filter asks for the direction, which not every record store can tell. */

@@ -26,6 +26,56 @@ export const PACK_COLUMNS = [
   ['log_status', 'VARCHAR'],
 ] as const
 
+/**
+ * What packs may bring along besides their rows: the counters and times of groups of rows, for all rows of the pack.
+ * Groups are by the columns of a kind. Where all of a pack is in a question's range, and the question needs no other
+ * columns, it reads these instead: as many rows as the pack has groups.
+ */
+export const SUMS_KEYS = {
+  ports: [
+    ['interface_id', 'VARCHAR'],
+    ['protocol', 'UTINYINT'],
+    ['dstport', 'USMALLINT'],
+    ['action', 'VARCHAR'],
+    ['log_status', 'VARCHAR'],
+  ],
+  addresses: [
+    ['interface_id', 'VARCHAR'],
+    ['srcaddr', 'VARCHAR'],
+    ['dstaddr', 'VARCHAR'],
+    ['src_key', 'UUID'],
+    ['dst_key', 'UUID'],
+    ['action', 'VARCHAR'],
+    ['log_status', 'VARCHAR'],
+  ],
+} as const
+export type SumsKind = keyof typeof SUMS_KEYS
+export const SUMS_KINDS = Object.keys(SUMS_KEYS) as SumsKind[]
+
+/** What follows the keys: sums, the first start and the last end. */
+export const SUMS_COUNTERS = [
+  ['flows', 'BIGINT'],
+  ['packets', 'BIGINT'],
+  ['bytes', 'BIGINT'],
+  ['start_s', 'UINTEGER'],
+  ['end_s', 'UINTEGER'],
+] as const
+
+/** Sums that have not at least so many times fewer rows than the pack are not kept. */
+export const SUMS_GAIN_MIN = 4
+
+/** Sizes of a pack's files: its rows, and what sums it brings along. */
+export interface PackSizes {
+  /** 0: no record at all, and no file. */
+  size: number
+  sums: Partial<Record<SumsKind, number>>
+}
+
+/** Where a pack's sums are, beside its rows. */
+export function sumsPath(packPath: string, kind: SumsKind): string {
+  return packPath.replace(/parquet$/, `${kind}.parquet`)
+}
+
 /** What `flows` adds to a pack's columns for people. Each statement takes 8 ms to bind them, used or not. */
 const DERIVED_COLUMNS = [
   ['start_time', 'make_timestamptz(start_s::BIGINT * 1000000)'],
@@ -35,9 +85,17 @@ const DERIVED_COLUMNS = [
   ['service', 'service_name(service_key(protocol, srcport, dstport))'],
 ] as const
 
+/** Files of a pack, and when the first and the last of its flows start. */
+export interface PackFiles {
+  rows: string
+  sums: Partial<Record<SumsKind, string>>
+  firstS: number
+  lastS: number
+}
+
 /** The packs of one bucket, and objects in them that are not in the bucket any more. */
 export interface PackSelection {
-  paths: string[]
+  packs: PackFiles[]
   objectsGone: string[]
   /** When given, nobody else's rows: an asker may read a part of a bucket's interfaces only. */
   interfaceIds?: string[] | undefined
@@ -55,15 +113,52 @@ export function flowsSelect(
     ...(selection.objectsGone.length === 0
       ? []
       : [`object NOT IN (${selection.objectsGone.map(literal).join(', ')})`]),
+    ...interfaceConditions(selection),
   ]
-  if (selection.interfaceIds !== undefined) {
-    conditions.push(`interface_id IN (${['', ...selection.interfaceIds].map(literal).join(', ')})`)
-  }
-  const where = conditions.length === 0 ? '' : ` WHERE ${conditions.join(' AND ')}`
-  const packs = packRelation(selection.paths)
+  const packs = packRelation(selection.packs.map(({ rows }) => rows))
   const from =
     beside === undefined ? packs : `(SELECT ${stored.join(', ')} FROM ${packs} UNION ALL ${beside})`
-  return `SELECT ${stored.join(', ')} FROM ${from}${where}`
+  return `SELECT ${stored.join(', ')} FROM ${from}${whereSql(conditions)}`
+}
+
+function whereSql(conditions: string[]): string {
+  return conditions.length === 0 ? '' : ` WHERE ${conditions.join(' AND ')}`
+}
+
+function interfaceConditions({ interfaceIds }: PackSelection): string[] {
+  return interfaceIds === undefined
+    ? []
+    : [`interface_id IN (${['', ...interfaceIds].map(literal).join(', ')})`]
+}
+
+/**
+ * The same with these columns only, counters, times and how many flows a row stands for (`flows`), out of packs' sums
+ * where they can be used. Undefined when they nowhere can.
+ */
+export function sumsSelect(
+  selection: PackSelection,
+  range: { sinceS: number; untilS: number },
+  columns: readonly string[],
+  beside?: string,
+): string | undefined {
+  const kinds = SUMS_KINDS.filter((kind) => {
+    const keys = SUMS_KEYS[kind].map(([name]): string => name)
+    return columns.every((column) => keys.includes(column))
+  })
+  const files = Object.groupBy(selection.packs, ({ sums, firstS, lastS }) => {
+    const isInside = firstS >= range.sinceS && lastS < range.untilS
+    return (isInside ? kinds.find((kind) => sums[kind] !== undefined) : undefined) ?? 'rows'
+  })
+  const { rows = [], ...summed } = files
+  if (rows.length === selection.packs.length) return undefined
+  const list = [...columns, 'packets', 'bytes', 'start_s', 'end_s'].join(', ')
+  const others = flowsSelect({ ...selection, packs: rows }, range, beside)
+  const where = whereSql(interfaceConditions(selection))
+  const parts = SUMS_KINDS.flatMap((kind) => {
+    const paths = summed[kind]?.map(({ sums }) => sums[kind]!)
+    return paths === undefined ? [] : [`SELECT ${list}, flows FROM ${parquetSql(paths)}${where}`]
+  })
+  return [...parts, `SELECT ${list}, 1::BIGINT AS flows FROM (${others})`].join(' UNION ALL ')
 }
 
 /** The same with all columns of `flows`. */
@@ -73,9 +168,13 @@ export function withDerived(select: string): string {
 }
 
 function packRelation(paths: string[]): string {
-  if (paths.length > 0) return `read_parquet([${paths.map(literal).join(', ')}])`
+  if (paths.length > 0) return parquetSql(paths)
   const columns = PACK_COLUMNS.map(([name, type]) => `NULL::${type} AS ${name}`)
   return `(SELECT ${columns.join(', ')} WHERE false)`
+}
+
+export function parquetSql(paths: string[]): string {
+  return `read_parquet([${paths.map(literal).join(', ')}])`
 }
 
 /** A text as SQL writes it. For texts of ours and for names that the file system or a bucket gave. */

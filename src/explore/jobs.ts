@@ -1,6 +1,7 @@
 import type { DuckDBInstance } from '@duckdb/node-api'
 import { ask, type ExportFormat, writeExport } from './ask.ts'
 import { Session } from './duckdb.ts'
+import type { PackSizes } from './flows-view.ts'
 import type { Inquest } from './inquiry.ts'
 import { PackThreads } from './pack-threads.ts'
 import { mergePacks, type PackInput, PackWriter, type WrittenPack } from './pack-writer.ts'
@@ -15,8 +16,7 @@ export type Job =
 
 export interface JobResults {
   pack: WrittenPack
-  /** Size of the file. */
-  merge: number
+  merge: PackSizes
   ask: Finding
   /** Rows written. */
   export: number

@@ -144,7 +144,8 @@ export class PackBuilder {
           ...(fault === undefined ? {} : { fault }),
         }
       })
-      await this.#cache.add({ id, bucket, stem, size: written.size, objects: cached })
+      const { size, sums, startsS } = written
+      await this.#cache.add({ id, bucket, stem, size, sums, ...startsS, objects: cached })
       return faults
     } finally {
       await rm(folder, { recursive: true, force: true })
@@ -186,13 +187,21 @@ export class PackBuilder {
     const unpin = this.#cache.pin(chosen)
     try {
       const id = this.#cache.newId()
-      const from = chosen.filter((pack) => pack.size > 0).map((pack) => this.#cache.path(pack.id))
-      const merged: Pack = { id, bucket, stem, size: 0, objects: chosen.flatMap(({ objects }) => objects) }
-      if (from.length > 0) {
-        merged.size = await this.#executor.run<'merge'>(
-          { kind: 'merge', packPath: this.#cache.path(id), from },
-          signal,
-        )
+      const withRows = chosen.filter((pack) => pack.size > 0)
+      const merged: Pack = {
+        id,
+        bucket,
+        stem,
+        size: 0,
+        sums: {},
+        firstS: Math.min(...withRows.map(({ firstS }) => firstS)),
+        lastS: Math.max(...withRows.map(({ lastS }) => lastS)),
+        objects: chosen.flatMap(({ objects }) => objects),
+      }
+      if (withRows.length > 0) {
+        const from = withRows.map((pack) => this.#cache.path(pack.id))
+        const job = { kind: 'merge', packPath: this.#cache.path(id), from } as const
+        Object.assign(merged, await this.#executor.run<'merge'>(job, signal))
       }
       // Removed before the new one is there: rows that are in two packs would count twice, rows in none are
       // read again.

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { mkdir, readdir, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import type { Clock } from '../stdx/clock.ts'
+import { type PackFiles, type PackSizes, type SumsKind, sumsPath } from './flows-view.ts'
 
 /**
  * What a pack knows of an object. `size` and `modifiedAtMs` tell whether it is still the object that was
@@ -17,23 +18,25 @@ export interface CachedObject {
   fault?: string
 }
 
-export interface Pack {
+export interface Pack extends PackSizes {
   id: string
   bucket: string
   stem: string
-  /** Of the Parquet file; 0 when none of the objects had a record, and there is no file. */
-  size: number
+  /** When the first and the last of its flows start. */
+  firstS: number
+  lastS: number
   objects: CachedObject[]
 }
 
-const INDEX_VERSION = 2
+const INDEX_VERSION = 3
 const TOUCH_INTERVAL_MS = 60_000
 /** Files without an index that are younger may be another process at work. */
 const LEFTOVER_AGE_MS = 3_600_000
 
 /**
- * The packs on disk: `<id>.parquet` with the rows, `<id>.json` with what is in them. Bounded: the packs that were not
- * asked for the longest go first. Everything in it can be made again from the bucket, so nothing is lost with it.
+ * The packs on disk: `<id>.parquet` with the rows, `<id>.<kind>.parquet` with sums, `<id>.json` with what is in them.
+ * Bounded: the packs that were not asked for the longest go first. Everything in it can be made again from the bucket,
+ * so nothing is lost with it.
  */
 export class PackCache {
   readonly directory: string
@@ -44,8 +47,8 @@ export class PackCache {
   readonly #usedAtMs = new Map<string, number>()
   /** Packs that a question is being answered from. */
   readonly #pins = new Map<string, number>()
-  /** Removed while pinned: the file goes with the last pin. */
-  readonly #retired = new Set<string>()
+  /** Removed while pinned: the files go with the last pin. */
+  readonly #retired = new Map<string, Pack>()
 
   constructor(options: { directory: string; sizeMax: number }, dependencies: { clock: Clock }) {
     this.directory = path.resolve(options.directory)
@@ -57,35 +60,38 @@ export class PackCache {
     await mkdir(this.directory, { recursive: true, mode: 0o700 })
     const names = new Set(await readdir(this.directory))
     for (const name of names) {
+      if (name.endsWith('.json')) await this.#load(path.join(this.directory, name), names)
+    }
+    const kept = new Set(
+      [...this.#packs.values()].flatMap((pack) => [this.#index(pack), ...this.#files(pack)]),
+    )
+    for (const name of names) {
       const file = path.join(this.directory, name)
-      const isIndex = name.endsWith('.json')
-      if (isIndex && (await this.#load(file, names))) continue
+      if (kept.has(file)) continue
       const found = await stat(file).catch(() => undefined)
       if (found === undefined || found.mtimeMs > this.#clock.nowMs() - LEFTOVER_AGE_MS) continue
-      const hasIndex = name.endsWith('.parquet') && names.has(name.replace(/parquet$/, 'json'))
-      if (isIndex || !hasIndex) await rm(file, { recursive: true, force: true })
+      await rm(file, { recursive: true, force: true })
     }
   }
 
-  /** Returns false for what is no index of ours. */
-  async #load(file: string, names: Set<string>): Promise<boolean> {
+  /** Takes no notice of what is no index of ours. */
+  async #load(file: string, names: Set<string>): Promise<void> {
     try {
       const read = JSON.parse(await readFile(file, 'utf8')) as { version: number; pack: Pack }
-      if (read.version !== INDEX_VERSION) return false
+      if (read.version !== INDEX_VERSION) return
       const { pack } = read
-      if (pack.size > 0 && !names.has(`${pack.id}.parquet`)) return false
+      if (!this.#files(pack).every((it) => names.has(path.basename(it)))) return
       // In two packs after a crash, or by two processes: its rows must not count twice.
-      if (pack.objects.some(({ name }) => this.#byObject.has(`${pack.bucket}/${name}`))) return false
+      if (pack.objects.some(({ name }) => this.#byObject.has(`${pack.bucket}/${name}`))) return
       this.#keep(pack, (await stat(file)).mtimeMs)
-      return true
     } catch {
-      return false // Cut short, or removed in the meantime: it is made again.
+      // Cut short, or removed in the meantime: it is made again.
     }
   }
 
   get size(): number {
     let size = 0
-    for (const pack of this.#packs.values()) size += pack.size
+    for (const pack of this.#packs.values()) size += sizeOf(pack)
     return size
   }
 
@@ -95,6 +101,22 @@ export class PackCache {
 
   path(id: string): string {
     return path.join(this.directory, `${id}.parquet`)
+  }
+
+  /** The files of a pack, which has rows. */
+  filesOf({ id, sums, firstS, lastS }: Pack): PackFiles {
+    const rows = this.path(id)
+    const paths = Object.keys(sums).map((kind) => [kind, sumsPath(rows, kind as SumsKind)])
+    return { rows, sums: Object.fromEntries(paths), firstS, lastS }
+  }
+
+  #index({ id }: Pack): string {
+    return path.join(this.directory, `${id}.json`)
+  }
+
+  #files(pack: Pack): string[] {
+    const { rows, sums } = this.filesOf(pack)
+    return pack.size === 0 ? [] : [rows, ...Object.values(sums)]
   }
 
   /** The pack that holds exactly this object. */
@@ -118,8 +140,9 @@ export class PackCache {
    */
   async forgetLost(): Promise<void> {
     for (const pack of [...this.#packs.values()]) {
-      const found = pack.size === 0 ? pack : await stat(this.path(pack.id)).catch(() => undefined)
-      if (found?.size !== pack.size) await this.remove(pack)
+      let size = 0
+      for (const file of this.#files(pack)) size += (await stat(file).catch(() => undefined))?.size ?? 0
+      if (size !== sizeOf(pack)) await this.remove(pack)
     }
   }
 
@@ -130,7 +153,7 @@ export class PackCache {
 
   /** Takes a pack whose file is there. The index is written last: without it the file is nothing. */
   async add(pack: Pack): Promise<void> {
-    const file = path.join(this.directory, `${pack.id}.json`)
+    const file = this.#index(pack)
     await writeFile(`${file}.draft`, JSON.stringify({ version: INDEX_VERSION, pack }))
     await rename(`${file}.draft`, file)
     this.#keep(pack, this.#clock.nowMs())
@@ -144,9 +167,13 @@ export class PackCache {
       const key = `${pack.bucket}/${name}`
       if (this.#byObject.get(key)?.pack === pack) this.#byObject.delete(key)
     }
-    await rm(path.join(this.directory, `${pack.id}.json`), { force: true })
-    if (this.#pins.has(pack.id)) this.#retired.add(pack.id)
-    else await rm(this.path(pack.id), { force: true })
+    await rm(this.#index(pack), { force: true })
+    if (this.#pins.has(pack.id)) this.#retired.set(pack.id, pack)
+    else await this.#removeFiles(pack)
+  }
+
+  async #removeFiles(pack: Pack): Promise<void> {
+    for (const file of this.#files(pack)) await rm(file, { force: true })
   }
 
   /** Keeps packs from being removed until the returned function is called. */
@@ -159,7 +186,9 @@ export class PackCache {
         if (pins > 0) this.#pins.set(id, pins)
         else {
           this.#pins.delete(id)
-          if (this.#retired.delete(id)) void rm(this.path(id), { force: true })
+          const retired = this.#retired.get(id)
+          this.#retired.delete(id)
+          if (retired !== undefined) void this.#removeFiles(retired)
         }
       }
     }
@@ -168,10 +197,11 @@ export class PackCache {
   /** Notes the use, on disk too: the next process must know what was used last. */
   async touch(packs: Iterable<Pack>): Promise<void> {
     const nowMs = this.#clock.nowMs()
-    for (const { id } of packs) {
+    for (const pack of packs) {
+      const { id } = pack
       if (nowMs - (this.#usedAtMs.get(id) ?? 0) < TOUCH_INTERVAL_MS) continue
       this.#usedAtMs.set(id, nowMs)
-      await utimes(path.join(this.directory, `${id}.json`), nowMs / 1000, nowMs / 1000).catch(() => undefined)
+      await utimes(this.#index(pack), nowMs / 1000, nowMs / 1000).catch(() => undefined)
     }
   }
 
@@ -184,7 +214,7 @@ export class PackCache {
     for (const pack of oldest) {
       if (size <= this.#sizeMax) return
       if (this.#pins.has(pack.id)) continue
-      size -= pack.size
+      size -= sizeOf(pack)
       await this.remove(pack)
     }
   }
@@ -194,4 +224,9 @@ export class PackCache {
     this.#usedAtMs.set(pack.id, usedAtMs)
     for (const cached of pack.objects) this.#byObject.set(`${pack.bucket}/${cached.name}`, { pack, cached })
   }
+}
+
+/** Of all its files. */
+function sizeOf({ size, sums }: Pack): number {
+  return Object.values(sums).reduce((sum, it) => sum + it, size)
 }

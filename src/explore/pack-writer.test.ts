@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { after, test } from 'node:test'
@@ -7,7 +7,8 @@ import { gzipSync } from 'node:zlib'
 import { parseAddress } from '../model/ip-address.ts'
 import { random } from '../stdx/prng.ts'
 import { openDatabase, Session } from './duckdb.ts'
-import { PackWriter, type WrittenPack } from './pack-writer.ts'
+import { SUMS_COUNTERS, SUMS_KEYS, SUMS_KINDS, type SumsKind, sumsPath } from './flows-view.ts'
+import { mergePacks, PackWriter, type WrittenPack } from './pack-writer.ts'
 
 // Text goes in, DuckDB reads what comes out.
 
@@ -226,4 +227,80 @@ test('more rows and addresses than a row group holds, cut anywhere, are all ther
     byObject.map(({ n }) => n),
     [150_000, 1, 140_000],
   )
+})
+
+/** What is in the file of sums and not in the rows, and the other way round. */
+async function differencesOf(file: string, kind: SumsKind): Promise<unknown> {
+  const keys = SUMS_KEYS[kind].map(([name]) => name).join(', ')
+  const sums = `SELECT ${keys}, ${SUMS_COUNTERS.map(([name]) => name).join(', ')} FROM '${sumsPath(file, kind)}'`
+  const rows = `SELECT ${keys}, count(*), sum(packets), sum(bytes), min(start_s), max(end_s) FROM '${file}' GROUP BY ALL`
+  return session.rows(`(${sums} EXCEPT ALL ${rows}) UNION ALL (${rows} EXCEPT ALL ${sums})`)
+}
+
+/** Records of few groups, whichever of their fields are -. */
+function fewGroups(count: number, next: () => number): string[] {
+  const orNone = (value: unknown): unknown => (next() % 9 === 0 ? '-' : value)
+  const address = (): string =>
+    [`10.0.0.${next() % 20}`, `2001:db8::${next() % 9}`, '::ffff:10.0.0.1'][next() % 3]!
+  return Array.from({ length: count }, () => {
+    const start = 1_795_000_200 + (next() % 600)
+    const ends = `${orNone(address())} ${orNone(address())} ${orNone(next() % 65_536)} ${orNone(next() % 3)}`
+    const counters = `${orNone(next() % 7)} ${orNone(next() % 7)} ${orNone(next() % 10_000_000)}`
+    const action = orNone(next() % 2 === 0 ? 'ACCEPT' : 'REJECT')
+    const status = ['OK', 'OK', 'SKIPDATA', 'NODATA'][next() % 4]
+    return `2 ${orNone(1)} eni-${next() % 2} ${ends} ${counters} ${start} ${start + (next() % 200)} ${action} ${status}\n`
+  })
+}
+
+test('sums are those of the rows, over all row groups and whatever is -', async () => {
+  const next = random(13)
+  const { file, written } = write(
+    fewGroups(70_000, next).join(''),
+    'no record\n',
+    fewGroups(70_000, next).join(''),
+  )
+  const small = write(fewGroups(50, next).join(''))
+
+  assert.deepEqual(Object.keys(written.sums).sort(), ['addresses', 'ports'])
+  for (const kind of SUMS_KINDS) assert.deepEqual(await differencesOf(file, kind), [])
+  const [starts] = await session.rows(
+    `SELECT min(start_s) AS "firstS", max(start_s) AS "lastS" FROM '${file}'`,
+  )
+  assert.deepEqual(written.startsS, starts)
+  // The groups of the pack before are none of these: so few rows have hardly fewer groups.
+  assert.deepEqual(small.written.sums, {})
+})
+
+test('sums that are too many or too large are not kept, and cost no other sums', async () => {
+  const line = (source: string, port: number, bytes: string): string =>
+    `2 1 ${INTERFACE} ${source} 10.0.0.7 1 ${port} 6 1 ${bytes} 1795000200 1795000201 ACCEPT OK\n`
+  let many = ''
+  for (let i = 0; i < 280_000; i++)
+    many += line(`10.${(i / 4) >> 16}.${(i >> 10) & 255}.${(i >> 2) & 255}`, 443, '60')
+  const large = line('10.0.0.1', 443, '4611686018427387904').repeat(8)
+
+  const addresses = write(many)
+  const octets = write(large)
+  const merged = path.join(directory, 'merged.parquet')
+  const sizes = await mergePacks(session, merged, [addresses.file, octets.file])
+
+  assert.deepEqual(Object.keys(addresses.written.sums), ['ports'])
+  assert.deepEqual(await differencesOf(addresses.file, 'ports'), [])
+  assert.deepEqual(octets.written.sums, {})
+  assert.deepEqual(sizes.sums, {})
+})
+
+test('merged packs have the sums of all their rows', async () => {
+  const next = random(17)
+  const packs = [1_000, 20, 3_000].map((count) => write(fewGroups(count, next).join('')).file)
+  const merged = path.join(directory, 'merged.parquet')
+
+  const { size, sums } = await mergePacks(session, merged, packs)
+
+  assert.equal(statSync(merged).size, size)
+  assert.ok(sums.ports !== undefined)
+  for (const kind of Object.keys(sums) as SumsKind[]) {
+    assert.equal(statSync(sumsPath(merged, kind)).size, sums[kind])
+    assert.deepEqual(await differencesOf(merged, kind), [])
+  }
 })

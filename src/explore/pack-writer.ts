@@ -2,8 +2,18 @@ import { closeSync, openSync, readFileSync, renameSync, rmSync } from 'node:fs'
 import { rename, stat } from 'node:fs/promises'
 import { gunzipSync } from 'node:zlib'
 import type { Session } from './duckdb.ts'
-import { literal, PACK_COLUMNS } from './flows-view.ts'
-import { ParquetWriter } from './parquet.ts'
+import {
+  literal,
+  PACK_COLUMNS,
+  type PackSizes,
+  parquetSql,
+  SUMS_COUNTERS,
+  SUMS_GAIN_MIN,
+  SUMS_KEYS,
+  SUMS_KINDS,
+  sumsPath,
+} from './flows-view.ts'
+import { type ParquetType, ParquetWriter } from './parquet.ts'
 import { RecordColumns } from './record-columns.ts'
 
 // A pack is a Parquet file with the typed records of some objects of one flow log. Objects never change, so a pack is
@@ -25,10 +35,10 @@ export interface PackedObject {
   fault?: string
 }
 
-export interface WrittenPack {
+export interface WrittenPack extends PackSizes {
   objects: PackedObject[]
-  /** 0: no record at all, and no file. */
-  size: number
+  /** When the first and the last of its flows start. */
+  startsS: { firstS: number; lastS: number }
 }
 
 /** What one object may unfold to; gzip reaches a thousandfold. */
@@ -40,24 +50,25 @@ const UNPACKED_PIECE_SIZE = 1 << 18
 export class PackWriter {
   readonly #columns = new RecordColumns()
 
-  /** Reads the objects and writes the pack beside itself first, so that a pack is whole or not there. */
   write(packPath: string, inputs: PackInput[]): WrittenPack {
-    const draft = `${packPath}.draft`
-    const file = openSync(draft, 'w')
-    try {
-      const parquet = new ParquetWriter(file, PACK_COLUMNS)
-      const writeRowGroup = (): void =>
-        parquet.writeRowGroup(this.#columns.rows, this.#columns.rowGroup(PACK_COLUMNS))
-      const objects = inputs.map((input) => this.#add(input, writeRowGroup))
-      if (this.#columns.rows > 0) writeRowGroup()
-      const hasRecords = objects.some(({ records }) => records > 0)
-      const size = hasRecords ? parquet.end() : 0
-      if (hasRecords) renameSync(draft, packPath)
-      return { objects, size }
-    } finally {
-      closeSync(file)
-      rmSync(draft, { force: true })
+    const columns = this.#columns
+    columns.begin()
+    let objects: PackedObject[] = []
+    const size = writeParquet(packPath, PACK_COLUMNS, (parquet) => {
+      const writeRowGroup = (): void => parquet.writeRowGroup(columns.rows, columns.rowGroup(PACK_COLUMNS))
+      objects = inputs.map((input) => this.#add(input, writeRowGroup))
+      if (columns.rows > 0) writeRowGroup()
+    })
+    const records = objects.reduce((sum, it) => sum + it.records, 0)
+    const sums: PackSizes['sums'] = {}
+    for (const kind of SUMS_KINDS) {
+      const rows = columns.sumsRows(kind)
+      if (rows === 0 || rows * SUMS_GAIN_MIN > records) continue
+      const names = [...SUMS_KEYS[kind], ...SUMS_COUNTERS]
+      const writeSums = (parquet: ParquetWriter): void => parquet.writeRowGroup(rows, columns.sums(kind))
+      sums[kind] = writeParquet(sumsPath(packPath, kind), names, writeSums)
     }
+    return { objects, size, sums, startsS: columns.startsS }
   }
 
   #add(input: PackInput, writeRowGroup: () => void): PackedObject {
@@ -95,13 +106,52 @@ function gzipFault(error: unknown): string {
   return `cannot be read: ${code === '' ? String(error) : code}`
 }
 
+/**
+ * Writes beside the file first: it is whole or not there. Returns its size; 0, and there is no file, when it would have
+ * no rows.
+ */
+function writeParquet(
+  target: string,
+  columns: readonly (readonly [name: string, type: ParquetType])[],
+  write: (parquet: ParquetWriter) => void,
+): number {
+  const draft = `${target}.draft`
+  const file = openSync(draft, 'w')
+  try {
+    const parquet = new ParquetWriter(file, columns)
+    write(parquet)
+    if (parquet.rows === 0) return 0
+    const size = parquet.end()
+    renameSync(draft, target)
+    return size
+  } finally {
+    closeSync(file)
+    rmSync(draft, { force: true })
+  }
+}
+
 /** One pack out of several: a flow log that delivers each minute would else have a file for each. */
-export async function mergePacks(session: Session, packPath: string, from: string[]): Promise<number> {
-  const draft = `${packPath}.draft`
-  await session.run(
-    `COPY (SELECT * FROM read_parquet([${from.map(literal).join(', ')}]))
-      TO ${literal(draft)} (FORMAT parquet, COMPRESSION lz4_raw)`,
-  )
-  await rename(draft, packPath)
-  return (await stat(packPath)).size
+export async function mergePacks(session: Session, packPath: string, from: string[]): Promise<PackSizes> {
+  const size = await copyTo(session, `SELECT * FROM ${parquetSql(from)}`, packPath)
+  const sums: PackSizes['sums'] = {}
+  for (const kind of SUMS_KINDS) {
+    const keys = SUMS_KEYS[kind].map(([name]) => name).join(', ')
+    await session.run(`CREATE OR REPLACE TEMP TABLE sums AS SELECT ${keys}, count(*) AS flows, sum(packets) AS packets,
+      sum(bytes) AS bytes, min(start_s) AS start_s, max(end_s) AS end_s FROM ${parquetSql([packPath])} GROUP BY ALL`)
+    const [found] = await session.rows<{
+      isWorth: boolean | null
+    }>(`SELECT sum(flows) >= ${SUMS_GAIN_MIN} * count(*)
+      AND greatest(max(packets), max(bytes), 0) < 2::HUGEINT ** 63 AS "isWorth" FROM sums`)
+    if (!found?.isWorth) continue
+    const typed = 'SELECT * REPLACE (packets::BIGINT AS packets, bytes::BIGINT AS bytes) FROM sums'
+    sums[kind] = await copyTo(session, typed, sumsPath(packPath, kind))
+  }
+  return { size, sums }
+}
+
+async function copyTo(session: Session, select: string, target: string): Promise<number> {
+  const draft = `${target}.draft`
+  await session.run(`COPY (${select}) TO ${literal(draft)} (FORMAT parquet, COMPRESSION lz4_raw)`)
+  await rename(draft, target)
+  return (await stat(target)).size
 }

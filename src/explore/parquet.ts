@@ -63,6 +63,10 @@ export class ParquetWriter {
     this.#rows += rows
   }
 
+  get rows(): number {
+    return this.#rows
+  }
+
   /** Returns the size of the file. */
   end(): number {
     const root = struct({ 4: text('schema'), 5: i32(this.#columns.length) })

@@ -1,6 +1,6 @@
 import { assert } from '../stdx/assert.ts'
 import { wasmFunctions, wasmMemory } from '../stdx/wasm.ts'
-import type { PACK_COLUMNS } from './flows-view.ts'
+import { type PACK_COLUMNS, SUMS_COUNTERS, SUMS_KEYS, type SumsKind } from './flows-view.ts'
 import { type ColumnChunk, varint } from './parquet.ts'
 import { RECORD_COLUMNS_WASM } from './record-columns-wasm.gen.ts'
 
@@ -24,6 +24,10 @@ interface ColumnFunctions {
   highestValue(): bigint
   bound(column: number): void
   reset(): void
+  beginPack(): void
+  addToSums(): void
+  groupCount(kind: number): number
+  loadSums(kind: number): void
 }
 
 /** Columns as the module numbers them. */
@@ -41,7 +45,13 @@ const NUMBERS = {
   bytes: 10,
   start_s: 11,
   end_s: 12,
+  flows: 13,
 } as const
+
+/** Sums as the module numbers them. */
+const KINDS = { addresses: 0, ports: 1 } as const satisfies Record<SumsKind, number>
+
+type ColumnName = (typeof PACK_COLUMNS | typeof SUMS_COUNTERS)[number][0]
 
 /** Words of closed sets, in the order of the module's numbers. */
 const ACTIONS = ['ACCEPT', 'REJECT']
@@ -49,8 +59,9 @@ const STATUSES = ['NODATA', 'OK', 'SKIPDATA']
 
 const INPUT_SIZE = 1 << 20
 const ROWS_MAX = 1 << 17
-const MEMORY_SIZE = 40 << 20
+const MEMORY_SIZE = 64 << 20
 const NEWLINE = 0x0a
+const START_MAX = 2 ** 32 - 1
 
 /** Rows of a row group that come from one object. */
 interface Run {
@@ -68,6 +79,8 @@ export class RecordColumns {
   readonly #memory: Uint8Array
   readonly #inputAt: number
   #runs: Run[] = []
+  #firstS = START_MAX
+  #lastS = 0
 
   constructor() {
     const memory = wasmMemory(MEMORY_SIZE)
@@ -114,14 +127,42 @@ export class RecordColumns {
     return { records, linesFailed: linesFailed + functions.failedCount() - failedBefore }
   }
 
+  /** When the first and the last flow of all row groups start. */
+  get startsS(): { firstS: number; lastS: number } {
+    return { firstS: this.#firstS, lastS: this.#lastS }
+  }
+
+  /** Begins anew: no rows, no sums. */
+  begin(): void {
+    this.#functions.beginPack()
+    this.#runs = []
+    this.#firstS = START_MAX
+    this.#lastS = 0
+  }
+
   /** The columns of the rows so far, each good until the next is asked for. Then there are no rows any more. */
   *rowGroup(columns: typeof PACK_COLUMNS): Generator<ColumnChunk> {
+    this.#functions.addToSums()
     for (const [name] of columns) yield this.#chunk(name)
+    this.#functions.bound(NUMBERS.start_s)
+    this.#firstS = Math.min(this.#firstS, Number(this.#functions.lowestValue()))
+    this.#lastS = Math.max(this.#lastS, Number(this.#functions.highestValue()))
     this.#functions.reset()
     this.#runs = []
   }
 
-  #chunk(name: (typeof PACK_COLUMNS)[number][0]): ColumnChunk {
+  /** How many rows the sums of all row groups have; 0 when there are none. */
+  sumsRows(kind: SumsKind): number {
+    return this.#functions.groupCount(KINDS[kind])
+  }
+
+  /** The columns of the sums, when there are no rows any more. */
+  *sums(kind: SumsKind): Generator<ColumnChunk> {
+    this.#functions.loadSums(KINDS[kind])
+    for (const [name] of [...SUMS_KEYS[kind], ...SUMS_COUNTERS]) yield this.#chunk(name)
+  }
+
+  #chunk(name: ColumnName): ColumnChunk {
     switch (name) {
       case 'object':
         return this.#runChunk(textDictionary(this.#runs.map(({ object }) => object)))
@@ -143,6 +184,7 @@ export class RecordColumns {
         return this.#words(NUMBERS.action, ACTIONS)
       case 'log_status':
         return this.#words(NUMBERS.log_status, STATUSES)
+      case 'flows':
       case 'packets':
       case 'bytes':
         return this.#plain(NUMBERS[name], 8)

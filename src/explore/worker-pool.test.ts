@@ -38,7 +38,11 @@ function askFor(filter: string, kind: 'summary' | 'sankey' = 'summary'): Extract
   const settled: SettledQuestion = { question, range, readRange: range, nowMs: 5_000_000 }
   return {
     kind: 'ask',
-    inquest: { settled, selection: { paths: [packPath], objectsGone: [] }, interfaces: [] },
+    inquest: {
+      settled,
+      selection: { packs: [{ rows: packPath, sums: {}, firstS: 0, lastS: 0 }], objectsGone: [] },
+      interfaces: [],
+    },
   }
 }
 

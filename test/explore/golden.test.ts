@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { after, test } from 'node:test'
-import type { Answer, Question, Results } from '../../src/explore/question.ts'
+import type { Answer, Dimension, Question, Results } from '../../src/explore/question.ts'
 import { formatAddress, parseAddress } from '../../src/model/ip-address.ts'
 import { GATEWAY, generateRecords, NOW_S, type TestRecord, WEB, WEB_ADDRESSES, World } from './world.ts'
 
@@ -189,6 +189,25 @@ function directionOf(it: TestRecord): 'INGRESS' | 'EGRESS' {
   const own = it.interfaceId === WEB ? WEB_ADDRESSES : ['192.0.2.1', 'fd00::1']
   return own.includes(it.srcaddr!) ? 'EGRESS' : 'INGRESS'
 }
+
+test('directions are told by few addresses of the inventory, by many, and by the flows themselves', async () => {
+  const others = Array.from({ length: 60 }, (_, at) => `198.51.100.${at}`)
+  const [web, gateway] = world.access.interfaces as [Interface, Interface]
+  const many = [web, { ...gateway, addresses: [...others, ...gateway.addresses] }]
+  type Interface = (typeof world.access.interfaces)[number]
+  const by: Dimension[] = ['interface', 'direction']
+  const question = { ...SCOPE, kind: 'top' as const, by, metric: 'flows' as const }
+
+  for (const interfaces of [[web, gateway], many, [web], []]) {
+    const { result } = await world.explorer.ask(question, { ...world.access, interfaces })
+
+    const expected = Map.groupBy(flows, (it) => `${it.interfaceId} ${directionOf(it)}`)
+    assert.equal(result.rows.length, expected.size)
+    for (const { key, flows: count } of result.rows) {
+      assert.equal(count, expected.get(`${key.interface} ${key.direction}`)!.length)
+    }
+  }
+})
 
 /** Bytes per second of each step, second by second. */
 function rates(some: readonly TestRecord[], stepS: number): number[] {
