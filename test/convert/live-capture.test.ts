@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { execFileSync } from 'node:child_process'
+import { type ChildProcess, execFileSync } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -39,20 +39,7 @@ test('captures of real traffic have the packets and octets that tcpdump sees in 
   const captures = await Promise.all(
     Object.entries(FORMS).map(async ([form, args]) => {
       const file = path.join(folder, `${form.replaceAll(' ', '-')}.pcap`)
-      const child = network.start(
-        here,
-        'tcpdump',
-        '-U',
-        '--immediate-mode',
-        ...['-B', '8192', '-s', '2048'], // Room for a burst: each slot is as large as the longest packet may be.
-        '-Z',
-        'root',
-        ...args,
-        '-w',
-        file,
-      )
-      await said(child, /listening on/)
-      return { form, file, child }
+      return { form, file, child: await tcpdump(network, here, file, args) }
     }),
   )
 
@@ -75,6 +62,99 @@ test('captures of real traffic have the packets and octets that tcpdump sees in 
   }
   rmSync(folder, { recursive: true })
 })
+
+test('what a real firewall lets through is ACCEPT, what it drops is REJECT, packet by packet', {
+  skip: withoutRoot,
+}, async () => {
+  await using network = new TestNetwork()
+  const folder = mkdtempSync(path.join(tmpdir(), 'weir-live-'))
+  const [client, router, server] = ['a', 'b', 'c'].map((name) => network.namespace(name)) as [
+    string,
+    string,
+    string,
+  ]
+  network.veth({ namespace: client, device: 'eth0' }, { namespace: router, device: 'eth0' })
+  network.veth({ namespace: router, device: 'eth1' }, { namespace: server, device: 'eth0' })
+  network.address(client, 'eth0', '10.91.0.1/24', 'fd91::1/64')
+  network.address(router, 'eth0', '10.91.0.2/24', 'fd91::2/64')
+  network.address(router, 'eth1', '10.92.0.2/24', 'fd92::2/64')
+  network.address(server, 'eth0', '10.92.0.1/24', 'fd92::1/64')
+  for (const [namespace, to, by] of [
+    [client, 'default', '10.91.0.2'],
+    [client, 'default', 'fd91::2'],
+    [server, 'default', '10.92.0.2'],
+    [server, 'default', 'fd92::2'],
+  ] as const) {
+    network.run(namespace, 'ip', by.includes(':') ? '-6' : '-4', 'route', 'add', to, 'via', by)
+  }
+  network.run(router, 'sysctl', '-qw', 'net.ipv4.ip_forward=1', 'net.ipv6.conf.all.forwarding=1')
+  network.nft(router, FIREWALL)
+  const [before, afterwards] = ['before', 'after'].map((side) => path.join(folder, side)) as [string, string]
+  const sides = await Promise.all([
+    tcpdump(network, router, before, ['-i', 'eth0', '-Q', 'in']),
+    tcpdump(network, router, afterwards, ['-i', 'any', '-Q', 'out', 'not', 'src', 'net', '10.92.0.0/24']),
+  ])
+  const serving = network.start(server, process.execPath, TRAFFIC, 'serve', '{"tcp":[80,81],"udp":[53]}')
+  await said(serving, /serving/)
+  for (const to of ['10.92.0.1', 'fd92::1']) {
+    const sends = { to, tcp: [80, 81], udp: [53, 9], rounds: 2, size: 900 }
+    network.run(client, process.execPath, TRAFFIC, 'send', JSON.stringify(sends))
+    network.run(client, 'ping', '-c', '2', '-i', '0.1', '-s', '4000', to) // Put together by conntrack, and in fragments again.
+  }
+  await Promise.all([quiet(before), quiet(afterwards)])
+  for (const child of sides) {
+    child.kill('SIGINT')
+    await once(child, 'exit')
+  }
+
+  const { stdout } = await runCommand(convert, ['-q', '--before', before, '--after', afterwards])
+
+  const toServer = stdout
+    .split('\n')
+    .map((line) => line.split(' '))
+    .filter((it) => it[4] === '10.92.0.1' || it[4] === 'fd92::1')
+  const [accepted, rejected] = ['ACCEPT', 'REJECT'].map((it) =>
+    toServer.filter((record) => record[12] === it),
+  )
+  const counter = network.run(router, 'nft', 'list', 'counter', 'inet', 'filter', 'refused')
+  const [, packets, octets] = /packets (\d+) bytes (\d+)/.exec(counter) ?? []
+  assert.ok(Number(packets) > 8, counter)
+  assert.deepEqual([sum(rejected!, 8), sum(rejected!, 9)], [Number(packets), Number(octets)])
+  const pings = accepted!.filter((it) => ['1', '58'].includes(it[7]!))
+  assert.deepEqual(
+    pings.map((it) => it[8]),
+    ['6', '6'],
+  )
+  rmSync(folder, { recursive: true })
+})
+
+const FIREWALL = `table inet filter {
+  counter refused {}
+  chain forward {
+    type filter hook forward priority 0
+    ct state invalid accept
+    tcp dport 81 counter name refused drop
+    udp dport 9 counter name refused drop
+    udp dport 53 numgen inc mod 3 0 counter name refused drop
+  }
+}`
+
+async function tcpdump(
+  network: TestNetwork,
+  namespace: string,
+  file: string,
+  args: string[],
+): Promise<ChildProcess> {
+  const child = network.start(
+    namespace,
+    'tcpdump',
+    ...['-U', '--immediate-mode', '-Z', 'root', '-w', file],
+    ...['-B', '8192', '-s', '2048'], // Room for a burst: each slot is as large as the longest packet may be.
+    ...args,
+  )
+  await said(child, /listening on/)
+  return child
+}
 
 function connect(network: TestNetwork, here: string, there: string): void {
   network.veth({ namespace: here, device: 'eth0' }, { namespace: there, device: 'eth0' })

@@ -158,7 +158,7 @@ function fingerprint(
     high ^= high >>> 13
   }
   for (let k = PARSED.source; k < PARSED.tcpFlags; k++) mix(packet[k]!)
-  mix(packet[PARSED.fragmentId]!)
+  if (outcome === OUTCOME.ipv4) mix(packet[PARSED.fragmentId]!) // IPv6 fragments get a new one where they are put together.
   mix(packet[PARSED.fragment]!)
   const skip = packet[PARSED.fragment] === FRAGMENT.later ? -2 : checksumOffset(packet[PARSED.protocol]!)
   const payload = at + packet[PARSED.payload]!
