@@ -1,3 +1,4 @@
+import { isUtf8 } from 'node:buffer'
 import type { Socket } from 'node:net'
 import fastify, {
   type FastifyBaseLogger,
@@ -144,12 +145,9 @@ export async function createApp(
     const isConsole = consoleDirectory !== undefined && isConsolePath(request.method, pathOf(request))
     if (!isConsole) await authenticateByPath(authentication, request)
   }
-  const app = newFastify(options, { log, authenticate })
-  addHooks(app, {
-    services,
-    authenticate,
-    limit: new RateLimit(options.rateLimit ?? RATE_LIMIT_DEFAULT, store.clock),
-  })
+  const limit = new RateLimit(options.rateLimit ?? RATE_LIMIT_DEFAULT, store.clock)
+  const app = newFastify(options, { log, limit, authenticate })
+  addHooks(app, { services, authenticate, limit })
   addErrorAnswers(app, log)
   const settler = new Settler({ store, log, metrics })
   const audit = new AuditLog({ store, log })
@@ -179,7 +177,7 @@ type Authenticate = (request: FastifyRequest) => Promise<void>
 
 function newFastify(
   options: AppOptions,
-  { log, authenticate }: { log: Logger; authenticate: Authenticate },
+  { log, limit, authenticate }: { log: Logger; limit: RateLimit; authenticate: Authenticate },
 ): FastifyInstance {
   const app = fastify({
     ...(options.tls === undefined ? {} : { https: { ...options.tls, minVersion: 'TLSv1.2' } }),
@@ -203,6 +201,7 @@ function newFastify(
     clientErrorHandler: refuseGarbage,
     // Paths that the router cannot even read get here without passing the hooks.
     frameworkErrors: (error, request, reply) => {
+      addLimits(reply as FastifyReply, limit)
       authenticate(request as FastifyRequest).then(
         () => sendError(reply as FastifyReply, new WeirError('WEIR_BAD_REQUEST', error.message)),
         (cause) => sendError(reply as FastifyReply, cause),
@@ -233,8 +232,10 @@ function refuseGarbage(error: Error & { code?: string }, socket: Socket): void {
 function addJsonParser(app: FastifyInstance): void {
   const parseJson = app.getDefaultJsonParser('error', 'error')
   app.removeAllContentTypeParsers()
-  app.addContentTypeParser('application/json', { parseAs: 'string' }, (request, body, done) => {
-    request.rawBody = String(body)
+  app.addContentTypeParser('application/json', { parseAs: 'buffer' }, (request, body, done) => {
+    const fault = encodingFault(request, body as Buffer)
+    if (fault !== undefined) return done(fault)
+    request.rawBody = body.toString()
     if (request.rawBody.trim() === '') return done(null, undefined)
     if (request.rawBody.includes('\\u0000')) {
       return done(new WeirError('WEIR_BAD_REQUEST', 'NUL characters in the body'))
@@ -246,19 +247,32 @@ function addJsonParser(app: FastifyInstance): void {
   })
 }
 
+/** Taken for UTF-8 all the same, a name would be kept with other characters than it has. */
+function encodingFault({ headers }: FastifyRequest, body: Buffer): WeirError | undefined {
+  const encoding = headers['content-encoding'] ?? 'identity'
+  if (encoding !== 'identity') {
+    return new WeirError('WEIR_MEDIA_TYPE', `a body with Content-Encoding '${encoding}' is not taken`)
+  }
+  const charset = /;\s*charset="?([^";\s]*)/i.exec(headers['content-type'] ?? '')?.[1] ?? 'utf-8'
+  if (!/^(utf-?8|us-ascii)$/i.test(charset)) {
+    return new WeirError('WEIR_MEDIA_TYPE', `JSON is UTF-8, not '${charset}'`)
+  }
+  return isUtf8(body) ? undefined : new WeirError('WEIR_BAD_REQUEST', 'the body is not UTF-8')
+}
+
 function addHooks(
   app: FastifyInstance,
   { services, authenticate, limit }: { services: Services; authenticate: Authenticate; limit: RateLimit },
 ): void {
   const { metrics } = services
   app.addHook('onRequest', async (request, reply) => {
-    if (!pathOf(request).startsWith('/agent/') && isPretty(request.query)) {
+    if (request.routeOptions.url?.startsWith('/agent/') !== true && isPretty(request.query)) {
       reply.serializer((payload) => toPrettyJson(reply, payload))
     }
-    reply.header('x-ratelimit-limit', limit.perMinute)
-    reply.header('x-ratelimit-burst', limit.burst)
-    reply.header('x-ratelimit-remaining', limit.burst)
+    addLimits(reply, limit)
     await authenticate(request)
+    // It becomes part of links: nothing but a name or an address, and a port.
+    if (!/^[\w.~[\]:-]*$/.test(request.host)) throw new WeirError('WEIR_BAD_REQUEST', 'Host names no host')
     // PostgreSQL takes no NUL in a text, file systems none in a name, and nobody has use for one.
     if (request.url.includes('%00')) throw new WeirError('WEIR_BAD_REQUEST', 'NUL characters in the URL')
     if (request.account !== undefined) takeFromLimit(limit, request.account.contractNumber, reply, metrics)
@@ -276,6 +290,12 @@ function addHooks(
     metrics.observe('weir_api_request_seconds', reply.elapsedTime / 1000, { method })
     if (reply.statusCode === 401) metrics.add('weir_api_unauthorized_total')
   })
+}
+
+function addLimits(reply: FastifyReply, limit: RateLimit): void {
+  reply.header('x-ratelimit-limit', limit.perMinute)
+  reply.header('x-ratelimit-burst', limit.burst)
+  reply.header('x-ratelimit-remaining', limit.burst)
 }
 
 /** Metrics and the like are text already. With a serializer of one's own, the type is one's own business, too. */
@@ -301,7 +321,7 @@ function takeFromLimit(
 
 /** Everything needs a user, but for what has credentials of its own kind. */
 async function authenticateByPath(authentication: Authentication, request: FastifyRequest): Promise<void> {
-  const path = pathOf(request)
+  const path = request.routeOptions.url ?? pathOf(request) // The route's: a path may be written in many ways.
   if (path === '/weir/v1/session' && request.method === 'POST') return // Signs in.
   if (path === '/healthz' || path === '/agent/v1/enroll') return
   if (path.startsWith('/buckets/') && request.method === 'PUT') return // By signature.
@@ -314,8 +334,9 @@ function addErrorAnswers(app: FastifyInstance, log: Logger): void {
     const { validation } = error
     if (validation !== undefined && validation.length > 0) return sendError(reply, invalidInput(error))
     if (error.code === 'FST_ERR_CTP_INVALID_MEDIA_TYPE') {
-      const given = String(request.headers['content-type'])
-      return sendError(reply, new WeirError('WEIR_MEDIA_TYPE', `'${given}' is not application/json`))
+      const given = request.headers['content-type']
+      const what = given === undefined ? 'a body without Content-Type' : `'${given}'`
+      return sendError(reply, new WeirError('WEIR_MEDIA_TYPE', `${what} is not application/json`))
     }
     if (error.code === 'FST_ERR_CTP_BODY_TOO_LARGE') {
       return sendError(

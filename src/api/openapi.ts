@@ -192,6 +192,11 @@ function hasEtag(route: RouteRow, path: string): boolean {
   return path.endsWith('}') && typeIn(path) !== undefined && route.method !== 'POST'
 }
 
+/** Answers with a single resource of the inventory in them. */
+function isTagged({ method }: RouteRow, path: string): boolean {
+  return typeIn(path) !== undefined && method !== 'DELETE' && (path.endsWith('}') || method === 'POST')
+}
+
 function pathParameter(name: string): Json {
   return { name, in: 'path', required: true, schema: { type: 'string' } }
 }
@@ -213,7 +218,7 @@ function successOf(route: RouteRow, path: string, operation: Operation): Json {
     'X-RateLimit-Burst',
     'X-RateLimit-Remaining',
     ...(status === 202 ? ['Location'] : []),
-    ...((hasEtag(route, path) && route.method === 'GET') || isCached === true ? ['ETag'] : []),
+    ...(isTagged(route, path) || isCached === true ? ['ETag'] : []),
   ]
   const isEmpty = status === 204 || (route.method === 'DELETE' && answer === undefined)
   const types = mediaTypes ?? (isEmpty ? [] : ['application/json'])

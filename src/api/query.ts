@@ -47,7 +47,7 @@ export function parseQuery(raw: unknown): Query {
 /** Answers are indented unless a client says no. */
 export function isPretty(raw: unknown): boolean {
   const value = lastOf((raw as Record<string, string | string[]>)['pretty'])
-  return value !== 'false' && value !== '0'
+  return value?.toLowerCase() !== 'false' && value !== '0'
 }
 
 function filtersOf(query: Record<string, string | string[]>): Query['filters'] {

@@ -365,3 +365,69 @@ test('what is not kept is not accepted either: rules, volumes and new children o
   assert.deepEqual([echoed.status, added.status], [202, 422])
   assert.match(added.body.messages[0].message, /^\[\(root\)\.entities\.nics\.items\[1\]\] /)
 })
+
+test('a path is the same however its characters are encoded, and a slash in an id leads nowhere', async () => {
+  await using weir = await startControlPlane({ attachGraceMs: 0 })
+  const [, , datacenterId, , serverId] = weir.nicPath.split('/')
+  const statusOf = async (target: string) => (await weir.get(target)).status
+
+  const encoded = await weir.get(weir.nicPath.replaceAll('-', '%2d'))
+  const asUser = await fetch(`${weir.origin}/%61gent/v1/assignments`, {
+    headers: { authorization: `Bearer ${weir.owner.token}` },
+  })
+  const upper = await statusOf(`/datacenters/${datacenterId!.toUpperCase()}/servers/${serverId}/`)
+  const smuggled = await statusOf(`/datacenters/${datacenterId}%2Fservers%2F${serverId}`)
+  const patched = await weir.call('PATCH', `/datacenters/${datacenterId}%2fservers%2f${serverId}`, {
+    name: 'x',
+  })
+
+  assert.deepEqual([encoded.status, encoded.body.id], [200, weir.owner.nics[0]!.id])
+  assert.deepEqual([upper, smuggled, patched.status], [200, 404, 404])
+  assert.equal(asUser.status, 401) // An agent's route wants an agent, however it is spelled.
+})
+
+test('what cannot be read as it says it is, is refused before anything changes', async () => {
+  await using weir = await startControlPlane({ attachGraceMs: 0 })
+  const body = JSON.stringify({ properties: { location: 'Köln' } })
+  const send = async (headers: Record<string, string>, content: string | Buffer = body, query = '') => {
+    const response = await fetch(`${weir.base}/datacenters${query}`, {
+      method: 'POST',
+      headers: {
+        authorization: `Bearer ${weir.owner.token}`,
+        'content-type': 'application/json',
+        ...headers,
+      },
+      body: content,
+    })
+    const { messages } = (await response.json()) as { messages?: { message: string }[] }
+    return [response.status, messages?.[0]?.message]
+  }
+
+  assert.deepEqual(await send({ 'content-encoding': 'gzip' }), [
+    415,
+    "a body with Content-Encoding 'gzip' is not taken",
+  ])
+  assert.deepEqual(await send({ 'content-type': 'application/json; charset=ISO-8859-1' }), [
+    415,
+    "JSON is UTF-8, not 'ISO-8859-1'",
+  ])
+  assert.deepEqual(await send({}, Buffer.from(body, 'latin1')), [400, 'the body is not UTF-8'])
+  assert.equal((await send({}, body, '?depth=11'))[0], 422)
+  assert.equal((await weir.get('/datacenters')).body.items.length, 1)
+  assert.equal((await send({ 'content-type': 'application/json;charset="UTF-8"' }))[0], 202)
+})
+
+test('every answer has the limits, and one resource its etag unless a depth is given', async () => {
+  await using weir = await startControlPlane({ attachGraceMs: 0 })
+  const patch = (query: string) => weir.call('PATCH', `${weir.nicPath}${query}`, { name: 'x' })
+  const etagOf = (it: { headers: Headers }) => it.headers.get('etag')
+
+  const unreadable = await weir.get('/datacenters/%zz')
+  const [plain, deep] = [await patch(''), await patch('?depth=0')]
+  const flat = await weir.get(`${weir.nicPath}?pretty=FALSE`)
+
+  assert.deepEqual([unreadable.status, unreadable.headers.get('x-ratelimit-limit')], [400, '600000'])
+  assert.deepEqual([etagOf(plain), etagOf(deep)], [`"${plain.body.metadata.etag}"`, null])
+  assert.equal(etagOf(flat), `"${deep.body.metadata.etag}"`)
+  assert.equal(flat.headers.get('content-length'), String(JSON.stringify(flat.body).length))
+})

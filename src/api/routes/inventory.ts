@@ -167,6 +167,7 @@ function addWrites(app: FastifyInstance, services: Services, type: ResourceType,
     it: { row: ResourceRow; requestId: string },
   ) => {
     reply.code(202).header('location', statusUrl(services, request, it.requestId))
+    if (!parseQuery(request.query).depthGiven) reply.header('etag', `"${it.row.etag}"`)
     return renderWithoutEntities(services.base(request), it.row)
   }
 
@@ -201,6 +202,7 @@ function addWrites(app: FastifyInstance, services: Services, type: ResourceType,
 }
 
 function mutationOf(services: Services, request: FastifyRequest): Mutation {
+  parseQuery(request.query) // Refuses what it cannot read before anything changes.
   const { 'if-match': ifMatch } = request.headers
   return { account: request.account!, line: requestLineOf(services, request), ifMatch }
 }
@@ -225,10 +227,16 @@ function parentPathOf(request: FastifyRequest): string {
   return path.slice(0, path.lastIndexOf('/'))
 }
 
-/** The resource's path as the database has it: ids in lower case, without a slash at its end. */
+/** The resource's path as the database has it: ids in lower case, nothing encoded, without a slash at its end. */
 function pathOf(request: FastifyRequest): string {
   const path = request.url.split('?', 1)[0]!
-  return path.slice(API_BASE.length).replace(/\/$/, '').toLowerCase()
+  const plain = path.includes('%') ? path.split('/').map(decoded).join('/') : path
+  return plain.slice(API_BASE.length).replace(/\/$/, '').toLowerCase()
+}
+
+/** A slash that is part of an id leads to nothing, and to no other resource either. */
+function decoded(part: string): string {
+  return decodeURIComponent(part).replaceAll('/', '%2F')
 }
 
 function paramsSchema(names: readonly string[]): TSchema {
