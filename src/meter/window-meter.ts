@@ -5,9 +5,6 @@ import { type MeterKernel, PACKET, PACKET_WORDS, ROWS_MAX, type Table } from './
 /** A window that takes no more packets. Valid only while `onSeal` runs. */
 export interface SealedWindow {
   startS: number
-  sizeS: number
-  /** Flows, and one row more for each direction in which packets were skipped. */
-  rowsMax: number
   /** Calls back with rows of model/flow-rows.ts; the buffer is used again for the next batch. */
   readRows(onRows: (rows: Uint8Array, count: number) => void): void
 }
@@ -146,10 +143,9 @@ export class WindowMeter {
       this.counters.flows += flows
       this.counters.skippedPackets += skippedPackets
       this.counters.skippedOctets += skipped.reduce((sum, it) => sum + it.octets, 0n)
-      const rowsMax = flows + skipped.length
       const readRows = (onRows: (rows: Uint8Array, count: number) => void): void =>
         this.#readRows(table, startS, onRows)
-      this.#onSeal({ startS, sizeS: this.#sizeS, rowsMax, readRows })
+      this.#onSeal({ startS, readRows })
     }
     this.#kernel.clear(table)
   }

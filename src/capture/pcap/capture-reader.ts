@@ -41,6 +41,8 @@ export class CaptureReader {
   #indexer: PacketIndexer | undefined
   #begin: number
   #end: number
+  /** How much was read up to `#end`, decompressed. */
+  #endPosition = 0
   #isOver = false
 
   /** May use `memory` from `from` to `limit`. Directed: marks packets that were sent as OUTBOUND. */
@@ -63,6 +65,11 @@ export class CaptureReader {
   /** Bytes read and, where known, to read: for a progress bar. */
   get progress(): { position: number; size: number | undefined } {
     return { position: this.#source.position, size: this.#source.size }
+  }
+
+  /** Where in the decompressed capture the next packet begins. */
+  get #position(): number {
+    return this.#endPosition - (this.#end - this.#begin)
   }
 
   get unsupportedPackets(): number {
@@ -100,7 +107,7 @@ export class CaptureReader {
     batch.count = 0
     while (this.fault === undefined) {
       this.#begin = this.#indexer.index(this.#view, this.#begin, this.#end, batch)
-      if (this.#indexer.fault !== undefined) this.fault = this.#indexer.fault
+      if (this.#indexer.fault !== undefined) this.fault = `${this.#indexer.fault}, at byte ${this.#position}`
       if (this.#isDirected && isCooked(batch.link)) markOutbound(this.#view, batch)
       if (batch.count > 0) return true
       if (this.fault !== undefined || this.#isOver) break
@@ -122,6 +129,7 @@ export class CaptureReader {
     if (indexer !== undefined) indexer.skipSize -= skipSize
     this.#begin += skipSize
     this.#end += size
+    this.#endPosition += size
     return true
   }
 
@@ -129,8 +137,8 @@ export class CaptureReader {
     this.#isOver = true
     const rest = this.#end - this.#begin
     if (this.#source.fault !== undefined) this.fault = this.#source.fault
-    else if (rest > 0) this.fault = `ends inside a packet (${rest} bytes of it)`
-    else if ((this.#indexer?.skipSize ?? 0) > 0) this.fault = 'ends inside a block'
+    else if (rest > 0) this.fault = `ends inside the packet at byte ${this.#position}`
+    else if ((this.#indexer?.skipSize ?? 0) > 0) this.fault = `ends inside a block, at byte ${this.#position}`
   }
 
   close(): void {

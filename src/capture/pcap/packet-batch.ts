@@ -25,7 +25,6 @@ export interface CaptureCounters {
 
 /** Finds packets in the bytes of one capture format. */
 export interface PacketIndexer {
-  readonly format: 'pcap' | 'pcapng'
   /**
    * Writes the packets of `view` from `from` up to `to` into the batch until it is full, its link type
    * changes, or the rest is no whole packet. Returns where it stopped.
@@ -33,7 +32,7 @@ export interface PacketIndexer {
   index(view: DataView, from: number, to: number, batch: PacketBatch): number
   /** Bytes to pass over that lie behind `to`: a large block of no interest. */
   skipSize: number
-  /** Why nothing more can be read. */
+  /** Why nothing more can be read from where it stopped. */
   fault: string | undefined
 }
 

@@ -35,7 +35,6 @@ interface PcapIndexFunctions {
 }
 
 export class PcapIndexer implements PacketIndexer {
-  readonly format = 'pcap'
   readonly link: number
   skipSize = 0
   fault: string | undefined
@@ -64,7 +63,8 @@ export class PcapIndexer implements PacketIndexer {
     const at = isFast ? this.#indexFast(view, from, to, batch) : this.#indexPlain(view, from, to, batch)
     if (batch.count < batch.countMax && at + PACKET_HEADER_SIZE <= to) {
       const captured = view.getUint32(at + 8, this.#littleEndian)
-      if (captured > CAPTURED_MAX) this.fault = `a packet claims ${captured} captured bytes`
+      if (captured > CAPTURED_MAX)
+        this.fault = `a packet claims ${captured} captured bytes (at most ${CAPTURED_MAX})`
     }
     return at
   }

@@ -23,6 +23,8 @@ export const SECTION_HEADER = 0x0a0d0d0a
 const BYTE_ORDER_MAGIC = 0x1a2b3c4d
 const BLOCK = { interface: 1, oldPacket: 2, simplePacket: 3, enhancedPacket: 6 } as const
 const BLOCK_SIZE_MIN = 12
+/** Of blocks that are read. */
+const BLOCK_SIZE_MAX = 2 * CAPTURED_MAX
 const INTERFACES_MAX = 4096
 const OPTION = { end: 0, packetFlags: 2, timeResolution: 9, timeOffset: 14 } as const
 /** The two low bits of a packet's flags. */
@@ -37,7 +39,6 @@ interface Interface {
 }
 
 export class PcapngIndexer implements PacketIndexer {
-  readonly format = 'pcapng'
   skipSize = 0
   fault: string | undefined
   #littleEndian = true
@@ -58,7 +59,7 @@ export class PcapngIndexer implements PacketIndexer {
       if (type === SECTION_HEADER && !this.#beginSection(view, at)) break
       const size = (view.getUint32(at + 4, this.#littleEndian) + 3) & ~3
       if (size < BLOCK_SIZE_MIN) {
-        this.fault = `a block claims a size of ${size >>> 0} bytes`
+        this.fault = `a block claims ${size >>> 0} bytes (at least ${BLOCK_SIZE_MIN})`
         break
       }
       if (at + size > to) {
@@ -66,7 +67,8 @@ export class PcapngIndexer implements PacketIndexer {
           this.skipSize = at + size - to
           return to
         }
-        if (size > 2 * CAPTURED_MAX) this.fault = `a block of type ${type} claims ${size} bytes`
+        if (size > BLOCK_SIZE_MAX)
+          this.fault = `a block of type ${type} claims ${size} bytes (at most ${BLOCK_SIZE_MAX})`
         break
       }
       if (!this.#readBlock(view, at, type, size, batch)) break
@@ -85,7 +87,7 @@ export class PcapngIndexer implements PacketIndexer {
   #beginSection(view: DataView, at: number): boolean {
     const isLittle = view.getUint32(at + 8, true) === BYTE_ORDER_MAGIC
     if (!isLittle && view.getUint32(at + 8, false) !== BYTE_ORDER_MAGIC) {
-      this.fault = 'a section without a byte order'
+      this.fault = 'a section without a byte order magic'
       return false
     }
     this.#littleEndian = isLittle

@@ -45,7 +45,7 @@ export const CONVERT_HELP = `options:
       --account N         the record's account-id (default 0)
       --interface-id ID   the record's interface-id (default: the nil UUID)
       --window SECONDS    window size, a divisor of 3600 (default 600)
-      --late SECONDS      how long a window waits for packets out of order (default 2)
+      --late SECONDS      how long a window waits for packets out of order (default 2); less than a window
       --local ADDRESS     what is local: an IP address, a CIDR block or a MAC address; may be repeated
       --direction D       INGRESS, EGRESS or BIDIRECTIONAL (default); relative to --local, or as the capture says
                           (pcapng flags, Linux cooked)
