@@ -24,6 +24,8 @@ const OWN_DIRECTORY = '.weir'
 const NAME_SIZE_MAX = 255 // NAME_MAX of every Linux file system that matters.
 const LEFTOVER_AGE_MS = 3_600_000
 const EXPIRY_INTERVAL_MS = 3_600_000
+const FOUND_MS = 1_000 // Many flow logs are made at once, for few buckets.
+const FOUND_MAX = 1_000
 
 export interface StoreLog {
   info(fields: object, message: string): void
@@ -40,6 +42,7 @@ export class DirectoryStore {
   readonly #clock: Clock
   readonly #log: StoreLog | undefined
   readonly lifecycle: DirectoryLifecycle
+  readonly #foundUntilMs = new Map<string, number>()
   #secret: Buffer | undefined
 
   constructor(options: { directory: string }, dependencies: { clock?: Clock; log?: StoreLog } = {}) {
@@ -90,7 +93,19 @@ export class DirectoryStore {
       .sort()
   }
 
+  /** That all is well is remembered for a moment; a fault never is. */
   async findBucket(bucket: string): Promise<{ writeFault?: string } | undefined> {
+    const nowMs = this.#clock.nowMs()
+    if ((this.#foundUntilMs.get(bucket) ?? 0) > nowMs) return {}
+    const found = await this.#lookForBucket(bucket)
+    if (this.#foundUntilMs.size >= FOUND_MAX) this.#foundUntilMs.clear()
+    if (found !== undefined && found.writeFault === undefined)
+      this.#foundUntilMs.set(bucket, nowMs + FOUND_MS)
+    else this.#foundUntilMs.delete(bucket)
+    return found
+  }
+
+  async #lookForBucket(bucket: string): Promise<{ writeFault?: string } | undefined> {
     const folder = this.#bucketPath(bucket)
     const found = await stat(folder).catch(ignoreMissing)
     if (!found?.isDirectory()) return undefined
@@ -146,7 +161,7 @@ export class DirectoryStore {
     const { path: target, size, sha256 } = verifyPut(this.#key(), upload, nowS)
     const [bucket, ...name] = decodeTarget(target)
     const file = this.#objectPath(bucket ?? '', name.join('/'))
-    if ((await this.findBucket(bucket ?? '')) === undefined) {
+    if ((await this.#lookForBucket(bucket ?? '')) === undefined) {
       throw new WeirError('WEIR_BUCKET_MISSING', `bucket '${bucket}' does not exist`)
     }
     const draft = this.#ownPath('tmp', randomUUID())
