@@ -14,9 +14,9 @@ import { findAgentToken } from '../store/agents.ts'
 import type { UserRow } from '../store/schema.ts'
 import { hashPassword, passwordMatches } from '../store/secrets.ts'
 import type { Store } from '../store/store.ts'
+import { AccessMemory } from './access-memory.ts'
 import { InvalidInputError } from './errors.ts'
 import type { OpenIdIssuer } from './open-id.ts'
-import { ReadMemory } from './read-memory.ts'
 import { assertSameOrigin, sessionToken } from './session-cookie.ts'
 
 /** What says who asks. */
@@ -38,16 +38,16 @@ export class Authentication {
   // be read.
   readonly #verified = new Set<string>()
   readonly #key = randomBytes(32)
-  readonly #tokens: ReadMemory<TokenBearer>
-  readonly #agentTokens: ReadMemory<string>
+  readonly #tokens: AccessMemory<TokenBearer>
+  readonly #agentTokens: AccessMemory<string>
   #decoyHash: Promise<string> | undefined
   #derivations = 0
 
   constructor(store: Store, openId: OpenIdIssuer | undefined) {
     this.#store = store
     this.#openId = openId
-    this.#tokens = new ReadMemory(store)
-    this.#agentTokens = new ReadMemory(store)
+    this.#tokens = new AccessMemory(store)
+    this.#agentTokens = new AccessMemory(store)
   }
 
   async user(request: Asking): Promise<Account> {

@@ -1,7 +1,8 @@
-import { randomBytes, randomUUID } from 'node:crypto'
+import { randomBytes } from 'node:crypto'
 import type { Binding } from '../model/agent-protocol.ts'
 import { WeirError } from '../model/errors.ts'
 import type { Action, Destination, Direction } from '../model/flow-log.ts'
+import { timeOrderedUuid } from '../stdx/uuid.ts'
 import type { Account } from '../store/accounts.ts'
 import { insertFlowLog, rebindFlowLog, removeFlowLogs } from '../store/flow-logs.ts'
 import { acceptRequest, type NewTarget } from '../store/requests.ts'
@@ -187,7 +188,7 @@ export class Inventory {
     root: ResourceRow | undefined,
   ): Promise<ResourceRow> {
     const parent = draft.parent === undefined ? root : rows.get(draft.parent)
-    const id = randomUUID()
+    const id = timeOrderedUuid(change.nowMs)
     const { type } = draft
     const pathId = type.type === 'lan' ? await nextLanNumber(change, parent!) : id
     const properties = await completed(change, type, parent, draft.properties)
@@ -350,7 +351,7 @@ async function missingLans(change: Change, account: Account, rows: ResourceRow[]
     if ((await findByPath(change.tx, path)) !== undefined) continue
     const datacenter = await findByPath(change.tx, datacenterPath)
     const lan = {
-      id: randomUUID(),
+      id: timeOrderedUuid(change.nowMs),
       type: 'lan',
       contractNumber: account.contractNumber,
       parentId: datacenter!.id,

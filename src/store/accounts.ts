@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { WeirError } from '../model/errors.ts'
+import { prepared } from './prepared.ts'
 import type { Role, TokenRow, UserRow } from './schema.ts'
 import { hashPassword, hashToken, newToken } from './secrets.ts'
 import { type Change, type Db, isUniqueViolation } from './store.ts'
@@ -242,14 +243,12 @@ export async function contractExists(db: Db, contractNumber: number): Promise<bo
 }
 
 export async function contractNumbers(db: Db, limit = 1000): Promise<number[]> {
-  const rows = await db
-    .selectFrom('contracts')
-    .select('contract_number')
-    .orderBy('contract_number')
-    .limit(limit)
-    .execute()
-  return rows.map((it) => it.contract_number)
+  return (await selectContracts(db, { limit })).map((it) => it.contract_number)
 }
+
+const selectContracts = prepared((db, { limit }: { limit: number }) =>
+  db.selectFrom('contracts').select('contract_number').orderBy('contract_number').limit(limit),
+)
 
 export interface Contract {
   contractNumber: number

@@ -1,4 +1,5 @@
 import { WeirError } from '../model/errors.ts'
+import { prepared } from './prepared.ts'
 import type { Tables } from './schema.ts'
 import { type Change, type Db, isUniqueViolation } from './store.ts'
 
@@ -27,9 +28,13 @@ export async function registerBucket(
 }
 
 export async function findRegistration(db: Db, name: string): Promise<BucketRegistration | undefined> {
-  const row = await db.selectFrom('buckets').selectAll().where('name', '=', name).executeTakeFirst()
+  const [row] = await selectByName(db, { name })
   return row && registrationOf(row)
 }
+
+const selectByName = prepared((db, { name }: { name: string }) =>
+  db.selectFrom('buckets').selectAll().where('name', '=', name),
+)
 
 export async function listRegistrations(db: Db): Promise<BucketRegistration[]> {
   const rows = await db.selectFrom('buckets').selectAll().orderBy('name').execute()

@@ -1,5 +1,6 @@
 import { insertAudit } from './audit.ts'
 import { someAtATime } from './batches.ts'
+import { prepared } from './prepared.ts'
 import type { FlowLogRow, PointRow } from './schema.ts'
 import type { Change, Db, Store } from './store.ts'
 
@@ -20,6 +21,7 @@ export async function claim(
 ): Promise<void> {
   for (const some of someAtATime(ids)) {
     const offered = await offeredOf(change, some)
+    if (offered.length === 0) continue
     const held = await heldByOthers(change, host, some)
     const free = offered.filter((it) => !held.has(it.id))
     const news = free.filter((it) => it.claimed_by !== host)
@@ -69,24 +71,34 @@ export async function claimAgain(store: Store, host: string, ids: readonly strin
 
 export async function recordCarriers(change: Change, host: string, ids: readonly string[]): Promise<void> {
   if (ids.length === 0) return
-  await change.tx
-    .insertInto('carriers')
-    .values(ids.map((id) => ({ flow_log_id: id, host })))
-    .onConflict((on) => on.doNothing())
-    .execute()
+  await insertCarriers(change.tx, { rows: ids.map((id) => ({ flow_log_id: id, host })) })
 }
+
+const insertCarriers = prepared((db, { rows }: { rows: { flow_log_id: string; host: string }[] }) =>
+  db
+    .insertInto('carriers')
+    .values(rows)
+    .onConflict((on) => on.doNothing()),
+)
 
 type Offered = Pick<FlowLogRow, 'id' | 'contract_number' | 'claimed_by'>
 
 async function offeredOf(change: Change, ids: readonly string[]): Promise<Offered[]> {
-  const offered = change.tx
+  // Of two that claim at once, one must see that it is late. SQLite has one writer anyway.
+  return (change.dialect === 'sqlite' ? selectOffered : lockOffered)(change.tx, { ids })
+}
+
+type Ids = { ids: readonly string[] }
+const selectOffered = prepared((db, { ids }: Ids) => offeredAmong(db, ids))
+const lockOffered = prepared((db, { ids }: Ids) => offeredAmong(db, ids).forUpdate())
+
+function offeredAmong(db: Db, ids: readonly string[]) {
+  return db
     .selectFrom('flow_logs')
     .select(['id', 'contract_number', 'claimed_by'])
     .where('id', 'in', ids)
     .where('host', 'is', null)
     .orderBy('id')
-  // Of two that claim at once, one must see that it is late. SQLite has one writer anyway.
-  return (change.dialect === 'sqlite' ? offered : offered.forUpdate()).execute()
 }
 
 /** Claimed by a host that is let in, was heard of lately, and has not said since that the interface has left it. */

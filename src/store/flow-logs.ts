@@ -294,7 +294,11 @@ async function recordStates(change: Change, host: string, points: AgentReport['p
     reported_at: change.nowMs,
     removed_version: null,
   }))
-  await change.tx
+  await upsertPoints(change.tx, { rows })
+}
+
+const upsertPoints = prepared((db, { rows }: { rows: PointRow[] }) =>
+  db
     .insertInto('points')
     .values(rows)
     .onConflict((on) =>
@@ -304,20 +308,21 @@ async function recordStates(change: Change, host: string, points: AgentReport['p
         message: it.ref('excluded.message'),
         reported_at: it.ref('excluded.reported_at'),
       })),
-    )
-    .execute()
-}
+    ),
+)
 
 async function recordAttached(change: Change, host: string, ids: readonly string[]): Promise<void> {
   await claim(change, host, ids, { refusals: true })
-  // What could not be attached at first is attached after all.
-  await change.tx
+  await makeAvailable(change.tx, { ids }) // What could not be attached at first is attached after all.
+}
+
+const makeAvailable = prepared((db, { ids }: { ids: readonly string[] }) =>
+  db
     .updateTable('resources')
     .set({ state: 'AVAILABLE' })
     .where('id', 'in', ids)
-    .where('state', '=', 'INACTIVE')
-    .execute()
-}
+    .where('state', '=', 'INACTIVE'),
+)
 
 type Report = { version: number; points: AgentReport['points'] }
 
@@ -335,12 +340,7 @@ async function differences(
   const said = new Map(report.points.map((it) => [it.flowLogId, it]))
   const news = new Map(said)
   for (const some of someAtATime([...said.keys()])) {
-    const before = await db
-      .selectFrom('points')
-      .select(['flow_log_id', 'state', 'device', 'message'])
-      .where('host', '=', host)
-      .where('flow_log_id', 'in', some)
-      .execute()
+    const before = await selectSaid(db, { host, ids: some })
     for (const { flow_log_id: id, state, device, message } of before) {
       const it = said.get(id)!
       const isSame = state === it.state && device === (it.device ?? null) && message === (it.message ?? null)
@@ -351,6 +351,19 @@ async function differences(
   const withdrawn = await selectWithdrawnUntil(db, { host, version: report.version })
   return { news, gone: withdrawn.map((it) => it.flow_log_id).filter((id) => !said.has(id)) }
 }
+
+interface HostIds {
+  host: string
+  ids: readonly string[]
+}
+
+const selectSaid = prepared((db, { host, ids }: HostIds) =>
+  db
+    .selectFrom('points')
+    .select(['flow_log_id', 'state', 'device', 'message'])
+    .where('host', '=', host)
+    .where('flow_log_id', 'in', ids),
+)
 
 const selectWithdrawnUntil = prepared((db, { host, version }: HostVersion) =>
   db
@@ -374,18 +387,28 @@ async function concerning(
 ): Promise<string[]> {
   const found: string[] = []
   for (const some of someAtATime(ids)) {
-    const rows = await db
-      .selectFrom('flow_logs')
-      .select('id')
-      .where('id', 'in', some)
-      .where((it) =>
-        it.or([it('host', '=', host), ...(offered ? [it('host', 'is', null)] : []), wasCarriedBy(it, host)]),
-      )
-      .execute()
+    const select = offered ? selectOfferedOrCarried : selectCarried
+    const rows = await select(db, { host, ids: some })
     found.push(...rows.map((it) => it.id))
   }
   return found
 }
+
+const selectOfferedOrCarried = prepared((db, { host, ids }: HostIds) =>
+  db
+    .selectFrom('flow_logs')
+    .select('id')
+    .where('id', 'in', ids)
+    .where((it) => it.or([it('host', '=', host), it('host', 'is', null), wasCarriedBy(it, host)])),
+)
+
+const selectCarried = prepared((db, { host, ids }: HostIds) =>
+  db
+    .selectFrom('flow_logs')
+    .select('id')
+    .where('id', 'in', ids)
+    .where((it) => it.or([it('host', '=', host), wasCarriedBy(it, host)])),
+)
 
 export function pointsOf(db: Db, flowLogIds: readonly string[]): Promise<PointRow[]> {
   if (flowLogIds.length === 0) return Promise.resolve([])

@@ -27,14 +27,17 @@ export class GroupCommit {
   underway: Promise<void> | undefined
   readonly #db: Db
   readonly #log: CommitLog | undefined
+  readonly #onCommit: () => void
   readonly #queue: Job[] = []
   readonly #patient: Job[] = []
   #patienceEnds: NodeJS.Timeout | undefined
   #draining = false
 
-  constructor(db: Db, log: CommitLog | undefined) {
+  /** `onCommit` is called before anybody hears of what was committed. */
+  constructor(db: Db, { log, onCommit }: { log: CommitLog | undefined; onCommit: () => void }) {
     this.#db = db
     this.#log = log
+    this.#onCommit = onCommit
   }
 
   /** With `patienceMs` the change waits that long for company; it goes with the first that cannot wait. */
@@ -66,6 +69,7 @@ export class GroupCommit {
       this.underway = committing.then(() => undefined)
       const jobs = await committing
       this.underway = undefined
+      this.#onCommit()
       for (const job of jobs) settle(job)
       await this.#log?.tend()
     }

@@ -3,54 +3,77 @@ import { assert } from '../stdx/assert.ts'
 import type { Tables } from './schema.ts'
 import type { Db } from './store.ts'
 
-/** Stands for a value that comes later. */
+const LIST_MAX = 16 // Longer lists are rare, and each length is a statement of its own.
+
+type Path = readonly (string | number)[]
+
+/** Stands for a value that comes later: where in the values it will be. */
 class Placeholder {
-  readonly name: string
-  constructor(name: string) {
-    this.name = name
+  readonly path: Path
+  constructor(path: Path) {
+    this.path = path
   }
 }
 
-const PLACEHOLDERS = new Proxy({}, { get: (_, name) => new Placeholder(String(name)) })
-
 /**
- * A statement that is built and compiled once for each database, and then only gets its values: for what every
- * request asks, Kysely's part costs more than SQLite's. No value may be a list, or null where `is` matters.
+ * A statement that is built and compiled once for each database (and each length of its lists), and then only gets its
+ * values: for what every request asks, Kysely's part costs more than SQLite's. Values may be lists, also of rows
+ * that all have the same columns; none may be null where `is` matters.
  */
 export function prepared<Values extends object, Row>(
   build: (db: Db, values: Values) => Compilable<Row>,
 ): (db: Db, values: Values) => Promise<Row[]> {
-  const compiled = new WeakMap<object, CompiledQuery>()
+  const known = new WeakMap<object, Map<string, CompiledQuery>>()
   return async (db, values) => {
+    const lists = Object.values(values).filter((it) => Array.isArray(it))
+    const lengths = lists.map((it) => it.length)
+    if (lengths.some((it) => it > LIST_MAX))
+      return (await db.executeQuery<Row>(build(db, values).compile())).rows
     const { adapter } = db.getExecutor() // A transaction's is that of its database.
-    let query = compiled.get(adapter)
+    const compiled = known.get(adapter) ?? new Map<string, CompiledQuery>()
+    known.set(adapter, compiled)
+    const key = lengths.join()
+    let query = compiled.get(key)
     if (query === undefined) {
-      query = build(db, PLACEHOLDERS as Values).compile()
-      compiled.set(adapter, query)
+      query = build(db, placeholders(values, []) as Values).compile()
+      compiled.set(key, query)
     }
-    const parameters = query.parameters.map((it) => {
-      if (!(it instanceof Placeholder)) return it
-      const value = values[it.name as keyof Values]
-      assert(value !== undefined, `no value for ${it.name}`)
-      return value
-    })
+    const parameters = query.parameters.map((it) =>
+      it instanceof Placeholder ? valueAt(values, it.path) : it,
+    )
     return (await db.executeQuery<Row>({ ...query, parameters })).rows
   }
 }
 
-/** Inserts a row with a statement that is `prepared`: every row has the columns of the first. */
+/** The same lists and rows, with a placeholder for each value. */
+function placeholders(value: unknown, path: Path): unknown {
+  if (Array.isArray(value)) return value.map((it, i) => placeholders(it, [...path, i]))
+  if (typeof value !== 'object' || value === null) return new Placeholder(path)
+  return Object.fromEntries(
+    Object.entries(value).map(([name, it]) => [name, placeholders(it, [...path, name])]),
+  )
+}
+
+function valueAt(values: object, path: Path): unknown {
+  let value: unknown = values
+  for (const name of path) value = (value as Record<string | number, unknown>)[name]
+  assert(value !== undefined, `no value for ${path.join('.')}`)
+  return value
+}
+
+/** Inserts rows with a statement that is `prepared`: all of them have the columns of the first. */
 export function preparedInsert<Table extends keyof Tables>(
   table: Table,
-): (db: Db, row: Insertable<Tables[Table]>) => Promise<unknown> {
+): (db: Db, ...rows: Insertable<Tables[Table]>[]) => Promise<unknown> {
   type Row = Insertable<Tables[Table]>
-  let columns: (keyof Row)[] = []
-  const insert = prepared((db, row: Row) =>
-    db.insertInto(table).values(Object.fromEntries(columns.map((it) => [it, row[it]])) as Row),
-  )
-  return (db, row) => {
-    const given = Object.keys(row) as (keyof Row)[]
-    if (columns.length === 0) columns = given
-    assert(given.length === columns.length, `${table}: ${given} instead of ${columns}`)
-    return insert(db, row)
+  let columns = 0
+  const insert = prepared((db, { rows }: { rows: Row[] }) => db.insertInto(table).values(rows))
+  return (db, ...rows) => {
+    for (const row of rows) {
+      const given = Object.keys(row)
+      if (columns === 0) columns = given.length
+      assert(given.length === columns, `${table}: ${given}`)
+    }
+    return insert(db, { rows })
   }
 }

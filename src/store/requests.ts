@@ -1,5 +1,5 @@
-import { randomUUID } from 'node:crypto'
 import { type SelectQueryBuilder, sql } from 'kysely'
+import { timeOrderedUuid } from '../stdx/uuid.ts'
 import { someAtATime } from './batches.ts'
 import { prepared, preparedInsert } from './prepared.ts'
 import type { Author } from './resources.ts'
@@ -35,7 +35,7 @@ const RUNNING_MESSAGE = 'Request is being executed'
  * is finished at once when it waits for nothing, but the caller still answers BUSY.
  */
 export async function acceptRequest(change: Change, author: Author, request: NewRequest): Promise<string> {
-  const id = randomUUID()
+  const id = timeOrderedUuid(change.nowMs)
   const touching = request.targets.map((it) => it.resource.id)
   const changing = request.parents.map((it) => it.id)
   const isFirst = (await unfinishedRequests(change.tx, { touching, changing })).length === 0
@@ -56,20 +56,19 @@ export async function acceptRequest(change: Change, author: Author, request: New
     finished_at: null,
   })
   const rows: RequestTargetRow[] = [
-    ...request.targets.map((it) => targetRow({ id, status }, it)),
+    ...request.targets.map((it) => targetRow(id, it)),
     ...request.parents.map((resource) =>
-      targetRow({ id, status }, { resource, wait: 'none', deletes: false, dueAtMs: 0 }, 'parent'),
+      targetRow(id, { resource, wait: 'none', deletes: false, dueAtMs: 0 }, 'parent'),
     ),
   ]
   for (let at = 0; at < rows.length; at += ROWS_MAX) {
-    await change.tx
-      .insertInto('request_targets')
-      .values(rows.slice(at, at + ROWS_MAX))
-      .execute()
+    await insertTargets(change.tx, ...rows.slice(at, at + ROWS_MAX))
   }
   await markPending(change.tx, { id })
   return id
 }
+
+const insertTargets = preparedInsert('request_targets')
 
 const markPending = prepared((db, { id }: { id: string }) =>
   db
@@ -89,7 +88,7 @@ export async function recordDoneRequest(
   request: Omit<NewRequest, 'targets' | 'parents'> & { target: { id: string; type: string; path: string } },
 ): Promise<string> {
   const { target, headers, contractNumber, ...line } = request
-  const id = randomUUID()
+  const id = timeOrderedUuid(change.nowMs)
   await insertRequest(change.tx, {
     ...line,
     id,
@@ -104,32 +103,28 @@ export async function recordDoneRequest(
     finished_at: change.nowMs,
   })
   const row = { request_id: id, resource_id: target.id, type: target.type, path: target.path }
-  const rest = { role: 'target', wait: 'none', deletes: 0, status: 'DONE', due_at: 0 } as const
-  await change.tx
-    .insertInto('request_targets')
-    .values({ ...row, ...rest })
-    .execute()
+  const rest = { role: 'target', wait: 'none', deletes: 0, due_at: 0 } as const
+  await insertTargets(change.tx, { ...row, ...rest })
   return id
 }
 
 const ROWS_MAX = 100 // SQLite takes 32766 parameters in one statement.
 
 function targetRow(
-  request: Pick<RequestTargetRow, 'status'> & { id: string },
+  requestId: string,
   it: NewTarget,
   role: RequestTargetRow['role'] = 'target',
 ): RequestTargetRow {
   const { resource, wait, deletes, dueAtMs } = it
   const { id, type, path } = resource
   return {
-    request_id: request.id,
+    request_id: requestId,
     resource_id: id,
     type,
     path,
     role,
     wait,
     deletes: deletes ? 1 : 0,
-    status: request.status,
     due_at: dueAtMs,
   }
 }
@@ -145,30 +140,50 @@ export async function unfinishedRequests(
   db: Db,
   which: Concerning | { ids: readonly string[] },
 ): Promise<RequestRow[]> {
-  const unfinished = db.selectFrom('requests').selectAll().where('finished_at', 'is', null)
   const found = new Map<string, RequestRow>()
+  const add = (rows: RequestRow[]) => {
+    for (const it of rows) found.set(it.id, it)
+  }
   if ('ids' in which) {
-    for (const some of someAtATime(which.ids)) {
-      for (const it of await unfinished.where('id', 'in', some).execute()) found.set(it.id, it)
-    }
+    for (const ids of someAtATime(which.ids)) add(await selectUnfinished(db, { ids }))
   } else {
-    for (const targets of targetsConcerning(db, which)) {
-      for (const it of await unfinished.where('id', 'in', targets).execute()) found.set(it.id, it)
+    const touched = [...someAtATime(which.touching)]
+    const changed = [...someAtATime(which.changing ?? [])]
+    for (let i = 0; i < Math.max(touched.length, changed.length); i++) {
+      const touching = touched[i] ?? ['']
+      const changing = changed[i]
+      add(
+        await (changing === undefined
+          ? selectTouching(db, { touching })
+          : selectConcerning(db, { touching, changing })),
+      )
     }
   }
   return [...found.values()].sort((a, b) => a.ordinal - b.ordinal)
 }
 
-function* targetsConcerning(db: Db, { touching, changing = [] }: Concerning) {
-  const targets = db.selectFrom('request_targets').select('request_targets.request_id')
-  const touched = [...someAtATime(touching)]
-  const changed = [...someAtATime(changing)]
-  for (let i = 0; i < Math.max(touched.length, changed.length); i++) {
-    const touchedBy = targets.where('resource_id', 'in', touched[i] ?? [''])
-    const changedBy = changed[i]
-    if (changedBy === undefined) yield touchedBy
-    else yield touchedBy.unionAll(targets.where('resource_id', 'in', changedBy).where('role', '=', 'target'))
-  }
+const selectUnfinished = prepared((db, { ids }: { ids: readonly string[] }) =>
+  unfinished(db).where('id', 'in', ids),
+)
+
+const selectTouching = prepared((db, { touching }: { touching: readonly string[] }) =>
+  unfinished(db).where('id', 'in', targetsAt(db, touching)),
+)
+
+const selectConcerning = prepared((db, { touching, changing }: Required<Concerning>) =>
+  unfinished(db).where(
+    'id',
+    'in',
+    targetsAt(db, touching).unionAll(targetsAt(db, changing).where('role', '=', 'target')),
+  ),
+)
+
+function unfinished(db: Db) {
+  return db.selectFrom('requests').selectAll().where('finished_at', 'is', null)
+}
+
+function targetsAt(db: Db, ids: readonly string[]) {
+  return db.selectFrom('request_targets').select('request_targets.request_id').where('resource_id', 'in', ids)
 }
 
 /**
@@ -233,11 +248,6 @@ export async function startRequest(change: Change, request: RequestRow): Promise
     .where('id', '=', request.id)
     .where('finished_at', 'is', null)
     .execute()
-  await change.tx
-    .updateTable('request_targets')
-    .set({ status: 'RUNNING' })
-    .where('request_id', '=', request.id)
-    .execute()
 }
 
 /** Ends a request: its resources are no longer BUSY for it, and what it deletes is gone. */
@@ -254,7 +264,6 @@ export async function finishRequest(
   if ((await endRequest(change.tx, end)).length === 0) return // Another replica has done it.
   await markNotPending(change.tx, { id })
   await forgetParents(change.tx, { id })
-  await endTargets(change.tx, { id, status })
   const gone = targets.filter((it) => it.deletes === 1).map((it) => it.resource_id)
   for (let at = 0; at < gone.length; at += ROWS_MAX) {
     const some = gone.slice(at, at + ROWS_MAX)
@@ -284,10 +293,6 @@ const markNotPending = prepared((db, { id }: { id: string }) =>
 
 const forgetParents = prepared((db, { id }: { id: string }) =>
   db.deleteFrom('request_targets').where('request_id', '=', id).where('role', '=', 'parent'),
-)
-
-const endTargets = prepared((db, { id, status }: Pick<RequestRow, 'id' | 'status'>) =>
-  db.updateTable('request_targets').set({ status }).where('request_id', '=', id),
 )
 
 export function findRequest(db: Db, contractNumber: number, id: string): Promise<RequestRow | undefined> {

@@ -1,3 +1,4 @@
+import { sql } from 'kysely'
 import { prepared, preparedInsert } from './prepared.ts'
 import type { ResourceRow } from './schema.ts'
 import { type Change, type Db, newEtag } from './store.ts'
@@ -72,17 +73,28 @@ export async function setResourceState(
 }
 
 export async function findByPath(db: Db, path: string): Promise<ResourceRow | undefined> {
-  return (await selectByPath(db, { path }))[0]
+  if (LAN_PATH.test(path)) return (await selectLan(db, { path }))[0]
+  const [row] = await selectByIds(db, { ids: [idOf(path)] })
+  return row?.path === path ? row : undefined
 }
 
-const selectByPath = prepared((db, { path }: { path: string }) =>
-  db.selectFrom('resources').selectAll().where('path', '=', path),
+/** A LAN is named by its number in its data center; in any other path, the id of what it names stands last. */
+const LAN_PATH = /\/lans\/[^/]*$/
+
+function idOf(path: string): string {
+  return path.slice(path.lastIndexOf('/') + 1)
+}
+
+const selectLan = prepared((db, { path }: { path: string }) =>
+  db.selectFrom('resources').selectAll().where(sql<boolean>`type = 'lan'`).where('path', '=', path),
+)
+
+const selectByIds = prepared((db, { ids }: { ids: readonly string[] }) =>
+  db.selectFrom('resources').selectAll().where('id', 'in', ids).orderBy('ordinal'),
 )
 
 export function findByIds(db: Db, ids: readonly string[]): Promise<ResourceRow[]> {
-  return inChunks(ids, (some) =>
-    db.selectFrom('resources').selectAll().where('id', 'in', some).orderBy('ordinal').execute(),
-  )
+  return inChunks(ids, (some) => selectByIds(db, { ids: some }))
 }
 
 /**
@@ -92,12 +104,12 @@ export function findByIds(db: Db, ids: readonly string[]): Promise<ResourceRow[]
  */
 export async function lockDatacenters(change: Change, paths: Iterable<string>): Promise<void> {
   if (change.dialect === 'sqlite') return
-  const roots = new Set([...paths].map((it) => it.split('/').slice(0, 3).join('/')))
+  const roots = new Set([...paths].map((it) => it.split('/')[2] ?? ''))
   if (roots.size === 0) return
   await change.tx
     .selectFrom('resources')
     .select('id')
-    .where('path', 'in', [...roots])
+    .where('id', 'in', [...roots])
     .orderBy('ordinal')
     .forUpdate()
     .execute()
@@ -157,12 +169,12 @@ export async function countResources(db: Db, listing: Listing): Promise<number> 
 
 function select(db: Db, { contractNumber, type, parentId, ids }: Listing) {
   // Each case names the columns of one index and no more: SQLite would else walk through a whole contract,
-  // because that index has the order which is asked for.
-  const all = db.selectFrom('resources').where('type', '=', type)
+  // because that index has the order which is asked for. Only data centers have no parent.
+  const all = db.selectFrom('resources')
   const query =
     parentId === ''
-      ? all.where('contract_number', '=', contractNumber)
-      : all.where('parent_id', '=', parentId)
+      ? all.where(sql<boolean>`parent_id = ''`).where('contract_number', '=', contractNumber)
+      : all.where('parent_id', '=', parentId).where('type', '=', type)
   if (ids === undefined) return query
   return query.where('id', 'in', ids.length === 0 ? [''] : [...ids])
 }
@@ -217,8 +229,11 @@ function ancestorPaths(path: string): string[] {
 
 /** The topmost first. */
 export async function ancestorsOf(db: Db, path: string): Promise<ResourceRow[]> {
-  const found = await Promise.all(ancestorPaths(path).map((it) => findByPath(db, it)))
-  return found.filter((it) => it !== undefined)
+  const paths = ancestorPaths(path)
+  if (paths.length === 0) return []
+  const found = await selectByIds(db, { ids: paths.map(idOf) })
+  const byPath = new Map(found.map((it) => [it.path, it]))
+  return paths.map((it) => byPath.get(it)).filter((it) => it !== undefined)
 }
 
 const PARAMETERS_MAX = 500

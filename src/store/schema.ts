@@ -182,7 +182,6 @@ export interface RequestTargetRow {
   role: 'target' | 'parent'
   wait: 'none' | 'attach' | 'detach'
   deletes: number
-  status: RequestStatus
   due_at: number
 }
 

@@ -6,11 +6,18 @@ const STATEMENTS_MAX = 500
 
 const PAGES_MAX = 32_000
 
+// What reads, and writes to tables that say nothing of users, tokens and hosts.
+const BARS_NOBODY = new RegExp(
+  '^(select|begin|commit|rollback|savepoint|release|update "agents"' +
+    '|(insert into|update|delete from) "(resources|flow_logs|points|carriers|requests|request_targets|objects|audit)")',
+)
+
 /**
  * Node's own SQLite in the shape that Kysely's dialect asks for. It does not wait for the disk: `SqliteLog` does,
- * and keeps the log short, too; the bound here is for the case that it cannot.
+ * and keeps the log short, too; the bound here is for the case that it cannot. `onAccessWrite` hears of each statement
+ * that may change who may ask for what, before it is committed.
  */
-export function openSqlite(path: string): SqliteDatabase {
+export function openSqlite(path: string, onAccessWrite: () => void): SqliteDatabase {
   const database = open(path)
   const statements = new Map<string, SqliteStatement>()
   return {
@@ -22,7 +29,7 @@ export function openSqlite(path: string): SqliteDatabase {
       const known = statements.get(text)
       if (known !== undefined) return known
       if (statements.size >= STATEMENTS_MAX) statements.clear()
-      const statement = adapt(database.prepare(text))
+      const statement = adapt(database.prepare(text), BARS_NOBODY.test(text) ? undefined : onAccessWrite)
       statements.set(text, statement)
       return statement
     },
@@ -32,7 +39,9 @@ export function openSqlite(path: string): SqliteDatabase {
 function open(path: string): DatabaseSync {
   try {
     const database = new DatabaseSync(path, { enableForeignKeyConstraints: true, timeout: 5_000 })
-    database.exec('pragma journal_mode = wal; pragma synchronous = normal; pragma temp_store = memory')
+    database.exec(
+      'pragma journal_mode = wal; pragma synchronous = normal; pragma temp_store = memory; pragma cache_size = -8192',
+    )
     database.exec(`pragma wal_autocheckpoint = ${PAGES_MAX}`)
     return database
   } catch (cause) {
@@ -42,11 +51,20 @@ function open(path: string): DatabaseSync {
   }
 }
 
-function adapt(statement: StatementSync): SqliteStatement {
+function adapt(statement: StatementSync, onRun: (() => void) | undefined): SqliteStatement {
   return {
     reader: statement.columns().length > 0,
-    all: (parameters) => statement.all(...(parameters as SQLInputValue[])),
-    run: (parameters) => statement.run(...(parameters as SQLInputValue[])),
-    iterate: (parameters) => statement.iterate(...(parameters as SQLInputValue[])),
+    all: (parameters) => {
+      onRun?.()
+      return statement.all(...(parameters as SQLInputValue[]))
+    },
+    run: (parameters) => {
+      onRun?.()
+      return statement.run(...(parameters as SQLInputValue[]))
+    },
+    iterate: (parameters) => {
+      onRun?.()
+      return statement.iterate(...(parameters as SQLInputValue[]))
+    },
   }
 }

@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto'
+import { randomUUID } from 'node:crypto'
 import { EventEmitter } from 'node:events'
 import { Kysely, SqliteDialect, type Transaction } from 'kysely'
 import { WeirError } from '../model/errors.ts'
@@ -36,8 +36,11 @@ export class Store {
   readonly #writer: Db
   readonly #groupCommit: GroupCommit | undefined
   readonly #log: CommitLog | undefined
-  /** Changes of this process, counted as they are committed and before anybody hears of them. */
-  commits = 0
+  /**
+   * Changes when anything is committed that may say who may ask for what, and before anybody hears of it. Undefined
+   * where other replicas commit, too, of which nobody tells.
+   */
+  accessVersion: number | undefined
   /** Says what has changed in this process; other replicas find out by asking the database. */
   readonly signals = new EventEmitter<Signals>().setMaxListeners(0)
 
@@ -47,13 +50,22 @@ export class Store {
     dialect: DialectName
     clock: Clock
     log?: CommitLog | undefined
+    /** How many statements may have changed who may ask for what, if that is known. */
+    accessWrites?: () => number
   }) {
     this.db = options.db
     this.dialect = options.dialect
     this.clock = options.clock
     this.#writer = options.writer
     this.#log = options.log
-    this.#groupCommit = this.dialect === 'sqlite' ? new GroupCommit(this.#writer, options.log) : undefined
+    const { log, accessWrites } = options
+    const onCommit = () => {
+      this.accessVersion = accessWrites?.()
+    }
+    if (this.dialect === 'sqlite') {
+      onCommit()
+      this.#groupCommit = new GroupCommit(this.#writer, { log, onCommit })
+    }
   }
 
   /**
@@ -74,7 +86,6 @@ export class Store {
       const change = { nowMs: this.clock.nowMs(), hosts: new Set<string>(), dialect: this.dialect }
       try {
         const result = await this.#transaction((tx) => work({ ...change, tx }), patienceMs)
-        this.commits++
         for (const host of change.hosts) this.signals.emit('assignments', host)
         return result
       } catch (error) {
@@ -100,7 +111,9 @@ export async function openStore(
   dependencies: { clock?: Clock } = {},
 ): Promise<Store> {
   const dialect = 'sqlitePath' in options ? 'sqlite' : 'postgres'
-  const writer = connect(options)
+  let writes = 0
+  const accessWrites = () => writes
+  const writer = connect(options, () => writes++)
   try {
     await migrate(writer, dialect)
   } catch (error) {
@@ -113,15 +126,15 @@ export async function openStore(
   // A connection of its own lets readers pass by a change that is under way. A database in memory has but
   // one.
   const file = 'sqlitePath' in options && options.sqlitePath !== ':memory:' ? options.sqlitePath : undefined
-  const db = file === undefined ? writer : connect(options)
+  const db = file === undefined ? writer : connect(options, () => writes++)
   const log = file === undefined ? undefined : new SqliteLog(file)
-  return new Store({ db, writer, dialect, clock: dependencies.clock ?? systemClock, log })
+  return new Store({ db, writer, dialect, clock: dependencies.clock ?? systemClock, log, accessWrites })
 }
 
-function connect(options: { sqlitePath: string } | { postgresUrl: string }): Db {
+function connect(options: { sqlitePath: string } | { postgresUrl: string }, onAccessWrite: () => void): Db {
   const dialect =
     'sqlitePath' in options
-      ? new SqliteDialect({ database: openSqlite(options.sqlitePath) })
+      ? new SqliteDialect({ database: openSqlite(options.sqlitePath, onAccessWrite) })
       : openPostgres(options.postgresUrl)
   return new Kysely<Tables>({ dialect })
 }
@@ -142,7 +155,7 @@ export async function settingOnce({ tx }: Change, name: string, make: () => stri
 }
 
 export function newEtag(): string {
-  return randomBytes(16).toString('hex')
+  return randomUUID().replaceAll('-', '')
 }
 
 /** Deadlock or failed serialisation: PostgreSQL ended our transaction so that another one could go on. */

@@ -124,9 +124,9 @@ function renderedStatus(base: string, row: RequestRow, targets: RequestTargetRow
     etag: row.etag,
     targets: targets
       .filter((it) => it.role === 'target')
-      .map(({ path, type, status }) => {
+      .map(({ path, type }) => {
         const id = path.slice(path.lastIndexOf('/') + 1)
-        return { target: { id, type, href: `${base}${path}` }, status }
+        return { target: { id, type, href: `${base}${path}` }, status: row.status }
       }),
   }
   return {
