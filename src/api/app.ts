@@ -332,7 +332,8 @@ async function authenticateByPath(authentication: Authentication, request: Fasti
 function addErrorAnswers(app: FastifyInstance, log: Logger): void {
   app.setErrorHandler((error: FastifyError, request, reply) => {
     const { validation } = error
-    if (validation !== undefined && validation.length > 0) return sendError(reply, invalidInput(error))
+    if (validation !== undefined && validation.length > 0)
+      return sendError(reply, invalidInput(error, request.method))
     if (error.code === 'FST_ERR_CTP_INVALID_MEDIA_TYPE') {
       const given = request.headers['content-type']
       const what = given === undefined ? 'a body without Content-Type' : `'${given}'`

@@ -83,11 +83,15 @@ export function sendError(reply: FastifyReply, error: unknown): FastifyReply {
 }
 
 /** Ajv's findings in the contract's words. */
-export function invalidInput(error: Pick<FastifyError, 'validation'>): InvalidInputError {
+export function invalidInput(
+  error: Pick<FastifyError, 'validation'>,
+  method: string = 'POST',
+): InvalidInputError {
+  const verb = method === 'POST' ? 'create' : 'update'
   const messages = (error.validation ?? []).map((it) => {
     const path = `(root)${attributePath(it.instancePath)}`
     const found = it as unknown as { keyword: string; params: Record<string, unknown>; data?: unknown }
-    return reasonOf(path, found, it.message ?? 'is not valid')
+    return reasonOf(path, found, { verb, fallback: it.message ?? 'is not valid' })
   })
   return new InvalidInputError([...new Set(messages)].slice(0, 20))
 }
@@ -95,12 +99,12 @@ export function invalidInput(error: Pick<FastifyError, 'validation'>): InvalidIn
 function reasonOf(
   path: string,
   found: { keyword: string; params: Record<string, unknown>; data?: unknown },
-  fallback: string,
+  { verb, fallback }: { verb: string; fallback: string },
 ): string {
   const { keyword, params } = found
   if (keyword === 'required') return `[${path}.${String(params['missingProperty'])}] Attribute is required`
   if (keyword === 'additionalProperties') {
-    return `[${path}.${String(params['additionalProperty'])}] Attribute is not allowed in create requests`
+    return `[${path}.${String(params['additionalProperty'])}] Attribute is not allowed in ${verb} requests`
   }
   if (keyword === 'enum') {
     const allowed = (params['allowedValues'] as unknown[]).join(', ')

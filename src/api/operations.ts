@@ -49,12 +49,12 @@ function um(summary: string, more: Omit<Operation, 'tag' | 'summary'>): Operatio
 const MEMBERS: Record<string, Operation> = {
   [`GET ${users}`]: um('List users', { answer: ref('Users'), query: 'list' }),
   [`POST ${users}`]: um('Create a user', { ...done, answer: ref('User') }),
-  [`GET ${users}/:userId`]: um('Get a user', { answer: ref('User') }),
+  [`GET ${users}/:userId`]: um('Get a user', { answer: ref('User'), query: 'item' }),
   [`PUT ${users}/:userId`]: um('Replace a user', { ...done, answer: ref('User') }),
   [`DELETE ${users}/:userId`]: um('Remove a user from the contract', done),
   [`GET ${groups}`]: um('List groups', { answer: ref('Groups'), query: 'list' }),
   [`POST ${groups}`]: um('Create a group', { ...done, answer: ref('Group') }),
-  [`GET ${groups}/:groupId`]: um('Get a group', { answer: ref('Group') }),
+  [`GET ${groups}/:groupId`]: um('Get a group', { answer: ref('Group'), query: 'item' }),
   [`PUT ${groups}/:groupId`]: um('Replace a group', { ...done, answer: ref('Group') }),
   [`DELETE ${groups}/:groupId`]: um('Delete a group', done),
   [`GET ${groups}/:groupId/users`]: um('List who is in a group', { answer: ref('Users'), query: 'list' }),
@@ -64,7 +64,7 @@ const MEMBERS: Record<string, Operation> = {
     answer: ref('Shares'),
     query: 'list',
   }),
-  [`GET ${groups}/:groupId/shares/:resourceId`]: um('Get a share', { answer: ref('Share') }),
+  [`GET ${groups}/:groupId/shares/:resourceId`]: um('Get a share', { answer: ref('Share'), query: 'item' }),
   [`POST ${groups}/:groupId/shares/:resourceId`]: um('Share a data center', {
     ...done,
     answer: ref('Share'),

@@ -320,6 +320,20 @@ test('users, groups, members and shares are filtered, ordered and paged like eve
   const members = await list(`/um/groups/${tenants.groupId}/users?filter.firstname=reader`)
   const shares = await list(`/um/groups/${tenants.groupId}/shares?filter.editPrivilege=true`)
   assert.deepEqual([members.items.length, shares.items.length], [0, 1])
+
+  const group = `/um/groups/${tenants.groupId}`
+  const at = async (depth: number) => (await list(`${group}?depth=${depth}`)).entities
+  const [none, references, whole] = [await at(0), await at(1), await at(2)]
+  assert.deepEqual(Object.keys(none.users), ['id', 'type', 'href'])
+  assert.deepEqual(
+    references.users.items.map((it: object) => Object.keys(it)),
+    [['id', 'type', 'href']],
+  )
+  assert.equal(whole.users.items[0].properties.email, 'editor@example.org')
+  assert.equal(whole.shares.items[0].properties.editPrivilege, true)
+  const listed = await list('/um/groups?depth=3&filter.createFlowLog=true')
+  assert.deepEqual(listed.items[0].entities, whole)
+  assert.equal((await weir.get(`${group}?depth=11`)).status, 422)
   const { paths } = (await weir.get('/openapi.json')).body
   const described = paths['/cloudapi/v6/um/groups'].get.parameters.map(
     (it: { name?: string; $ref?: string }) => it.name ?? it.$ref?.split('/').at(-1),
@@ -362,6 +376,11 @@ test('what is not kept is not accepted either: rules, volumes and new children o
   const echoed = await weir.call('PUT', server.href, server)
   server.entities.nics.items.push({ properties: { lan: 2 } })
   const added = await weir.call('PUT', server.href, server)
+  const unknown = await weir.call('PATCH', server.href, { colour: 'blue' })
+  assert.equal(
+    unknown.body.messages[0].message,
+    '[(root).properties.colour] Attribute is not allowed in update requests',
+  )
   assert.deepEqual([echoed.status, added.status], [202, 422])
   assert.match(added.body.messages[0].message, /^\[\(root\)\.entities\.nics\.items\[1\]\] /)
 })

@@ -103,7 +103,10 @@ function addUsers(app: FastifyInstance, services: Services): void {
     const members = await listMembers(store.db, request.account!.contractNumber)
     return collectionOf(services, request, '/um/users', members, renderUser)
   })
-  app.get(`${path}/:userId`, async (request) => renderUser(services.base(request), await found(request)))
+  app.get(`${path}/:userId`, async (request) => {
+    parseQuery(request.query)
+    return renderUser(services.base(request), await found(request))
+  })
   app.post(path, { schema: { body: NewUser } }, async (request, reply) => {
     const {
       firstname,
@@ -190,10 +193,17 @@ function addGroups(app: FastifyInstance, services: Services): void {
   const path = `${API_BASE}/um/groups`
   app.get(path, async (request) => {
     const groups = await listGroups(store.db, request.account!.contractNumber)
-    return collectionOf(services, request, '/um/groups', groups, renderGroup)
+    const collection = collectionOf(services, request, '/um/groups', groups, renderGroup)
+    const depth = parseQuery(request.query).depth - 1
+    const shown = new Map(groups.map((it) => [it.id, it]))
+    const items = (collection['items'] as Rendered[]).map((it) =>
+      depth < 1 ? it : groupAt(services, request, shown.get(it.id)!, depth),
+    )
+    return { ...collection, items: await Promise.all(items) }
   })
   app.get(`${path}/:groupId`, async (request) => {
-    return renderGroup(services.base(request), await groupOf(services, request))
+    const { depth } = parseQuery(request.query)
+    return groupAt(services, request, await groupOf(services, request), depth)
   })
   app.post(path, { schema: { body: GroupBody } }, async (request, reply) => {
     const { name, ...given } = (request.body as { properties: { name: string } }).properties
@@ -221,6 +231,30 @@ function addGroups(app: FastifyInstance, services: Services): void {
   })
 }
 
+/** With who is in it and what it may see, as far as the depth goes. */
+async function groupAt(
+  services: Services,
+  request: FastifyRequest,
+  group: Group,
+  depth: number,
+): Promise<Rendered> {
+  const base = services.base(request)
+  const rendered = renderGroup(base, group)
+  if (depth === 0) return rendered
+  const { db } = services.store
+  const shown = (it: Rendered) => (depth === 1 ? asReference(it) : it)
+  const users = (await membersOf(db, group)).map((it) => shown(renderUser(base, it)))
+  const shares = (await listShares(db, group.id)).map((it) => shown(renderShare(base, group, it)))
+  const { entities = {} } = rendered
+  const entity = (name: string, items: Rendered[]) => ({ [name]: { ...(entities[name] as object), items } })
+  return { ...rendered, entities: { ...entity('users', users), ...entity('shares', shares) } }
+}
+
+async function membersOf(db: Db, group: Group): Promise<Member[]> {
+  const ids = await groupUsers(db, group.id)
+  return (await listMembers(db, group.contract_number)).filter((it) => ids.includes(it.id))
+}
+
 async function groupOf({ store }: Services, request: FastifyRequest): Promise<Group> {
   const { groupId } = request.params as { groupId: string }
   const group = await findGroup(store.db, request.account!.contractNumber, groupId)
@@ -233,8 +267,7 @@ function addGroupUsers(app: FastifyInstance, services: Services): void {
   const path = `${API_BASE}/um/groups/:groupId/users`
   app.get(path, async (request) => {
     const group = await groupOf(services, request)
-    const ids = await groupUsers(store.db, group.id)
-    const members = (await listMembers(store.db, group.contract_number)).filter((it) => ids.includes(it.id))
+    const members = await membersOf(store.db, group)
     const place = `/um/groups/${group.id}/users`
     return collectionOf(services, request, place, members, renderUser)
   })
@@ -271,6 +304,7 @@ function addShares(app: FastifyInstance, services: Services): void {
     return collectionOf(services, request, place, shares, (base, it) => renderShare(base, group, it))
   })
   app.get(`${path}/:resourceId`, async (request) => {
+    parseQuery(request.query)
     const { group, shares } = await sharesOf(request)
     const { resourceId } = request.params as { resourceId: string }
     const found = shares.find((it) => it.resource_id === resourceId)
