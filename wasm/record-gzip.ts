@@ -64,7 +64,7 @@ let addresses: usize = 0 // By hash: u32 place, u32 address of the row's field.
 let addresses6: usize = 0 // By hash: u32 place.
 let prefixes: usize = 0 // By hash of the first two octets: u32 octets, u32 place.
 let tails: usize = 0 // By hash of destination port, protocol, packets and octets: u32 address of the row.
-let placed: usize = 0 // u32 for each row of the member: the place of its destination port.
+let placed: usize = 0 // For each row of the member: u32 place of its destination port, u8 from there to the protocol, u8 to the times.
 let lengthSymbols: usize = 0 // u8 for 0 to 258.
 let counts: usize = 0 // u32 per symbol, then per distance symbol.
 let lengths: usize = 0 // u8 likewise: code lengths.
@@ -92,12 +92,13 @@ let destinationPlace6: u32 = 0
 // The last match. When it can go on, `follow` is the field of a row whose text stands where it would.
 let lastLength: u32 = 0
 let lastDistance: u32 = 0
+let lastDistanceBits: u64 = 0
 let follow: usize = 0
 
 /** Bytes of working memory behind `base`, for members of `rowCount` rows and `textSize` bytes, slices of `slotCount`. */
 export function memorySize(rowCount: usize, textSize: usize, slotCount: usize): usize {
   const tables: usize = (PIECES << 4) + (20 << ADDRESS_BITS) + (8 << PREFIX_BITS) + 16_384
-  return tables + CHECKSUM_SIZE + (rowCount << 2) + textSize + 64 + slotCount * 8 + 64
+  return tables + CHECKSUM_SIZE + (rowCount << 3) + textSize + 64 + slotCount * 8 + 64
 }
 
 export function setup(base: usize, rowCount: usize, textSize: usize): void {
@@ -115,7 +116,7 @@ export function setup(base: usize, rowCount: usize, textSize: usize): void {
   const checksums = counts + 16_384
   setupChecksum(checksums)
   placed = checksums + CHECKSUM_SIZE
-  text = placed + (rowCount << 2)
+  text = placed + (rowCount << 3)
   slots = (text + textSize + 64 + 7) & ~7
   fillTexts()
   let symbol: u32 = 0
@@ -231,7 +232,8 @@ function put(it: u64, piece: u32): u64 {
 function match(it: u64, length: u32, distance: u32): u64 {
   lastLength = length
   lastDistance = distance
-  store<u64>((it >> 32) as usize, matchBits(length, distance))
+  lastDistanceBits = distanceBits(distance)
+  store<u64>((it >> 32) as usize, join(lengthBits(length), lastDistanceBits))
   return it + SLOT
 }
 
@@ -239,17 +241,21 @@ function match(it: u64, length: u32, distance: u32): u64 {
 function extend(it: u64, length: u32): u64 {
   if (lastLength + length > MATCH_MAX) return match(it, length, lastDistance)
   lastLength += length
-  store<u64>(((it >> 32) as usize) - 8, matchBits(lastLength, lastDistance))
+  store<u64>(((it >> 32) as usize) - 8, join(lengthBits(lastLength), lastDistanceBits))
   return it
 }
 
-function matchBits(length: u32, distance: u32): u64 {
-  if (isCounting) return MATCH | ((length as u64) << 20) | (distance as u64)
-  const entry = load<u64>(pieces + ((LENGTH + length) << 4), 8)
-  const before = entry >> 56
+// @inline
+function lengthBits(length: u32): u64 {
+  return load<u64>(pieces + ((LENGTH + length) << 4), 8)
+}
+
+// @inline
+function distanceBits(distance: u32): u64 {
+  if (isCounting) return distance
   const at = distances + (distanceSymbol(distance) << 4)
   const code = load<u32>(at) | ((distance - load<u32>(at, 8)) << load<u32>(at, 4))
-  return (entry & BITS) | ((code as u64) << before) | ((before + load<u32>(at, 12)) << 56)
+  return (code as u64) | ((load<u32>(at, 12) as u64) << 56)
 }
 
 /** Slots of one character each for text that is there already. */
@@ -262,6 +268,12 @@ function putCharacters(it: u64, from: usize, to: usize): u64 {
 // @inline
 function copy(to: usize, from: usize, size: usize): void {
   for (let i: usize = 0; i < size; i += 8) store<u64>(to + i, load<u64>(from + i))
+}
+
+/** Up to 15 bytes too many. What is copied lies at least as far before. */
+// @inline
+function copyVectors(to: usize, from: usize, size: usize): void {
+  for (let i: usize = 0; i < size; i += 16) v128.store(to + i, v128.load(from + i))
 }
 
 /** Begins a member of the rows at `rowsAt`. Each of its lines begins with `prefixAt`. */
@@ -529,13 +541,14 @@ function tail(it: u64, row: usize, reject: u32, nextSize: usize): u64 {
   const slot = tails + (hashOfTail(row) << 2)
   const similar: usize = load<u32>(slot)
   store<u32>(slot, row as u32)
-  store<u32>(placed + ((row - rows) >> 4), here)
+  store<u32>(placed + ((row - rows) >> 3), here)
   let model: usize = 0
   let distance: u32 = 0
   let from = at
   if (similar !== 0 && hasSameTail(row, similar, 0x00ffffff)) {
-    const place = load<u32>(placed + ((similar - rows) >> 4))
+    const place = load<u32>(placed + ((similar - rows) >> 3))
     if (isNear(here, place)) {
+      if (isSameToEnd(row, similar, nextSize)) return repeat(it, row, similar, place, reject)
       model = similar
       distance = here - place
     }
@@ -568,10 +581,38 @@ function tail(it: u64, row: usize, reject: u32, nextSize: usize): u64 {
     from = textAt(it)
   }
   it = times(it, row, model, from, distance, reject, nextSize)
+  store<u16>(placed + ((row - rows) >> 3), ((protocolHere - here) | ((timesHere - here) << 8)) as u16, 4)
   lastRow = row
   protocolPlace = protocolHere
   timesPlace = timesHere
   return it
+}
+
+/** Whether the lines of both, whose tails are the same, go on the same way up to the next line's addresses. */
+// @inline
+function isSameToEnd(row: usize, other: usize, nextSize: usize): bool {
+  return (
+    load<u64>(row, 56) === load<u64>(other, 56) &&
+    min(load<u32>(row, 56), load<u32>(row, 60)) >= TEN_DIGITS &&
+    ((load<u8>(row, 37) ^ load<u8>(other, 37)) & ROW_REJECT) === 0 &&
+    nextSize !== 0
+  )
+}
+
+/** Fields 7 to 14 and the begin of the next line, all as in the line of the row `model`. */
+function repeat(it: u64, row: usize, model: usize, place: u32, reject: u32): u64 {
+  const at = textAt(it)
+  const here = placeOf(at)
+  const offsets: u32 = load<u16>(placed + ((model - rows) >> 3), 4)
+  store<u16>(placed + ((row - rows) >> 3), offsets as u16, 4)
+  lastRow = row
+  protocolPlace = here + (offsets & 255)
+  timesPlace = here + (offsets >> 8)
+  setSuffix(row, reject, timesPlace + 22)
+  const size = (offsets >> 8) + 32 + (prefixSize as u32)
+  copyVectors(at, text + place - 1, size)
+  follow = model + 64
+  return match(withText(it, at + size), size, here - place)
 }
 
 /** Of destination port, protocol, packets and octets. */
@@ -745,7 +786,8 @@ function skippedLine(it: u64, row: usize, nextSize: usize): u64 {
 /** From now on slots have the numbers of pieces, and matches as they are. */
 function countPieces(): void {
   isCounting = true
-  for (let piece: u32 = 0; piece < PIECES; piece++) store<u64>(pieces + (piece << 4), piece, 8)
+  for (let piece: u32 = 0; piece < LENGTH; piece++) setBits(piece, piece)
+  for (let length: u32 = 3; length <= MATCH_MAX; length++) setBits(LENGTH + length, MATCH | (length << 20))
 }
 
 /** Makes codes that suit what `generate` wrote, and turns its slots into bits. */
@@ -777,7 +819,8 @@ export function tune(): void {
 
 // @inline
 function bitsOf(slot: u64): u64 {
-  if ((slot & MATCH) !== 0) return matchBits(((slot >> 20) & 0xfffff) as u32, (slot & 0xfffff) as u32)
+  if ((slot & MATCH) !== 0)
+    return join(lengthBits(((slot >> 20) & 0xfffff) as u32), distanceBits((slot & 0xfffff) as u32))
   return load<u64>(pieces + ((slot as usize) << 4), 8)
 }
 
