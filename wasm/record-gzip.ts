@@ -32,7 +32,9 @@ const REST2: u32 = 41512 // 100: '00 ' to '99 '
 const REST1: u32 = 41612 // 10: '0 ' to '9 '
 const CHARACTER: u32 = 41622 // 256: one character.
 const LENGTH: u32 = 41878 // 259: match lengths, 3 to 258; they have no text.
-const PIECES: u32 = 42137
+const PAIR: u32 = 42137 // 100: '00' to '99'.
+const PAIR_SPACE: u32 = 42237 // 100: '00 ' to '99 '.
+const PIECES: u32 = 42337
 
 const BITS: u64 = ((1 as u64) << 56) - 1
 const SLOT: u64 = (8 as u64) << 32
@@ -54,17 +56,20 @@ const ROW_SKIPPED: u32 = 8
 const TEN_DIGITS: u32 = 1_000_000_000 // Times from September 2001 on: only these are matched.
 
 const ADDRESS_BITS: u32 = 13
+const TAG_BITS: u64 = 19
+const TAG_MASK: u32 = 0x7ffff
+const PLACE_MASK: u32 = 0xffffff
 const PREFIX_BITS: u32 = 12
 
 // Addresses of what `setup` lays out.
 let text: usize = 0
 let slots: usize = 0
 let pieces: usize = 0
-let addresses: usize = 0 // By hash: u32 place, u32 address of the row's field.
+let addresses: usize = 0 // By hash: 19 bits of it, 24 bits place, 16 bits number of the field, which are 16 bytes each.
 let addresses6: usize = 0 // By hash: u32 place.
 let prefixes: usize = 0 // By hash of the first two octets: u32 octets, u32 place.
-let tails: usize = 0 // By hash of destination port, protocol, packets and octets: u32 address of the row.
-let placed: usize = 0 // For each row of the member: u32 place of its destination port, u8 from there to the protocol, u8 to the times.
+let tails: usize = 0 // By hash of destination port, protocol, packets and octets: u32 address of the row, u32 place.
+let offsets: usize = 0 // For each row of the member, from its destination port: u8 to the protocol, u8 to the times.
 let lengthSymbols: usize = 0 // u8 for 0 to 258.
 let counts: usize = 0 // u32 per symbol, then per distance symbol.
 let lengths: usize = 0 // u8 likewise: code lengths.
@@ -98,7 +103,7 @@ let follow: usize = 0
 /** Bytes of working memory behind `base`, for members of `rowCount` rows and `textSize` bytes, slices of `slotCount`. */
 export function memorySize(rowCount: usize, textSize: usize, slotCount: usize): usize {
   const tables: usize = (PIECES << 4) + (20 << ADDRESS_BITS) + (8 << PREFIX_BITS) + 16_384
-  return tables + CHECKSUM_SIZE + (rowCount << 3) + textSize + 64 + slotCount * 8 + 64
+  return tables + CHECKSUM_SIZE + (rowCount << 1) + textSize + 64 + slotCount * 8 + 64
 }
 
 export function setup(base: usize, rowCount: usize, textSize: usize): void {
@@ -115,8 +120,8 @@ export function setup(base: usize, rowCount: usize, textSize: usize): void {
   work = lengthSymbols + 512
   const checksums = counts + 16_384
   setupChecksum(checksums)
-  placed = checksums + CHECKSUM_SIZE
-  text = placed + (rowCount << 3)
+  offsets = checksums + CHECKSUM_SIZE
+  text = offsets + (rowCount << 1)
   slots = (text + textSize + 64 + 7) & ~7
   fillTexts()
   let symbol: u32 = 0
@@ -131,6 +136,10 @@ function fillTexts(): void {
   for (let i: u32 = 0; i < 10_000; i++) {
     const size = digitCount(i)
     const digits = digitsOf(i, size)
+    if (i < 100) {
+      setText(PAIR + i, digitsOf(i, 2), 2)
+      setText(PAIR_SPACE + i, digitsOf(i, 2) | (space << 16), 3)
+    }
     if (i < 256) {
       setText(OCTET_DOT + i, digits | ((46 as u64) << (size << 3)), size + 1)
       setText(OCTET_SPACE + i, digits | (space << (size << 3)), size + 1)
@@ -313,7 +322,7 @@ export function generate(from: u32, count: u32, isFirst: bool, isLast: bool, isT
     if (follow !== 0 && ((attributes ^ load<u8>(follow, 37)) & (ROW_IPV6 | ROW_SKIPPED)) !== 0) follow = 0
     if ((attributes & ROW_IPV6) === 0) it = ipv4(ipv4(it, row), row + 16)
     else it = bothIpv6(it, row)
-    it = small(it, load<u16>(row, 32))
+    it = port(it, load<u16>(row, 32))
     it = tail(it, row, attributes & ROW_REJECT, size)
   }
   state = it
@@ -354,15 +363,16 @@ function ipv4(it: u64, field: usize): u64 {
   const end = write(write(middle, c), d)
   it = withText(it, end)
   const here = placeOf(at)
-  const slot = addresses + (((address * 0x9e3779b1) >> (32 - ADDRESS_BITS)) << 3)
-  const place = load<u32>(slot)
-  const knownField: usize = load<u32>(slot, 4)
-  store<u64>(slot, (here as u64) | ((field as u64) << 32))
+  const hash = address * 0x9e3779b1 // All of it tells the address.
+  const slot = addresses + ((hash >> (32 - ADDRESS_BITS)) << 3)
+  const known = load<u64>(slot)
+  const place = ((known >> TAG_BITS) as u32) & PLACE_MASK
+  store<u64>(slot, ((hash & TAG_MASK) as u64) | ((here as u64) << TAG_BITS) | (((field - rows) as u64) << 39))
   const head = address & 0xffff
   const headSlot = prefixes + (((head * 0x9e3779b1) >> (32 - PREFIX_BITS)) << 3)
   const headBefore = load<u64>(headSlot)
   store<u64>(headSlot, (head as u64) | ((here as u64) << 32))
-  const isKnown = isNear(here, place) && load<u32>(knownField) === address
+  const isKnown = isNear(here, place) && (((known as u32) ^ hash) & TAG_MASK) === 0
   if (follow !== 0) {
     const difference = load<u32>(follow) ^ address
     if (difference === 0) {
@@ -374,6 +384,7 @@ function ipv4(it: u64, field: usize): u64 {
       return putBits(putBits(extend(it, (middle - at) as u32), c), d)
   }
   if (isKnown) {
+    const knownField = rows + (((known >> 43) << 4) as usize)
     follow = isSource(field) && isSource(knownField) ? knownField + 16 : 0
     return match(it, (end - at) as u32, here - place)
   }
@@ -497,6 +508,21 @@ function hexadecimalDigit(value: u32): u8 {
   return (value < 10 ? 48 + value : 87 + value) as u8
 }
 
+/** Ports come in any order: they are made of tables so small that they stay in the first-level cache. */
+// @inline
+function port(it: u64, value: u32): u64 {
+  if (value < 1000) return put(it, NUMBER_SPACE + value)
+  const high = value / 10_000
+  const low = value - high * 10_000
+  it = put(it, NUMBER + high)
+  const first = pieces + ((PAIR + low / 100) << 4)
+  const second = pieces + ((PAIR_SPACE + (low % 100)) << 4)
+  store<u64>((it >> 32) as usize, join(load<u64>(first, 8), load<u64>(second, 8)))
+  const at = textAt(it)
+  store<u64>(at, load<u32>(first) | (load<u64>(second) << 16))
+  return withText(it + SLOT, at + 5)
+}
+
 /** A number and a space. */
 // @inline
 function number(it: u64, value: u64): u64 {
@@ -538,23 +564,20 @@ function largeHead(it: u64, value: u64): u64 {
 function tail(it: u64, row: usize, reject: u32, nextSize: usize): u64 {
   const at = textAt(it)
   const here = placeOf(at)
-  const slot = tails + (hashOfTail(row) << 2)
+  const slot = tails + (hashOfTail(row) << 3)
   const similar: usize = load<u32>(slot)
-  store<u32>(slot, row as u32)
-  store<u32>(placed + ((row - rows) >> 3), here)
+  const place = load<u32>(slot, 4)
+  store<u64>(slot, (row as u64) | ((here as u64) << 32))
   let model: usize = 0
   let distance: u32 = 0
   let from = at
-  if (similar !== 0 && hasSameTail(row, similar, 0x00ffffff)) {
-    const place = load<u32>(placed + ((similar - rows) >> 3))
-    if (isNear(here, place)) {
-      if (isSameToEnd(row, similar, nextSize)) return repeat(it, row, similar, place, reject)
-      model = similar
-      distance = here - place
-    }
+  if (isNear(here, place) && hasSameTail(row, similar, 0x00ffffff)) {
+    if (isSameToEnd(row, similar, nextSize)) return repeat(it, row, similar, place, reject)
+    model = similar
+    distance = here - place
   }
   const begun = it
-  it = small(it, load<u16>(row, 34))
+  it = port(it, load<u16>(row, 34))
   const protocolAt = textAt(it)
   const protocolHere = placeOf(protocolAt)
   if (
@@ -581,7 +604,7 @@ function tail(it: u64, row: usize, reject: u32, nextSize: usize): u64 {
     from = textAt(it)
   }
   it = times(it, row, model, from, distance, reject, nextSize)
-  store<u16>(placed + ((row - rows) >> 3), ((protocolHere - here) | ((timesHere - here) << 8)) as u16, 4)
+  store<u16>(offsets + ((row - rows) >> 5), ((protocolHere - here) | ((timesHere - here) << 8)) as u16)
   lastRow = row
   protocolPlace = protocolHere
   timesPlace = timesHere
@@ -603,13 +626,13 @@ function isSameToEnd(row: usize, other: usize, nextSize: usize): bool {
 function repeat(it: u64, row: usize, model: usize, place: u32, reject: u32): u64 {
   const at = textAt(it)
   const here = placeOf(at)
-  const offsets: u32 = load<u16>(placed + ((model - rows) >> 3), 4)
-  store<u16>(placed + ((row - rows) >> 3), offsets as u16, 4)
+  const both: u32 = load<u16>(offsets + ((model - rows) >> 5))
+  store<u16>(offsets + ((row - rows) >> 5), both as u16)
   lastRow = row
-  protocolPlace = here + (offsets & 255)
-  timesPlace = here + (offsets >> 8)
+  protocolPlace = here + (both & 255)
+  timesPlace = here + (both >> 8)
   setSuffix(row, reject, timesPlace + 22)
-  const size = (offsets >> 8) + 32 + (prefixSize as u32)
+  const size = (both >> 8) + 32 + (prefixSize as u32)
   copyVectors(at, text + place - 1, size)
   follow = model + 64
   return match(withText(it, at + size), size, here - place)
@@ -788,6 +811,10 @@ function countPieces(): void {
   isCounting = true
   for (let piece: u32 = 0; piece < LENGTH; piece++) setBits(piece, piece)
   for (let length: u32 = 3; length <= MATCH_MAX; length++) setBits(LENGTH + length, MATCH | (length << 20))
+  for (let i: u32 = 0; i < 100; i++) {
+    setBits(PAIR + i, PADDED_SPACE + i * 100) // Added to the number of what follows it, it is that of all four digits.
+    setBits(PAIR_SPACE + i, i)
+  }
 }
 
 /** Makes codes that suit what `generate` wrote, and turns its slots into bits. */
@@ -947,7 +974,7 @@ function makeCodes(from: usize, result: usize, count: u32): void {
 // @inline
 function join(first: u64, second: u64): u64 {
   const count = first >> 56
-  return (first & BITS) | ((second & BITS) << count) | ((count + (second >> 56)) << 56)
+  return ((first & BITS) + ((second & BITS) << count)) | ((count + (second >> 56)) << 56)
 }
 
 function symbolBits(symbol: u32): u64 {
@@ -975,7 +1002,11 @@ function fillTable(): void {
     setBits(PADDED + i, padded)
     setBits(PADDED_SPACE + i, join(padded, space))
     if (i < 1000) setBits(REST3 + i, join(join(symbolBits(48 + high), low), space))
-    if (i < 100) setBits(REST2 + i, join(low, space))
+    if (i < 100) {
+      setBits(REST2 + i, join(low, space))
+      setBits(PAIR + i, low)
+      setBits(PAIR_SPACE + i, join(low, space))
+    }
     if (i < 10) setBits(REST1 + i, join(digits, space))
     if (i >= 256) continue
     setBits(OCTET_DOT + i, join(digits, dot))
