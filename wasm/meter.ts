@@ -62,7 +62,7 @@ let k7: u32 = 0
 let k8: u32 = 0
 let k9: u32 = 0
 
-/** `scratch` has 64 * 96 + 64 + 1024 bytes, `keys` ten random words. */
+/** `scratch` has 64 * 160 + 64 + 1024 bytes, `keys` ten random words. */
 export function setup(
   packetsAt: usize,
   inputAt: usize,
@@ -75,7 +75,7 @@ export function setup(
   input = inputAt
   scratch4 = scratchAt
   scratch6 = scratchAt + 32 * BATCH
-  fragmentKey = scratch6 + 64 * BATCH
+  fragmentKey = scratch6 + 64 * BATCH * 2
   portMasks = fragmentKey + 64
   for (let protocol: u32 = 0; protocol < 256; protocol++)
     store<u32>(portMasks + (protocol << 2), hasPorts(protocol) ? 0xffffffff : 0)
@@ -150,12 +150,11 @@ export function observe(table: usize, from: u32, count: u32, link: u32, startS: 
   octetsSum = 0
   let sum: u64 = 0
   let inside = true
+  let s6 = scratch6
   while (inside && at < count) {
     grow4(table)
-    grow6(table)
     const stop = min(count, at + BATCH)
     let s4 = scratch4
-    let s6 = scratch6
     for (; at < stop; at++) {
       const packet = batchAt + (at << 4)
       const second = load<u32>(packet, 12) - startS
@@ -200,8 +199,13 @@ export function observe(table: usize, from: u32, count: u32, link: u32, startS: 
       } else others++
     }
     count4(table, s4)
-    if (s6 !== scratch6) count6(table, s6)
+    // IPv6 packets may be few in each batch: they wait until they are worth a loop that touches what they need.
+    if (s6 - scratch6 >= 64 * BATCH) {
+      count6(table, s6)
+      s6 = scratch6
+    }
   }
+  if (s6 !== scratch6) count6(table, s6)
   notIp += others
   octetsSum += sum
   return at
@@ -566,6 +570,7 @@ function touch6(index: usize, rows: usize, bits: u32, scratchEnd: usize): void {
 }
 
 function count6(table: usize, scratchEnd: usize): void {
+  grow6(table)
   const index = load<u32>(table, T_INDEX6) as usize
   const rows = load<u32>(table, T_ROWS6) as usize
   const bits = load<u32>(table, T_BITS6)
