@@ -28,10 +28,13 @@ const WINDOW_S = 600
 const SNAP_LENGTH = 96
 const SLOTS = 200_000
 const CHUNK_SIZE = 4 << 20
+const UDP_HEADER_SIZE = 8
+/** In the names of captures, so that those of an older generator are not taken for these. */
+const GENERATION = 2
 
 /** Makes the capture if it is not there yet. Returns the file and its truth. */
 export function capture(kind: CaptureKind, packets: number, seed = 42): { file: string; truth: Truth } {
-  const file = path.join(tmpdir(), `weir-bench-${kind}-${packets}-${seed}.pcap`)
+  const file = path.join(tmpdir(), `weir-bench-${kind}-${packets}-${seed}-${GENERATION}.pcap`)
   if (!existsSync(`${file}.json`)) {
     const part = `${file}.${process.pid}`
     const truth = writeCapture(part, kind, packets, seed)
@@ -130,6 +133,8 @@ interface Flow {
   network: number
   isIpv6: boolean
   headerSize: number
+  /** Where the length of the UDP header stands; 0 where there is none. */
+  udpLengthAt: number
   isFragmented: boolean
   packetsLeft: number
   lastWindow: number
@@ -164,8 +169,10 @@ function writeImix(out: CaptureFile, packets: number, next: () => number): void 
 
 /** Prepares the frame for each packet that a datagram becomes, and yields the IP packet's octets. */
 function* parts(flow: Flow, payload: number, next: () => number): Generator<number> {
-  const { frame, network, isIpv6, headerSize } = flow
+  const { frame, network, isIpv6, headerSize, udpLengthAt } = flow
   const octets = headerSize + payload
+  const udpLength = UDP_HEADER_SIZE + payload // A fragment more has as much again.
+  if (udpLengthAt > 0) frame.writeUInt16BE(flow.isFragmented ? 2 * udpLength : udpLength, udpLengthAt)
   if (!isIpv6) frame.writeUInt16BE(octets, network + 2)
   else frame.writeUInt16BE(octets - 40, network + 4)
   if (!flow.isFragmented) {
@@ -212,10 +219,12 @@ function newFlow(numbers: { any: number; icmp: number }, next: () => number): Fl
   const tags = next() % 100
   const frame = frameOf(header, transport, tags < 10 ? 1 : tags === 10 ? 2 : 0)
   const size = next() % 4 === 0 ? 1 + (next() & 1) : pareto(next() / 2 ** 32)
+  const network = 14 + 4 * (tags < 10 ? 1 : tags === 10 ? 2 : 0)
   return {
     frame,
-    network: 14 + 4 * (tags < 10 ? 1 : tags === 10 ? 2 : 0),
+    network,
     isIpv6,
+    udpLengthAt: protocol === 17 ? network + header.length + 4 : 0,
     headerSize: header.length + transport.length,
     isFragmented,
     packetsLeft: size,
@@ -284,7 +293,7 @@ function tcpHeader(source: number, destination: number, flags: number): Buffer {
 }
 
 function udpHeader(source: number, destination: number): Buffer {
-  const header = Buffer.alloc(8)
+  const header = Buffer.alloc(UDP_HEADER_SIZE)
   header.writeUInt16BE(source, 0)
   header.writeUInt16BE(destination, 2)
   return header
