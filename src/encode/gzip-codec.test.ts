@@ -50,6 +50,11 @@ for (const codec of CODECS) {
       assert.equal(gunzipSync(encoded(codec, it, rows)).compare(text(it, rows)), 0, `seed ${seed}`)
     }
   })
+
+  test(`${codec.name}: rows of a scan, whose lines repeat to their end, survive`, () => {
+    const rows = scanRows(random(6), MEMBER_ROWS_MAX + 700)
+    assert.equal(gunzipSync(encoded(codec, context, rows)).compare(text(context, rows)), 0)
+  })
 }
 
 function encoded(codec: GzipCodec, it: RecordContext, rows: Uint8Array): Buffer {
@@ -95,6 +100,27 @@ function randomRows(next: () => number, count: number, variety = 3): Uint8Array 
     const startS = variety === 5 ? next() : 1_700_000_400 + (next() % 600)
     rows.writeUInt32LE(startS, at + ROW.startS)
     rows.writeUInt32LE(variety === 5 ? next() : startS + (next() % 3), at + ROW.endS)
+  }
+  return rows
+}
+
+/** Every row a packet to one of few ports, many in each second, refused now and then. */
+function scanRows(next: () => number, count: number): Uint8Array {
+  const rows = Buffer.alloc(count * ROW_SIZE)
+  for (let row = 0; row < count; row++) {
+    const at = row * ROW_SIZE
+    rows.writeUInt32BE(next() % 3 === 0 ? next() : 0xcb00_7107 + (next() % 4), at + ROW.source)
+    rows.writeUInt32BE(next() % 3 === 0 ? next() : 0xc633_640a + (next() % 50), at + ROW.destination)
+    rows.writeUInt16LE(next() & 0xffff, at + ROW.sourcePort)
+    rows.writeUInt16LE([22, 443, 3389, 50_000][next() & 3]!, at + ROW.destinationPort)
+    rows[at + ROW.protocol] = next() % 5 === 0 ? 17 : 6
+    rows[at + ROW.attributes] = (next() % 4 === 0 ? ROW_REJECT : 0) | (next() % 9 === 0 ? ROW_IPV6 : 0)
+    rows.writeBigUInt64LE(1n, at + ROW.packets)
+    rows.writeBigUInt64LE(40n, at + ROW.octets)
+    // From before the time has ten digits to after it.
+    const startS = 999_999_990 + Math.floor(row / 400)
+    rows.writeUInt32LE(startS, at + ROW.startS)
+    rows.writeUInt32LE(startS, at + ROW.endS)
   }
   return rows
 }
