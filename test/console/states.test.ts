@@ -260,13 +260,13 @@ test('a busy server is asked again, without anybody doing anything', { skip: wit
   assert.deepEqual(reader.faults, [])
 })
 
-test('whoever waits for a first answer sees how many objects have been read', {
+test('whoever waits for an answer, the first or another, sees how many objects have been read', {
   skip: withoutBrowser,
 }, async () => {
   await using world = await startConsole()
   const { weir, reader, page } = world
   await reader.signIn(weir.owner)
-  const held = Promise.withResolvers<void>()
+  let held = Promise.withResolvers<void>()
   await page.route('**/weir/v1/explore', async (route) => {
     await held.promise
     await route.continue()
@@ -279,6 +279,15 @@ test('whoever waits for a first answer sees how many objects have been read', {
   await reading.waitFor()
   held.resolve()
   await reading.waitFor({ state: 'detached' })
+  await page.getByText('No flows yet').waitFor()
+  held = Promise.withResolvers()
+  await page.getByRole('button', { name: '6 h' }).press('Enter')
+  await reading.waitFor()
+  assert.ok(await page.getByText('No flows yet').isVisible(), 'what was there stays meanwhile')
+  await reader.assertAccessible('while it is asked')
+  held.resolve()
+  await reading.waitFor({ state: 'detached' })
+  await reader.assertStill('after another range')
 
   assert.deepEqual(reader.faults, [])
 })

@@ -42,10 +42,13 @@ export function AnswerFrame<T extends Around>({
       {error !== undefined && <Failure error={error} again={again} />}
       {error === undefined && value === undefined && <Awaited what={what} brief={brief} />}
       {error === undefined && value !== undefined && (
-        <div className={loading ? 'answer answer-old' : 'answer'} aria-busy={loading}>
-          {!brief && value.live !== undefined && <LiveState around={value} live={value.live} />}
-          {isEmpty(value) ? (empty ?? <NothingFound around={value} />) : children(value)}
-          <Coverage around={value} brief={brief} paged={paged} />
+        <div>
+          {loading && value.live === undefined && <Asking brief={brief} />}
+          <div className="answer" aria-busy={loading}>
+            {!brief && value.live !== undefined && <LiveState around={value} live={value.live} />}
+            {isEmpty(value) ? (empty ?? <NothingFound around={value} />) : children(value)}
+            <Coverage around={value} brief={brief} paged={paged} />
+          </div>
         </div>
       )}
     </>
@@ -54,19 +57,32 @@ export function AnswerFrame<T extends Around>({
 
 const PROGRESS_INTERVAL_MS = 1_000
 
-/** The place of an answer to come. Objects that nobody has asked about yet take a while: how many are read is said. */
-function Awaited({ what, brief }: { what: string; brief: boolean }) {
+/** Objects that nobody has asked about yet take a while: how many are read. */
+function useReading(brief: boolean): string | undefined {
   const { value } = useLoaded(brief ? undefined : 'progress', askProgress, PROGRESS_INTERVAL_MS)
   const reading = value?.reading
+  if (reading === undefined || reading.read >= reading.objects) return undefined
+  return `Reading ${plural(reading.objects, 'object')}: ${reading.read} done.`
+}
+
+/** The place of an answer to come. */
+function Awaited({ what, brief }: { what: string; brief: boolean }) {
+  const reading = useReading(brief)
   return (
     <>
-      {reading !== undefined && reading.read < reading.objects && (
-        <p className="muted">
-          Reading {plural(reading.objects, 'object')}: {reading.read} done.
-        </p>
-      )}
+      {reading !== undefined && <p className="muted">{reading}</p>}
       <Loading what={what} rows={7} />
     </>
+  )
+}
+
+/** Over an answer to what was asked before. */
+function Asking({ brief }: { brief: boolean }) {
+  const reading = useReading(brief)
+  return (
+    <p className="asking-place" role="status">
+      <span className="asking">{reading ?? 'Asking…'}</span>
+    </p>
   )
 }
 
