@@ -91,6 +91,7 @@ function trinoDefinitions(places: Place[], range: TimeRange | undefined): string
 );`
   })
   return `-- Trino with the Hive connector, by its documented grammar. Its CSV tables are text: the view makes the types.
+-- Objects below a prefix with '/' are found with hive.recursive-directories=true in the catalog's properties.
 ${tables.join('\n')}
 ${typedView(places, range, (at) => `hive.default.${tableName(at)}`)}`
 }

@@ -231,6 +231,7 @@ test('the same query is explained for engines of more than one machine', async (
   assert.match(texts[0]!, /FROM s3\('https:\/\/ENDPOINT\/logs\/web\*\*\.log\.gz'.*'CustomSeparated'/)
   assert.match(texts[0]!, /WHERE isIPAddressInRange\(dstaddr, '10\.0\.0\.0\/8'\)/)
   assert.match(texts[1]!, /external_location = 's3:\/\/logs\/', format = 'CSV', csv_separator = ' '/)
+  assert.match(texts[1]!, /^-- .*hive\.recursive-directories=true/m)
   assert.match(texts[2]!, /CREATE EXTERNAL TABLE flow_logs_text .*LOCATION 's3:\/\/logs\/'/s)
   for (const text of texts.slice(1)) {
     assert.match(text, /contains\('10\.0\.0\.0\/8', CAST\(dstaddr AS IPADDRESS\)\)/)
