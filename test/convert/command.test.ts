@@ -76,10 +76,12 @@ test('a terminal gets a progress bar that is gone at the end, a pipe gets the su
   const run = (line: string): string =>
     execFileSync('script', ['-qec', line, '/dev/null'], { encoding: 'utf8' })
   const terminal = run(command).replaceAll('\r\u001b[K', '<')
+  const failed = run(`${command.replace(out, '/dev/full')} || true`).replaceAll('\r\u001b[K', '<')
   const { stderr: piped } = await bash(command)
   const records = run(`${NODE} ${WEIR} convert ${save('one', pcap([{ bytes: DNS, time: T0 }]))}`)
 
   assert.match(terminal, /^<\d+ % {2}\d+ packets.*<30000 packets, /)
+  assert.match(failed, /<weir convert: .dev.full cannot be written: ENOSPC/)
   assert.match(piped, /^30000 packets, /)
   assert.match(records, /^2 0 .* ACCEPT OK\r\n1 packet, |^1 packet, /) // No bar among the records.
 })

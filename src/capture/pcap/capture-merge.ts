@@ -136,7 +136,7 @@ export class CaptureMerge {
     for (let slot = 0; slot < this.#slots; slot++) {
       if (!this.#active.some((it) => it.slot === slot)) return slot
     }
-    const reason = `more than ${this.#slots} captures hold packets of the same time`
+    const reason = `more than ${this.#slots} captures hold packets of the same time: put some together first (mergecap)`
     throw new WeirError('WEIR_UNSUPPORTED', reason)
   }
 

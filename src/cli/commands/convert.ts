@@ -14,6 +14,8 @@ import type { RecordSink } from '../convert/record-sinks.ts'
 import { counted, formatBytes } from '../table.ts'
 
 const PROGRESS_INTERVAL_MS = 250
+/** Takes what the terminal's line shows away. */
+const LINE_START = '\r\u001b[K'
 
 export const convert: Command = {
   usage: `weir convert [options] FILE…
@@ -29,8 +31,9 @@ weir convert [options] --before FILE --after FILE`,
       if (!isUnreadable(error)) throw error
       context.stderr.write(`weir convert: ${error.message}\n`)
       return ExitCode.usage
+    } finally {
+      if (hasProgress(options, context)) context.stderr.write(LINE_START)
     }
-    if (hasProgress(options, context)) context.stderr.write('\r\u001b[K')
     if (options.json) context.stderr.write(`${JSON.stringify(summary, bigintAsText)}\n`)
     else if (isNothingRead(summary)) context.stderr.write(damageLines(summary))
     else if (!options.quiet) context.stderr.write(summaryText(summary))
@@ -87,7 +90,7 @@ function progressBar(options: ConvertOptions, context: CommandContext): (convert
     const { position, size } = converter.progress
     const share = size ? `${Math.floor((100 * position) / size)} %` : formatBytes(position)
     const rate = (converter.packets / Math.max(1, nowMs - beganMs) / 1000).toFixed(1)
-    context.stderr.write(`\r\u001b[K${share}  ${converter.packets} packets  ${rate} M/s`)
+    context.stderr.write(`${LINE_START}${share}  ${converter.packets} packets  ${rate} M/s`)
   }
 }
 
