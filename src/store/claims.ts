@@ -7,7 +7,7 @@ import type { Change, Db, Store } from './store.ts'
 // A flow log of no host is offered to all, and whose agent says first that it has the interface gets it: a claim.
 
 /** A host that was not heard of for this long may lose what it claimed to another one that has the interface, too. */
-export const CLAIM_KEPT_MS = 60_000
+const CLAIM_KEPT_MS = 60_000
 
 /**
  * Gives the host those of these flow logs that are of no host and that no other host holds. Who gets one may deliver for
