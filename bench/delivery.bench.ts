@@ -6,6 +6,7 @@ import path from 'node:path'
 import { gzipSync } from 'node:zlib'
 import { ListObjectsV2Command } from '@aws-sdk/client-s3'
 import type { Bootstrapped } from '../src/api/bootstrap.ts'
+import { widenThreadPool } from '../src/cli/agent-options.ts'
 import { ControlPlaneClient } from '../src/deliver/control-plane-client.ts'
 import { Deliverer } from '../src/deliver/deliverer.ts'
 import { HttpExchange } from '../src/deliver/http-exchange.ts'
@@ -34,6 +35,7 @@ interface Target {
   prefix: string
 }
 
+widenThreadPool(process.env) // As the agent does.
 const missing = missingForRadosgw()
 if (missing !== undefined) report('delivery', { skipped: missing })
 else await main()
