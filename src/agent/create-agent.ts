@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { mkdirSync, readFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, realpathSync, renameSync } from 'node:fs'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { bpffsRoot } from '../capture/ebpf/bpffs.ts'
@@ -84,6 +84,7 @@ export function createMeter(
   logLevel = 'warn',
 ): KernelMeter {
   const log = createLogger({ level: logLevel, destination: process.stderr })
+  takePinsAlong(dataDir)
   return new KernelMeter(
     {
       objectPath: fileURLToPath(new URL('../../build/bpf/flow.bpf.o', import.meta.url)),
@@ -100,6 +101,24 @@ export function createMeter(
 export function pinPath(dataDir: string): string {
   const instance = createHash('sha256').update(path.resolve(dataDir)).digest('hex').slice(0, 12)
   return path.join(bpffsRoot(), 'weir', instance)
+}
+
+/**
+ * The kernel's side is pinned below a name made of the data directory's path. When that was moved, or is named by a link,
+ * what is pinned for it gets its new name: else it would go on counting for nobody. A copy has no claim to it.
+ */
+function takePinsAlong(dataDir: string): void {
+  const directory = path.resolve(dataDir)
+  const file = path.join(directory, 'agent', 'place')
+  const before = existsSync(file) ? readFileSync(file, 'utf8') : undefined
+  if (before === directory) return
+  if (before !== undefined) {
+    const isMoved = !existsSync(before) || realpathSync(before) === realpathSync(directory)
+    if (isMoved && existsSync(pinPath(before)) && !existsSync(pinPath(directory))) {
+      renameSync(pinPath(before), pinPath(directory))
+    }
+  }
+  if (existsSync(path.dirname(file))) replaceFile(file, directory)
 }
 
 function readAssignments(file: string): Assignments | undefined {
