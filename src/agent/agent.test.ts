@@ -3,6 +3,7 @@ import { mkdirSync, mkdtempSync, rmdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { test } from 'node:test'
+import { eventually } from '../../test/support/eventually.ts'
 import type { AttachedPoint, KernelWindow, PointConfig } from '../capture/ebpf/kernel-meter.ts'
 import type { AgentReport, Assignment, Assignments } from '../model/agent-protocol.ts'
 import { WeirError } from '../model/errors.ts'
@@ -108,12 +109,8 @@ class World implements AsyncDisposable {
     return this.#attached.size
   }
 
-  async until(isTrue: () => boolean): Promise<void> {
-    const endMs = performance.now() + 5_000
-    while (!isTrue()) {
-      assert.ok(performance.now() < endMs, `not so after 5 s: ${isTrue}`)
-      await new Promise((resolve) => setTimeout(resolve, 5))
-    }
+  until(isTrue: () => boolean): Promise<true> {
+    return eventually(String(isTrue), isTrue, 5_000)
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

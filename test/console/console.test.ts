@@ -3,6 +3,7 @@ import { readFileSync, statSync } from 'node:fs'
 import path from 'node:path'
 import { test } from 'node:test'
 import type { Page } from 'playwright-core'
+import { eventually } from '../support/eventually.ts'
 import { withoutRoot } from '../support/network.ts'
 import { DARK, LIGHT, NARROW, Reader, startBrowser, withoutBrowser } from './support/browser.ts'
 import { addressOf, GatewayWorld } from './support/gateway.ts'
@@ -264,13 +265,10 @@ async function assertDelivered(world: GatewayWorld, reader: Reader): Promise<voi
 
 /** Waits until the page itself, untouched, sums up more records than that. */
 async function expectMore(page: Page, records: number): Promise<void> {
-  const endMs = Date.now() + 20_000
-  for (;;) {
+  await eventually(`the page has more than ${records} flow records`, async () => {
     const text = (await page.locator('.coverage').first().textContent()) ?? ''
-    if (Number(/^(\d+) flow records/.exec(text)?.[1]) > records) return
-    if (Date.now() > endMs) throw new Error(`stays at ${text}`)
-    await new Promise((resolve) => setTimeout(resolve, 100))
-  }
+    return Number(/^(\d+) flow records/.exec(text)?.[1]) > records
+  })
 }
 
 interface TextRecord {
@@ -296,12 +294,9 @@ function recordsOf(world: GatewayWorld): TextRecord[] {
     }))
 }
 
-async function delivered(world: GatewayWorld, wanted: (it: TextRecord) => boolean): Promise<void> {
-  const endMs = Date.now() + 20_000
-  while (!recordsOf(world).some(wanted)) {
-    if (Date.now() > endMs) throw new Error(`not delivered in time:\n${world.weir.output}`)
-    await new Promise((resolve) => setTimeout(resolve, 100))
-  }
+function delivered(world: GatewayWorld, wanted: (it: TextRecord) => boolean): Promise<true> {
+  const what = () => `${wanted} of a delivered record:\n${world.weir.output}`
+  return eventually(what, () => recordsOf(world).some(wanted))
 }
 
 /** Waits until no object has come for two windows. */

@@ -3,7 +3,6 @@ import { mkdtemp, readdir, rm, utimes, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { test } from 'node:test'
-import { setTimeout as pause } from 'node:timers/promises'
 import {
   GetBucketLifecycleConfigurationCommand,
   ListObjectsV2Command,
@@ -11,6 +10,7 @@ import {
 } from '@aws-sdk/client-s3'
 import { DirectoryStore } from '../../src/buckets/directory/directory-store.ts'
 import { S3Lifecycle } from '../../src/buckets/s3/s3-lifecycle.ts'
+import { eventually } from '../support/eventually.ts'
 import { missingForRadosgw } from '../support/radosgw.ts'
 import { S3World } from '../support/s3-world.ts'
 import { digestOf, put } from './bucket-store.ts'
@@ -69,7 +69,7 @@ test('a server removes what is too old by itself: each hour, and when it starts'
   const folder = path.join(directory, 'flowlogs')
   const names = async () => (await readdir(folder)).sort()
   const untilThere = async (wanted: string[]) => {
-    for (let i = 0; i < 500 && (await names()).length !== wanted.length; i++) await pause(10)
+    await eventually(`${wanted} are there`, async () => (await names()).length === wanted.length)
     assert.deepEqual(await names(), wanted)
   }
   const store = new DirectoryStore({ directory }, { clock })
@@ -113,7 +113,8 @@ test('rules of a bucket on radosgw are set with the tenant’s keys, work, and l
     const { Contents = [] } = await tenant.client.send(new ListObjectsV2Command({ Bucket: bucket }))
     return Contents.map(({ Key }) => Key)
   }
-  for (let i = 0; i < 300 && (await namesLeft()).length > 1; i++) await pause(100) // radosgw looks when it likes.
+  const isCleared = async () => (await namesLeft()).length <= 1
+  await eventually('radosgw, which looks when it likes, has removed all but one', isCleared, 30_000)
   const left = await namesLeft()
   const cleared = [await lifecycle.clear(bucket, 'web'), await lifecycle.clear(bucket, 'web')]
   const others = await lifecycle.rules(bucket)

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict'
 import { PassThrough, Readable } from 'node:stream'
 import { after, before, test } from 'node:test'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { gzipSync } from 'node:zlib'
 import { runCommand } from '../../src/cli/main.ts'
 import { issueAgentToken } from '../../src/store/agents.ts'
+import { eventually } from '../support/eventually.ts'
 import { TestAgent } from './support/agent.ts'
 import { type Answer, type ControlPlane, HOST, startControlPlane } from './support/control-plane.ts'
 import { type Caller, CONTRACT, makeTenants, type Tenants } from './support/tenants.ts'
@@ -214,7 +214,7 @@ test('weir live paints a table anew on a terminal, with rates, and prints a line
       }),
     ]
     const isSeen = () => looks.length >= 2 && /\d bit\/s/.test(painted)
-    for (let waitedMs = 0; !isSeen() && waitedMs < 15_000; waitedMs += 50) await sleep(50)
+    await eventually('both have told a rate', isSeen)
     ended.abort()
     assert.deepEqual(await Promise.all(running), [0, 0])
   } finally {

@@ -5,7 +5,8 @@ import path from 'node:path'
 import { test } from 'node:test'
 import { pinPath } from '../../src/agent/create-agent.ts'
 import { layoutPath } from '../../src/capture/ebpf/pins.ts'
-import { eventually, TestNetwork, withoutRoot } from '../support/network.ts'
+import { eventually } from '../support/eventually.ts'
+import { TestNetwork, withoutRoot } from '../support/network.ts'
 import { WeirProcess } from '../support/weir-process.ts'
 
 interface Status {
@@ -26,7 +27,7 @@ test('a device is waited for, observed while it is there, let go when it vanishe
   assert.equal(point().state, 'waiting')
   assert.match(point().message!, /no device tap7 in network namespace/)
 
-  const appear = (): Promise<void> => {
+  const appear = (): Promise<true> => {
     network.veth({ namespace: host, device: 'tap7' }, { namespace: guest, device: 'eth0' })
     network.address(host, 'tap7', '10.6.0.1/24')
     network.address(guest, 'eth0', '10.6.0.2/24')

@@ -3,7 +3,8 @@ import { execFileSync } from 'node:child_process'
 import path from 'node:path'
 import { test } from 'node:test'
 import { type CapturedPacket, sorted, type Totals, totalsOf } from '../support/capture.ts'
-import { eventually, said, TestNetwork, withoutRoot } from '../support/network.ts'
+import { eventually } from '../support/eventually.ts'
+import { said, TestNetwork, withoutRoot } from '../support/network.ts'
 import { WeirProcess } from '../support/weir-process.ts'
 
 const NODE = process.execPath

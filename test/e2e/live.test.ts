@@ -3,6 +3,7 @@ import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Answer } from '../../src/explore/question.ts'
 import { addressOf, GatewayWorld } from '../console/support/gateway.ts'
+import { eventually } from '../support/eventually.ts'
 import { withoutRoot } from '../support/network.ts'
 
 const WINDOW_S = 8
@@ -67,22 +68,20 @@ test('weir live shows a connection that the firewall has just refused', { skip: 
 })
 
 /** The first answer to which every agent has told what there was a second after that, when connections have ended, too. */
-async function toldAfter(world: GatewayWorld, since: string, sentS: number): Promise<Answer> {
-  for (;;) {
+function toldAfter(world: GatewayWorld, since: string, sentS: number): Promise<Answer> {
+  return eventually('all agents have told', async () => {
     const answer = await asked(world, since)
-    if (answer.range.untilS - answer.live!.ageS! > sentS + 1) return answer
-    await sleep(100)
-  }
+    return answer.range.untilS - answer.live!.ageS! > sentS + 1 && answer
+  })
 }
 
-async function refused(world: GatewayWorld): Promise<Answer<'flows'>> {
+function refused(world: GatewayWorld): Promise<Answer<'flows'>> {
   const filter = `interface = web and action = reject and dstport = 23 and start >= ${Math.floor(Date.now() / 1000) - 1}`
-  for (;;) {
+  return eventually('a refused flow is seen', async () => {
     const answer = (await ask(world, { kind: 'flows', live: true, since: '1m', filter })) as Answer<'flows'>
     assert.equal(answer.live?.flowLogs, 1, 'the filter names the interface')
-    if (answer.result.rows.length > 0) return answer
-    await sleep(100)
-  }
+    return answer.result.rows.length > 0 && answer
+  })
 }
 
 function asked(world: GatewayWorld, since: string, { live = true } = {}): Promise<Answer> {

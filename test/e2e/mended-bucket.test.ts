@@ -2,7 +2,8 @@ import assert from 'node:assert/strict'
 import { readdirSync, rmSync } from 'node:fs'
 import path from 'node:path'
 import { test } from 'node:test'
-import { eventually, TestNetwork, withoutRoot } from '../support/network.ts'
+import { eventually } from '../support/eventually.ts'
+import { TestNetwork, withoutRoot } from '../support/network.ts'
 import { WeirProcess } from '../support/weir-process.ts'
 
 test('what waits for a bucket that was away arrives at once when somebody says that it is back', {

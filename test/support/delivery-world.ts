@@ -7,6 +7,7 @@ import { Deliverer, type DelivererOptions, type Delivery } from '../../src/deliv
 import { Spool } from '../../src/spool/spool.ts'
 import { WindowWriter } from '../../src/spool/window-writer.ts'
 import { systemClock } from '../../src/stdx/clock.ts'
+import { eventually } from './eventually.ts'
 import { GrantServer } from './grant-server.ts'
 import { silentLog } from './spool-world.ts'
 import { TcpProxy } from './tcp-proxy.ts'
@@ -116,16 +117,12 @@ export class DeliveryWorld implements AsyncDisposable {
     this.deliverer.wake()
   }
 
-  async untilEmpty(deadlineMs = 20_000): Promise<void> {
-    await this.until(() => this.spool.segments().length === 0, deadlineMs)
+  untilEmpty(deadlineMs?: number): Promise<true> {
+    return this.until(() => this.spool.segments().length === 0, deadlineMs)
   }
 
-  async until(isTrue: () => boolean, deadlineMs = 20_000): Promise<void> {
-    const endMs = performance.now() + deadlineMs
-    while (!isTrue()) {
-      if (performance.now() > endMs) throw new Error(`not so after ${deadlineMs} ms: ${isTrue}`)
-      await new Promise((resolve) => setTimeout(resolve, 5))
-    }
+  until(isTrue: () => boolean, deadlineMs?: number): Promise<true> {
+    return eventually(String(isTrue), isTrue, deadlineMs)
   }
 
   /** All lines that are in objects, by object. */

@@ -181,12 +181,3 @@ export async function quiet(file: string): Promise<void> {
     size = now
   }
 }
-
-/** Asks until it is so, or fails with what was asked. */
-export async function eventually(what: string, isSo: () => boolean, timeoutMs = 20_000): Promise<void> {
-  const endMs = Date.now() + timeoutMs
-  while (!isSo()) {
-    if (Date.now() > endMs) throw new Error(`not within ${timeoutMs} ms: ${what}`)
-    await new Promise((resolve) => setTimeout(resolve, 50))
-  }
-}

@@ -14,6 +14,7 @@ import { Spool } from '../../src/spool/spool.ts'
 import { WindowWriter } from '../../src/spool/window-writer.ts'
 import { systemClock } from '../../src/stdx/clock.ts'
 import { openStore, type Store } from '../../src/store/store.ts'
+import { eventually } from './eventually.ts'
 import type { S3World, Tenant } from './s3-world.ts'
 import { silentLog } from './spool-world.ts'
 import { TcpProxy } from './tcp-proxy.ts'
@@ -238,17 +239,12 @@ export class S3Delivery implements AsyncDisposable {
     })
   }
 
-  async until(isTrue: () => boolean, deadlineMs = 60_000): Promise<void> {
-    const endMs = performance.now() + deadlineMs
-    while (!isTrue()) {
-      if (performance.now() > endMs) {
-        throw new Error(`not so after ${deadlineMs} ms: ${isTrue} ${JSON.stringify(this.deliverer.status())}`)
-      }
-      await new Promise((resolve) => setTimeout(resolve, 10))
-    }
+  until(isTrue: () => boolean, deadlineMs = 60_000): Promise<true> {
+    const what = () => `${isTrue} ${JSON.stringify(this.deliverer.status())}`
+    return eventually(what, isTrue, deadlineMs)
   }
 
-  untilEmpty(): Promise<void> {
+  untilEmpty(): Promise<true> {
     return this.until(() => this.spool.segments().length === 0)
   }
 

@@ -11,6 +11,7 @@ import { Explorer } from '../../../src/explore/explorer.ts'
 import { WorkerPool } from '../../../src/explore/worker-pool.ts'
 import { systemClock } from '../../../src/stdx/clock.ts'
 import { openStore, type Store } from '../../../src/store/store.ts'
+import { eventually } from '../../support/eventually.ts'
 import { Description } from './description.ts'
 import { createDatabase } from './postgres.ts'
 
@@ -98,20 +99,20 @@ export class ControlPlane implements AsyncDisposable {
   async finished(answer: Answer): Promise<any> {
     const location = answer.headers.get('location')
     if (location === null) throw new Error(`${answer.status} has no Location: ${JSON.stringify(answer.body)}`)
-    for (;;) {
+    const ended = async () => {
       const { body } = await this.get(location)
-      if (body.metadata.status === 'DONE' || body.metadata.status === 'FAILED') return body
-      await new Promise((resolve) => setTimeout(resolve, 20))
+      return (body.metadata.status === 'DONE' || body.metadata.status === 'FAILED') && body
     }
+    return eventually(`${location} has ended`, ended, 60_000)
   }
 
   /** Ends when so many agents wait for news. */
   async longPolls(count: number): Promise<void> {
     const headers = { authorization: `Bearer ${this.owner.token}` }
-    for (;;) {
+    await eventually(`${count} agents wait`, async () => {
       const metrics = await (await fetch(`${this.origin}/metrics`, { headers })).text()
-      if (Number(/^weir_api_long_polls (\d+)$/m.exec(metrics)?.[1]) === count) return
-    }
+      return Number(/^weir_api_long_polls (\d+)$/m.exec(metrics)?.[1]) === count
+    })
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
