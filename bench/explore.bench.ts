@@ -16,7 +16,8 @@ import { median, parameter, random, report } from './bench.ts'
 // against `zcat | awk`? Cold is the first question ever: objects are unpacked, checked and kept as typed packs. Warm
 // is every later one. Budget: both no slower than 1.2 times plain DuckDB, warm at least 20 times faster than awk.
 // Left out: fetching from an object store, and the start of the process (0.2 s).
-// `--logs=DIR` keeps the generated objects there for the next run; `--generate` does nothing else.
+// `--logs=DIR` keeps the generated objects there for the next run; `--generate` does nothing else. `--presets=ports,why`
+// compares these alone.
 
 const objects = parameter('objects', { smoke: 4, full: 2_000 })
 const recordsPerObject = parameter('records', { smoke: 2_000, full: 50_000 })
@@ -26,6 +27,10 @@ const WINDOW_SIZE_S = 600
 
 const directory = mkdtempSync(path.join(tmpdir(), 'weir-explore-bench-'))
 const kept = process.argv.find((it) => it.startsWith('--logs='))?.slice('--logs='.length)
+const wanted = process.argv
+  .find((it) => it.startsWith('--presets='))
+  ?.slice('--presets='.length)
+  .split(',')
 const buckets = path.join(kept === undefined ? directory : path.resolve(kept), 'buckets')
 interface Preset {
   name: string
@@ -127,7 +132,8 @@ async function main(): Promise<void> {
   await explorer.start()
   const cold = new Timings()
   await cold.take(() => PRESETS[0]!.ask(explorer))
-  for (const preset of PRESETS) await compare(explorer, folder, preset, { gzipBytes, cold })
+  for (const preset of PRESETS.filter(({ name }) => wanted?.includes(name) ?? true))
+    await compare(explorer, folder, preset, { gzipBytes, cold })
   await explorer.stop()
 }
 

@@ -241,12 +241,10 @@ export async function findReach(inquiry: Inquiry, question: ReachQuestion): Prom
     (it) => `SELECT ${tallySql()} ${inquiry.from(it, { and: back(it) })}`,
   )
   const changes = await inquiry.rows<{ atS: number; action: 'ACCEPT' | 'REJECT' }>(
-    () => `SELECT min(start_s) AS "atS", action FROM (
-        SELECT start_s, action, sum(turned) OVER (ORDER BY start_s, action) AS run FROM (
-          SELECT start_s, action, (action IS DISTINCT
-            FROM lag(action) OVER (ORDER BY start_s, action))::INTEGER AS turned
-          FROM (SELECT DISTINCT start_s, action FROM tries)))
-      GROUP BY run, action ORDER BY run DESC LIMIT 50`,
+    () => `SELECT start_s AS "atS", action FROM (
+        SELECT start_s, action, lag(action) OVER (ORDER BY start_s, action) AS before
+        FROM (SELECT DISTINCT start_s, action FROM tries))
+      WHERE action IS DISTINCT FROM before ORDER BY start_s DESC, action DESC LIMIT 50`,
   )
   const interfaces = places.map((it) => ({ interface: it.id, accepted: accepted(it), refused: refused(it) }))
   const sums = {
