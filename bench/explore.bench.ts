@@ -8,7 +8,6 @@ import { openDatabase } from '../src/explore/duckdb.ts'
 import { Explorer } from '../src/explore/explorer.ts'
 import { LocalExecutor } from '../src/explore/jobs.ts'
 import type { Dimension, Metric } from '../src/explore/question.ts'
-import { Steps } from '../src/explore/steps.ts'
 import { systemClock } from '../src/stdx/clock.ts'
 import { median, parameter, random, report } from './bench.ts'
 
@@ -47,7 +46,8 @@ const ACCESS = { places: [{ bucket: 'logs', prefix: '' }], interfaces: [] }
 const SCOPE = { since: String(SINCE_S), until: String(UNTIL_S) }
 /** One of the busy addresses, and the only one of the interface. */
 const [PEER, OWN] = ['10.1.0.1', '10.0.0.7']
-const STEP_S = new Steps({ sinceS: SINCE_S, untilS: UNTIL_S }, undefined).stepS
+/** Divides the range: a step that its end cuts has a rate, but not the others' seconds. */
+const STEP_S = WINDOW_SIZE_S
 
 const PRINT = 'END { for (key in n) printf "%.0f %s\\n", n[key], key }'
 
@@ -80,7 +80,7 @@ const PRESETS: Preset[] = [
     // The busiest step. SQL and awk are told which address is the interface's own; Weir finds it out.
     name: 'throughput',
     ask: async (explorer) => {
-      const { result } = await explorer.ask({ kind: 'throughput', ...SCOPE }, ACCESS)
+      const { result } = await explorer.ask({ kind: 'throughput', stepS: STEP_S, ...SCOPE }, ACCESS)
       const peak = result.rows.toSorted((a, b) => b.max - a.max)[0]!
       return `${peak.direction} ${peak.maxAtS} ${Math.round(peak.max * STEP_S)}`
     },
