@@ -73,7 +73,7 @@ class World implements AsyncDisposable {
     return agent
   }
 
-  untilAttached(): Promise<void> {
+  untilAttached(): Promise<true> {
     return eventually('the guest is observed', () =>
       /status +capturing/.test(this.server.cli('flowlog', 'get', this.#flowLog)),
     )
