@@ -1,7 +1,7 @@
 import { fork } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { Agent, request } from 'node:http'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
@@ -12,6 +12,7 @@ import { bootstrap } from '../src/api/bootstrap.ts'
 import { DirectoryStore } from '../src/buckets/directory/directory-store.ts'
 import { AGENT_PROTOCOL_VERSION, type Assignments } from '../src/model/agent-protocol.ts'
 import { changedBy } from '../src/model/assignment-changes.ts'
+import { keepHeapSmall } from '../src/stdx/heap.ts'
 import { issueAgentToken } from '../src/store/agents.ts'
 import { openStore } from '../src/store/store.ts'
 import { IDLE_HEALTH } from '../test/contract/support/agent.ts'
@@ -43,6 +44,7 @@ interface Ready {
 /** In a process of its own, so that its memory and its time are its own. */
 async function serve(): Promise<void> {
   const directory = process.argv[3]!
+  keepHeapSmall() // As `weir server` does.
   const store = await openStore({ sqlitePath: path.join(directory, 'weir.db') })
   const buckets = new DirectoryStore({ directory: path.join(directory, 'buckets') })
   await buckets.start()
@@ -72,8 +74,8 @@ async function serve(): Promise<void> {
 async function measure(): Promise<void> {
   const directory = await mkdtemp(path.join(tmpdir(), 'weir-bench-api-'))
   const child = fork(import.meta.filename, ['server', directory, ...process.argv.slice(2)], {
-    execArgv: process.execArgv,
     // As `weir` starts: compiling would else take memory that it never gives back.
+    execArgv: [...process.execArgv, ...(await flagsOf('../bin/weir.js'))],
     env: { ...process.env, NODE_COMPILE_CACHE: path.join(tmpdir(), 'node-compile-cache') },
   })
   const [{ origin, token, agentTokens }] = (await once(child, 'message')) as [Ready]
@@ -149,6 +151,15 @@ async function measure(): Promise<void> {
   child.send('stop')
   await once(child, 'exit')
   await rm(directory, { recursive: true, force: true })
+}
+
+/** Those in a command's first line. */
+async function flagsOf(command: string): Promise<string[]> {
+  const text = await readFile(new URL(command, import.meta.url), 'utf8')
+  return text
+    .split('\n', 1)[0]!
+    .split(' ')
+    .filter((it) => it.startsWith('--'))
 }
 
 interface Answer {

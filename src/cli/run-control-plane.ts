@@ -12,6 +12,7 @@ import { Explorer } from '../explore/explorer.ts'
 import { WorkerPool } from '../explore/worker-pool.ts'
 import { WeirError } from '../model/errors.ts'
 import { systemClock } from '../stdx/clock.ts'
+import { keepHeapSmall } from '../stdx/heap.ts'
 import { openStore, type Store } from '../store/store.ts'
 import { createLogger } from '../telemetry/logger.ts'
 import { type Credentials, readCredentials, writeCredentials } from './data-dir.ts'
@@ -57,6 +58,7 @@ export interface RunningControlPlane extends AsyncDisposable {
 
 /** Starts the API over the data directory's database and buckets, and writes credentials.json. */
 export async function startControlPlane(options: ControlPlaneOptions): Promise<RunningControlPlane> {
+  keepHeapSmall()
   const { dataDir } = options
   const log = createLogger({ level: 'warn', destination: process.stderr })
   const { databaseUrl } = options
