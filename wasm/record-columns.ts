@@ -69,14 +69,16 @@ const FLOWS: u32 = 13 // Of sums alone.
 const COLUMNS: u32 = 14
 
 // A group's key has the numbers of its fields plus one; 0 stands for '-'. Groups are by interface, action and status,
-// and either by both addresses or by protocol and destination port.
+// and by both addresses, by protocol and destination port, or by nothing else.
 const BY_ADDRESSES: u32 = 0
+const BY_PORTS: u32 = 1
 const DST_ADDRESS_SHIFT: u64 = 20
 const PROTOCOL_SHIFT: u64 = 20
 const INTERFACE_SHIFT: u64 = 40
 const ACTION_SHIFT: u64 = 56
 const STATUS_SHIFT: u64 = 60
 const FIELD_MASK: u64 = (1 << 20) - 1
+const VERDICTS_MAX: u32 = HEADS_MAX // A pack holds one flow log, as a rule.
 
 const BLOCK: u32 = 2048 // Values in a block of differences, and in each of its miniblocks.
 const MINIBLOCK: u32 = 256
@@ -106,8 +108,10 @@ let lowest: i64 = 0
 let highest: i64 = 0
 let sumsByAddresses: Sums = changetype<Sums>(0)
 let sumsByPorts: Sums = changetype<Sums>(0)
+let sumsByVerdicts: Sums = changetype<Sums>(0)
 let keysByAddresses: usize = 0 // Of a batch, and so are the following.
 let keysByPorts: usize = 0
+let keysByVerdicts: usize = 0
 let flows: usize = 0
 let places: usize = 0
 
@@ -121,17 +125,20 @@ export function setup(base: usize, inputSize: usize, rowsLimit: u32): usize {
   at += 3 * TEXTS_SIZE
   sumsByAddresses = changetype<Sums>(at)
   sumsByPorts = changetype<Sums>(at + SUMS_SIZE)
-  at += 2 * SUMS_SIZE
+  sumsByVerdicts = changetype<Sums>(at + 2 * SUMS_SIZE)
+  at += 3 * SUMS_SIZE
   at = placeTexts(accounts, at, HEADS_MAX, HEAD_TEXT_MAX)
   at = placeTexts(interfaces, at, HEADS_MAX, HEAD_TEXT_MAX)
   at = placeTexts(addresses, at, rowsMax, ADDRESS_TEXT_MAX)
   at = placeSums(sumsByAddresses, at, rowsMax) // One row group has to hold all groups.
   at = placeSums(sumsByPorts, at, rowsMax)
+  at = placeSums(sumsByVerdicts, at, VERDICTS_MAX)
   keys = at
   at += <usize>rowsMax * KEY_SIZE
   keysByAddresses = at
   keysByPorts = at + BATCH * 8
-  flows = keysByPorts + BATCH * 8
+  keysByVerdicts = keysByPorts + BATCH * 8
+  flows = keysByVerdicts + BATCH * 8
   places = flows + BATCH * FLOW_SIZE
   at = places + BATCH * 4
   numberSlots = at
@@ -164,6 +171,7 @@ export function beginPack(): void {
   clearTexts(addresses)
   clearSums(sumsByAddresses)
   clearSums(sumsByPorts)
+  clearSums(sumsByVerdicts)
   reset()
 }
 
@@ -183,6 +191,7 @@ export function reset(): void {
     clearTexts(interfaces)
     sumsByAddresses.isLost = true
     sumsByPorts.isLost = true
+    sumsByVerdicts.isLost = true
   }
 }
 
@@ -560,6 +569,7 @@ export function addToSums(): void {
         ((load<u64>(interfaceAt + word) + 1) << INTERFACE_SHIFT)
       store<u64>(keysByAddresses + (i << 3), head | (dst << DST_ADDRESS_SHIFT) | src)
       store<u64>(keysByPorts + (i << 3), head | (protocol << PROTOCOL_SHIFT) | port)
+      store<u64>(keysByVerdicts + (i << 3), head)
       const flow = changetype<Flow>(flows + i * FLOW_SIZE)
       flow.packets = hasPackets > 0 ? load<i64>(packetsAt) : -1
       flow.bytes = hasBytes > 0 ? load<i64>(bytesAt) : -1
@@ -575,6 +585,7 @@ export function addToSums(): void {
     }
     if (!sumsByAddresses.isLost) addFlows(sumsByAddresses, keysByAddresses, flows, places, count)
     if (!sumsByPorts.isLost) addFlows(sumsByPorts, keysByPorts, flows, places, count)
+    if (!sumsByVerdicts.isLost) addFlows(sumsByVerdicts, keysByVerdicts, flows, places, count)
   }
 }
 
@@ -588,16 +599,21 @@ function numberIn(numbers: usize, place: usize): u64 {
   return <u64>load<u32>(numbers + ((<usize>load<u32>(place)) << 2))
 }
 
+function sumsOf(kind: u32): Sums {
+  if (kind === BY_ADDRESSES) return sumsByAddresses
+  return kind === BY_PORTS ? sumsByPorts : sumsByVerdicts
+}
+
 /** How many groups a pack's sums have; 0 when there are none. */
 export function groupCount(kind: u32): u32 {
-  const sums = kind === BY_ADDRESSES ? sumsByAddresses : sumsByPorts
+  const sums = sumsOf(kind)
   return sums.isLost ? 0 : sums.count
 }
 
 /** Makes the row group one of the pack's sums, a row for each group. What it held before is lost. */
 export function loadSums(kind: u32): void {
   reset()
-  const sums = kind === BY_ADDRESSES ? sumsByAddresses : sumsByPorts
+  const sums = sumsOf(kind)
   for (; rows < sums.count; rows++) {
     const group = groupAt(sums, rows)
     const key = group.key
@@ -605,7 +621,7 @@ export function loadSums(kind: u32): void {
     if (kind === BY_ADDRESSES) {
       mask |= putNumber(SRC_ADDRESS, fieldOf(key, 0))
       mask |= putNumber(DST_ADDRESS, fieldOf(key, DST_ADDRESS_SHIFT))
-    } else {
+    } else if (kind === BY_PORTS) {
       const port = fieldOf(key, 0)
       const protocol = fieldOf(key, PROTOCOL_SHIFT)
       mask |= putNumber(DST_PORT, port < 0 ? -1 : numberOf(PORTS, <u32>port))

@@ -8,7 +8,7 @@ const selection: PackSelection = {
   packs: [
     {
       rows: 'inside',
-      sums: { ports: 'inside.ports', addresses: 'inside.addresses' },
+      sums: { verdicts: 'inside.verdicts', ports: 'inside.ports', addresses: 'inside.addresses' },
       firstS: 1_000,
       lastS: 1_999,
     },
@@ -29,6 +29,7 @@ function filesRead(columns: string[], range = RANGE): string[] | undefined {
 test('packs that a range covers are read as sums, those at its edges as rows', () => {
   assert.deepEqual(filesRead(['protocol', 'dstport', 'action']), ['early', 'inside.ports', 'late', 'without'])
   assert.deepEqual(filesRead(['srcaddr']), ['early', 'inside.addresses', 'late', 'without'])
+  assert.deepEqual(filesRead(['action']), ['early', 'inside.verdicts', 'late', 'without'])
 })
 
 test('columns that no sums have are asked of rows', () => {

@@ -29,9 +29,15 @@ export const PACK_COLUMNS = [
 /**
  * What packs may bring along besides their rows: the counters and times of groups of rows, for all rows of the pack.
  * Groups are by the columns of a kind. Where all of a pack is in a question's range, and the question needs no other
- * columns, it reads these instead: as many rows as the pack has groups.
+ * columns, it reads these instead: as many rows as the pack has groups. The first kind that has the columns is the
+ * smallest.
  */
 export const SUMS_KEYS = {
+  verdicts: [
+    ['interface_id', 'VARCHAR'],
+    ['action', 'VARCHAR'],
+    ['log_status', 'VARCHAR'],
+  ],
   ports: [
     ['interface_id', 'VARCHAR'],
     ['protocol', 'UTINYINT'],

@@ -261,7 +261,7 @@ test('sums are those of the rows, over all row groups and whatever is -', async 
   )
   const small = write(fewGroups(50, next).join(''))
 
-  assert.deepEqual(Object.keys(written.sums).sort(), ['addresses', 'ports'])
+  assert.deepEqual(Object.keys(written.sums).sort(), ['addresses', 'ports', 'verdicts'])
   for (const kind of SUMS_KINDS) assert.deepEqual(await differencesOf(file, kind), [])
   const [starts] = await session.rows(
     `SELECT min(start_s) AS "firstS", max(start_s) AS "lastS" FROM '${file}'`,
@@ -284,8 +284,9 @@ test('sums that are too many or too large are not kept, and cost no other sums',
   const merged = path.join(directory, 'merged.parquet')
   const sizes = await mergePacks(session, merged, [addresses.file, octets.file])
 
-  assert.deepEqual(Object.keys(addresses.written.sums), ['ports'])
-  assert.deepEqual(await differencesOf(addresses.file, 'ports'), [])
+  assert.deepEqual(Object.keys(addresses.written.sums), ['verdicts', 'ports'])
+  for (const kind of ['verdicts', 'ports'] as const)
+    assert.deepEqual(await differencesOf(addresses.file, kind), [])
   assert.deepEqual(octets.written.sums, {})
   assert.deepEqual(sizes.sums, {})
 })

@@ -49,7 +49,7 @@ const NUMBERS = {
 } as const
 
 /** Sums as the module numbers them. */
-const KINDS = { addresses: 0, ports: 1 } as const satisfies Record<SumsKind, number>
+const KINDS = { addresses: 0, ports: 1, verdicts: 2 } as const satisfies Record<SumsKind, number>
 
 type ColumnName = (typeof PACK_COLUMNS | typeof SUMS_COUNTERS)[number][0]
 
