@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { IDLE_HEALTH } from '../../test/contract/support/agent.ts'
 import { createContract, createUser, issueToken, moveToken, revokeToken, setPassword } from './accounts.ts'
 import { issueAgentToken, recordHeartbeat, revokeAgent, touchAssignments } from './agents.ts'
 import { insertAudit } from './audit.ts'
@@ -9,18 +10,6 @@ import { type Change, openStore } from './store.ts'
 
 const CONTRACT = 1
 const USER = { email: 'a@example.org', passwordHash: '', firstName: 'A', lastName: 'B', operator: false }
-const HEALTH = {
-  windowStartS: 0,
-  windowSizeS: 600,
-  flows: 0,
-  flowsMax: 1,
-  skippedPackets: 0,
-  hookRuns: 0,
-  hookNs: 0,
-  lateVerdicts: 0,
-  lostPackets: 0,
-  spool: { segments: 0, bytes: 0 },
-}
 
 test('whoever remembers who may ask is told of every change that may say otherwise, and of no other', async () => {
   const store = await openStore({ sqlitePath: ':memory:' })
@@ -67,7 +56,7 @@ test('whoever remembers who may ask is told of every change that may say otherwi
         host: 'h',
         agentVersion: '1',
         startedAt: '',
-        health: HEALTH,
+        health: IDLE_HEALTH,
       }),
     insertAudit: (it: Change) =>
       insertAudit(it, [

@@ -33,7 +33,7 @@ import { etagOf } from '../etag.ts'
 import { refine, renderCollection } from '../listing.ts'
 import { PRIVILEGES } from '../privileges.ts'
 import { parseQuery } from '../query.ts'
-import { wireDate } from '../render.ts'
+import { type Envelope, wireDate } from '../render.ts'
 import { requestLineOf, statusUrl } from './inventory.ts'
 
 const text = Type.String({ minLength: 1, maxLength: 200 })
@@ -343,13 +343,7 @@ function addShares(app: FastifyInstance, services: Services): void {
   })
 }
 
-interface Rendered {
-  id: string
-  type: string
-  href: string
-  metadata?: Record<string, unknown>
-  properties?: Record<string, unknown>
-  entities?: Record<string, unknown>
+interface Rendered extends Envelope {
   gone?: true
 }
 
