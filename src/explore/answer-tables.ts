@@ -1,6 +1,15 @@
 import { parseNetwork } from './addresses.ts'
 import { findField } from './filter-fields.ts'
-import { dimensionColumns, dimensionSql, type Inquiry, shownSql, tallySql } from './inquiry.ts'
+import {
+  countWhere,
+  dimensionColumns,
+  dimensionSql,
+  type FromOptions,
+  type Inquiry,
+  type Summed,
+  shownSql,
+  tallySql,
+} from './inquiry.ts'
 import type {
   Counters,
   Dimension,
@@ -88,7 +97,7 @@ export async function findTop(
   // What was refused is few: summed apart, for each sum of a group is paid for with each flow.
   const [rejected] = await inquiry.rows<Counters>((parameters) => {
     const options = { and: "action = 'REJECT'", withoutDirection: true }
-    const { from, flows } = inquiry.summed(parameters, ['action'], options)
+    const { from, flows } = tallied(inquiry, question, { parameters, columns: ['action'], options })
     return `SELECT ${flows} AS flows, ${sums} ${from}`
   })
   const { groups, ...totals } = all!
@@ -128,15 +137,47 @@ function minus(counters: Counters, ...others: Counters[]): Counters {
 
 export function topSql(
   inquiry: Inquiry,
-  { by }: TopQuestion,
+  question: TopQuestion,
   parameters: Parameters<Inquiry['from']>[0],
 ): string {
+  const { by } = question
   const keys = by.map((dimension, at) => `${dimensionSql(dimension)} AS k${at}`)
   const shown = by.map((dimension, at) => `${shownSql(dimension, `k${at}`)} AS k${at}`)
-  const { from, flows, flowsWhere } = inquiry.summed(parameters, ['action', ...dimensionColumns(by)])
+  const columns = ['action', ...dimensionColumns(by)]
+  const { from, flows, flowsWhere } = tallied(inquiry, question, { parameters, columns })
   return `SELECT * REPLACE (${shown.join(', ')}) FROM (
     SELECT ${keys.join(', ')}, ${tallySql(flows)}, ${flowsWhere("action = 'REJECT'")} AS "rejectedFlows"
     ${from} GROUP BY ${by.map((_, at) => at + 1).join(', ')})`
+}
+
+/** As `summed`; where only a part of the range is asked about, what of each flow falls into it. */
+function tallied(
+  inquiry: Inquiry,
+  { within }: TopQuestion,
+  it: {
+    parameters: Parameters<Inquiry['from']>[0]
+    columns: readonly string[]
+    options?: FromOptions
+  },
+): Summed {
+  const { parameters, columns, options } = it
+  if (within === undefined) return inquiry.summed(parameters, columns, options)
+  const untilS = Math.min(within.untilS, inquiry.range.untilS)
+  const sinceS = Math.min(Math.max(within.sinceS, inquiry.range.sinceS), untilS)
+  const and = [
+    `start_s < ${untilS}`,
+    `end_s >= ${sinceS}`,
+    ...(options?.and === undefined ? [] : [options.and]),
+  ]
+  const insideS = `(least(end_s::BIGINT + 1, ${untilS}) - greatest(start_s, ${sinceS}))`
+  const part = (counter: string): string =>
+    `round(${counter}::DOUBLE * ${insideS} / (end_s::BIGINT + 1 - start_s))::BIGINT AS ${counter}`
+  const flows = inquiry.from(parameters, { ...options, and: and.join(' AND ') })
+  return {
+    from: `FROM (SELECT * REPLACE (${part('packets')}, ${part('bytes')}) ${flows})`,
+    flows: 'count(*)',
+    flowsWhere: countWhere,
+  }
 }
 
 export function topOrder({ by, metric }: TopQuestion): string {

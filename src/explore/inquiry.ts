@@ -51,6 +51,11 @@ export function tallySql(flows = 'count(*)'): string {
   return `${flows} AS flows, sum(packets) AS packets, sum(bytes) AS bytes, min(start_s) AS "firstS", max(end_s) AS "lastS"`
 }
 
+/** Of rows that are flows each. */
+export function countWhere(condition: string): string {
+  return `count(CASE WHEN ${condition} THEN 1 END)`
+}
+
 export function metricSql(metric: Metric, flows: string): string {
   return metric === 'flows' ? flows : `sum(${metric})`
 }
@@ -62,7 +67,7 @@ export interface Summed {
   flowsWhere(condition: string): string
 }
 
-interface FromOptions {
+export interface FromOptions {
   range?: TimeRange
   status?: 'OK' | 'SKIPDATA' | 'any'
   and?: string
@@ -131,7 +136,7 @@ export class Inquiry {
       return {
         from: this.from(parameters, options),
         flows: 'count(*)',
-        flowsWhere: (condition) => `count(CASE WHEN ${condition} THEN 1 END)`,
+        flowsWhere: countWhere,
       }
     }
     return {

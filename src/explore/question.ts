@@ -66,7 +66,15 @@ export type FlowsQuestion = {
   limit?: number
   offset?: number
 }
-export type TopQuestion = { kind: 'top'; by: Dimension[]; metric: Metric; limit?: number; offset?: number }
+export type TopQuestion = {
+  kind: 'top'
+  by: Dimension[]
+  metric: Metric
+  /** Of each flow only what falls into this part of the range, as charts draw it: spread evenly over its seconds. */
+  within?: TimeRange
+  limit?: number
+  offset?: number
+}
 export type SankeyQuestion = { kind: 'sankey'; metric: Metric; path?: Dimension[]; top?: number }
 export type HeatQuestion = { kind: 'heat'; metric: Metric; rows?: Dimension; top?: number; stepS?: number }
 export type RejectsQuestion = { kind: 'rejects'; limit?: number }

@@ -22,6 +22,7 @@ function whole(minimum: number, maximum: number): TSchema {
   return Type.Integer({ minimum, maximum })
 }
 
+const TIME_S_MAX = 0xffff_ffff
 const dimension = oneOf(Object.keys(DIMENSIONS))
 const text = Type.String({ minLength: 1, maxLength: 100 })
 
@@ -56,6 +57,12 @@ const attributes = {
   ),
   limit: Type.Optional(whole(1, 1_000)),
   offset: Type.Optional(whole(0, 100_000)),
+  within: Type.Optional(
+    Type.Object(
+      { sinceS: whole(0, TIME_S_MAX), untilS: whole(0, TIME_S_MAX) },
+      { additionalProperties: false },
+    ),
+  ),
   by: Type.Optional(Type.Array(dimension, { minItems: 1, maxItems: 6, uniqueItems: true })),
   path: Type.Optional(Type.Array(dimension, { minItems: 2, maxItems: 4, uniqueItems: true })),
   rows: Type.Optional(dimension),
@@ -76,7 +83,7 @@ const ATTRIBUTES: Record<Question['kind'], string[]> = {
   summary: [],
   series: ['metric!', 'splitBy', 'top', 'stepS', 'previous'],
   flows: ['sort', 'limit', 'offset'],
-  top: ['by!', 'metric!', 'limit', 'offset'],
+  top: ['by!', 'metric!', 'within', 'limit', 'offset'],
   sankey: ['metric!', 'path', 'top'],
   heat: ['metric!', 'rows', 'top', 'stepS'],
   rejects: ['limit'],
