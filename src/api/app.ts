@@ -29,7 +29,14 @@ import { collectRoutes, methodsOf } from './route-table.ts'
 import { agentRoutes } from './routes/agent.ts'
 import { authRoutes } from './routes/auth.ts'
 import { bucketRoutes } from './routes/buckets.ts'
-import { consoleRoutes, isConsolePath } from './routes/console.ts'
+import {
+  type ConsoleFiles,
+  consoleRoutes,
+  isConsolePath,
+  isLostReader,
+  readConsole,
+  sendDocument,
+} from './routes/console.ts'
 import { contractRoutes } from './routes/contracts.ts'
 import { exploreRoutes } from './routes/explore.ts'
 import { inventoryRoutes } from './routes/inventory.ts'
@@ -140,15 +147,17 @@ export async function createApp(
     store,
     options.openId === undefined ? undefined : new OpenIdIssuer(options.openId),
   )
-  const { consoleDirectory } = options
+  const files =
+    options.consoleDirectory === undefined ? undefined : await readConsole(options.consoleDirectory)
   const authenticate = async (request: FastifyRequest) => {
-    const isConsole = consoleDirectory !== undefined && isConsolePath(request.method, pathOf(request))
+    const isConsole =
+      files !== undefined && (isConsolePath(request.method, pathOf(request)) || isLostReader(app, request))
     if (!isConsole) await authenticateByPath(authentication, request)
   }
   const limit = new RateLimit(options.rateLimit ?? RATE_LIMIT_DEFAULT, store.clock)
   const app = newFastify(options, { log, limit, authenticate })
   addHooks(app, { services, authenticate, limit })
-  addErrorAnswers(app, log)
+  addErrorAnswers(app, { log, files })
   const settler = new Settler({ store, log, metrics })
   const audit = new AuditLog({ store, log })
   app.addHook('onResponse', async (request, reply) => audit.record(request, reply))
@@ -168,7 +177,7 @@ export async function createApp(
     await app.register(exploreRoutes, { services, explorer })
     app.addHook('onClose', () => explorer.stop())
   }
-  if (consoleDirectory !== undefined) await app.register(consoleRoutes, { directory: consoleDirectory })
+  if (files !== undefined) await app.register(consoleRoutes, { files })
   if (buckets.embedded !== undefined) await app.register(bucketRoutes, services)
   return app
 }
@@ -329,7 +338,10 @@ async function authenticateByPath(authentication: Authentication, request: Fasti
   else request.account = await authentication.user(request)
 }
 
-function addErrorAnswers(app: FastifyInstance, log: Logger): void {
+function addErrorAnswers(
+  app: FastifyInstance,
+  { log, files }: { log: Logger; files: ConsoleFiles | undefined },
+): void {
   app.setErrorHandler((error: FastifyError, request, reply) => {
     const { validation } = error
     if (validation !== undefined && validation.length > 0)
@@ -353,6 +365,9 @@ function addErrorAnswers(app: FastifyInstance, log: Logger): void {
     return reply
   })
   app.setNotFoundHandler((request, reply) => {
+    if (files !== undefined && isLostReader(app, request)) {
+      return sendDocument(request, reply.code(404), files)
+    }
     const allowed = methodsOf(app, pathOf(request))
     if (allowed.length === 0)
       return sendError(reply, new WeirError('WEIR_NOT_FOUND', 'Resource does not exist'))

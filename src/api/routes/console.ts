@@ -63,29 +63,55 @@ export function isConsolePath(method: string, path: string): boolean {
   return path.startsWith(ASSETS) || PAGES.includes(path.length > 1 ? path.replace(/\/$/, '') : path)
 }
 
-/** Serves the built console from memory: only files that were there at the start can be asked for. */
-export async function consoleRoutes(
-  app: FastifyInstance,
-  { directory }: { directory: string },
-): Promise<void> {
+/** The built console, in memory: only files that were there at the start can be asked for. */
+export type ConsoleFiles = Map<string, Page>
+
+/** Undefined where none has been built. */
+export async function readConsole(directory: string): Promise<ConsoleFiles | undefined> {
   const files = await readPages(directory)
-  const send = (request: FastifyRequest, reply: FastifyReply, file: Page, cacheControl: string) => {
-    reply.headers(HEADERS).type(file.type).header('cache-control', cacheControl)
-    if (file.compressed === undefined) return reply.send(file.content)
-    reply.header('vary', 'accept-encoding')
-    if (!/\bgzip\b/.test(request.headers['accept-encoding'] ?? '')) return reply.send(file.content)
-    return reply.header('content-encoding', 'gzip').send(file.compressed)
-  }
-  const document = files.get('/index.html')
-  if (document === undefined) return
+  return files.has('/index.html') ? files : undefined
+}
+
+export async function consoleRoutes(app: FastifyInstance, { files }: { files: ConsoleFiles }): Promise<void> {
   for (const page of PAGES) {
-    app.get(page, async (request, reply) => send(request, reply, document, 'no-cache'))
+    app.get(page, async (request, reply) => sendDocument(request, reply, files))
   }
   app.get(`${ASSETS}*`, async (request, reply) => {
     const file = files.get(request.url.split('?', 1)[0]!)
     if (file === undefined) throw new WeirError('WEIR_NOT_FOUND', 'Resource does not exist')
     return send(request, reply, file, 'public, max-age=31536000, immutable') // Names carry a digest.
   })
+}
+
+/**
+ * Whether somebody has mistyped the address of a page: a browser asks for a document, and nothing of the API begins like
+ * that. The console has words for it.
+ */
+export function isLostReader(app: FastifyInstance, request: FastifyRequest): boolean {
+  if (!request.is404 || (request.method !== 'GET' && request.method !== 'HEAD')) return false
+  if (!/\btext\/html\b/.test(request.headers.accept ?? '')) return false
+  const first = firstSegment(request.url)
+  return !app.routeTable.some(({ url }) => !PAGES.includes(url) && firstSegment(url) === first)
+}
+
+function firstSegment(url: string): string {
+  return /^\/[^/?]*/.exec(url)?.[0] ?? ''
+}
+
+export function sendDocument(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  files: ConsoleFiles,
+): FastifyReply {
+  return send(request, reply, files.get('/index.html')!, 'no-cache')
+}
+
+function send(request: FastifyRequest, reply: FastifyReply, file: Page, cacheControl: string): FastifyReply {
+  reply.headers(HEADERS).type(file.type).header('cache-control', cacheControl)
+  if (file.compressed === undefined) return reply.send(file.content)
+  reply.header('vary', 'accept-encoding')
+  if (!/\bgzip\b/.test(request.headers['accept-encoding'] ?? '')) return reply.send(file.content)
+  return reply.header('content-encoding', 'gzip').send(file.compressed)
 }
 
 async function readPages(directory: string): Promise<Map<string, Page>> {
