@@ -3,10 +3,12 @@ import { ApiError } from './api/http.ts'
 import { currentSession, type Session, signOut, switchContract } from './api/session.ts'
 import { SignIn } from './pages/sign-in.tsx'
 import { useDismiss } from './state/dismiss.ts'
+import { RETRY_MS } from './state/load.ts'
 import { navigate, pathWithScope, usePlace } from './state/location.ts'
 import { SessionContext } from './state/session.ts'
 import { chooseTheme, type Theme, useTheme } from './state/theme.ts'
 import { chooseZone, useZone, type Zone } from './state/zone.ts'
+import { Boundary } from './ui/boundary.tsx'
 import { Button } from './ui/button.tsx'
 import { Select } from './ui/choice.tsx'
 import { Link } from './ui/link.tsx'
@@ -62,11 +64,25 @@ export function App() {
   const isIn = useRef(false)
   isIn.current = session !== 'unknown' && session !== undefined
   const find = useCallback((signal: AbortSignal) => {
-    setError(undefined)
-    currentSession(signal).then(setSession, (cause) => {
-      if (!signal.aborted) setError(cause instanceof ApiError ? cause : new ApiError(0, String(cause)))
-    })
+    currentSession(signal).then(
+      (found) => {
+        setSession(found)
+        setError(undefined)
+      },
+      (cause) => {
+        if (!signal.aborted) setError(cause instanceof ApiError ? cause : new ApiError(0, String(cause)))
+      },
+    )
   }, [])
+  useEffect(() => {
+    if (error?.isPassing !== true) return
+    const controller = new AbortController()
+    const timer = setTimeout(() => find(controller.signal), RETRY_MS)
+    return () => {
+      clearTimeout(timer)
+      controller.abort()
+    }
+  }, [error, find])
   useEffect(() => {
     const controller = new AbortController()
     find(controller.signal)
@@ -118,6 +134,7 @@ function Shell({ session, onSession }: ShellProps) {
   useEffect(() => {
     document.title = shown === undefined ? 'Weir' : `${shown.title} · Weir`
   }, [shown])
+  useArrival(path)
   return (
     <div className="shell">
       <a className="skip" href="#content">
@@ -141,18 +158,42 @@ function Shell({ session, onSession }: ShellProps) {
         </nav>
         <AccountMenu session={session} onSession={onSession} />
       </header>
-      <main id="content" className="content" tabIndex={-1}>
+      <main id="content" className="content" tabIndex={-1} aria-label={shown?.title}>
         {shown === undefined && !isStart && (
-          <Empty title="There is no such page" action={<Link href="/resources">To the resources</Link>} />
+          <>
+            <h1>There is no such page</h1>
+            <Empty
+              title="Nothing is at this address"
+              action={
+                <Link className="button button-strong" href="/resources">
+                  To the resources
+                </Link>
+              }
+            >
+              <code>{path}</code> may be mistyped, or part of a longer address.
+            </Empty>
+          </>
         )}
         {shown !== undefined && (
-          <Suspense fallback={<Loading what={shown.title} />}>
-            <shown.page />
-          </Suspense>
+          <Boundary key={shown.path} title={shown.title}>
+            <Suspense fallback={<Loading what={shown.title} />}>
+              <shown.page />
+            </Suspense>
+          </Boundary>
         )}
       </main>
     </div>
   )
+}
+
+/** Another page begins at its top, and whoever reads with the ears or the keyboard is there, too. */
+function useArrival(path: string): void {
+  const from = useRef(path)
+  useEffect(() => {
+    if (from.current === path) return
+    from.current = path
+    document.getElementById('content')?.focus()
+  }, [path])
 }
 
 const ROLES = { owner: 'Owner', admin: 'Administrator', member: 'Member' }

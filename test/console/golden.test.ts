@@ -9,7 +9,7 @@ import type { Locator } from 'playwright-core'
 import { formatRecord } from '../../src/encode/record.ts'
 import type { ControlPlane } from '../contract/support/control-plane.ts'
 import { GATEWAY, generateRecords, NOW_S, WEB, WEB_ADDRESSES } from '../explore/world.ts'
-import { type Reader, withoutBrowser } from './support/browser.ts'
+import { LIGHT, Reader, withoutBrowser } from './support/browser.ts'
 import { type ConsoleWorld, startConsole } from './support/console-world.ts'
 
 // Every number that a chart draws is computed a second time here: from the lines of the objects in the bucket, with
@@ -457,20 +457,26 @@ test('throughput: median, 95 %, maximum, when it was, and who made it', { skip: 
     assert.deepEqual([bytes, peakS], [total, timesS[values.indexOf(Math.max(...values))]], key)
   })
 
-  // Who made the first peak.
+  // Who made the first peak: of that interface, in that direction, and of each flow what fell into the step.
   await reader.page.locator('tbody .button-text').first().click()
   const contributors = await cells('Contributors of the peak')
   const peakS = rows[0]!.at(-1) as number
   const stepS = timesS[1]! - timesS[0]!
-  const [interfaceId] = groups[0]!.key.split(' ')
-  const then = flows.filter(
-    (it) => it.interfaceId === interfaceId && it.start >= peakS && it.start < peakS + stepS,
+  const then = groups[0]!.group.flatMap((it) => {
+    const overlapS = Math.min(it.end + 1, peakS + stepS, UNTIL_S) - Math.max(it.start, peakS)
+    return overlapS <= 0 ? [] : { ...it, bytes: Math.round((it.bytes * overlapS) / (it.end + 1 - it.start)) }
+  })
+  assert.ok(
+    then.some((it) => it.start < peakS),
+    'some began before',
   )
   const top = ranked(then, (it) => `${it.src} ${it.dst} ${serviceOf(it)}`, 'bytes').slice(0, 10)
   assert.deepEqual(
     contributors.map(([src, dst, service, bytes]) => [`${src} ${dst} ${bare(service!)}`, bytes]),
     top.map(({ key, value }) => [key, value]),
   )
+  const allS = sum(then, 'bytes') / stepS
+  assert.ok(Math.abs(allS - (rows[0]![6] as number)) < then.length, `${allS} B/s together are the peak`)
   assert.ok(contributors.some(([, , service]) => service === 'https (tcp/443)'))
 })
 
@@ -502,3 +508,112 @@ test('objects of a flow log: every name, size and arrival', { skip: SKIP }, asyn
   )
   assert.deepEqual(reader.faults, [])
 })
+
+test('files have the rows of the table, in its order, as CSV, JSON and Parquet', { skip: SKIP }, async () => {
+  await open(`/explore?${RANGE}&view=flows&sort=bytes.desc&filter=dstport+%3D+443+and+bytes+>+900000`)
+  const shown = await cells('Flows')
+  const saved: Record<string, string> = {}
+  for (const format of ['CSV', 'JSON', 'Parquet']) {
+    const [download] = await Promise.all([
+      reader.page.waitForEvent('download'),
+      reader.page.getByRole('link', { name: format, exact: true }).click(),
+    ])
+    saved[format] = await download.path()
+  }
+  const { stdout } = await run(process.execPath, [
+    path.resolve('bin/weir.js'),
+    ...[
+      'query',
+      '--from',
+      path.join(weir.directory, 'buckets'),
+      '--json',
+      `SELECT bytes FROM read_parquet('${saved['Parquet']}')`,
+    ],
+  ])
+
+  const wanted = flows
+    .filter((it) => it.dstport === 443 && it.bytes > 900_000)
+    .map((it) => it.bytes)
+    .sort((a, b) => b - a)
+  const [header, ...lines] = (await readFile(saved['CSV']!, 'utf8')).trim().split('\n')
+  const bytesAt = header!.split(',').indexOf('bytes')
+  const bytesOf = (it: { bytes: number | string }): number => Number(it.bytes)
+  assert.ok(wanted.length > 50)
+  assert.deepEqual(
+    lines.map((line) => Number(line.split(',')[bytesAt])),
+    wanted,
+  )
+  assert.deepEqual(JSON.parse(await readFile(saved['JSON']!, 'utf8')).map(bytesOf), wanted)
+  const rows = stdout.trim().split('\n')
+  assert.deepEqual(
+    rows.map((it) => bytesOf(JSON.parse(it))),
+    wanted,
+  )
+  assert.deepEqual(
+    shown.map((row) => row[7]),
+    wanted.slice(0, 50),
+  )
+})
+
+test('what is clicked filters, a link of two ends by both; a page that is not there is the last', {
+  skip: SKIP,
+}, async () => {
+  const { page } = reader
+  const filterOf = () => new URL(page.url()).searchParams.get('filter')
+  await open(`/explore?${RANGE}&split=direction`)
+  await page.getByRole('button', { name: 'Ingress', exact: true }).click()
+  await page.waitForURL(/filter=/)
+  assert.equal(filterOf(), 'direction = ingress')
+
+  await open(`/explore?${RANGE}&view=sankey&path=interface&metric=packets`, 'The links as a table')
+  await page.waitForTimeout(300) // The chart takes the mouse one frame after it is painted.
+  const box = (await page.locator('.chart-canvas').boundingBox())!
+  for (let y = 10; y < box.height && filterOf() === null; y += 12) {
+    await page.mouse.click(box.x + box.width * 0.55, box.y + y) // Between interfaces and services.
+  }
+  assert.match(filterOf()!, /^interface = [0-9a-f-]{36} and service = \S+$/)
+
+  await open(`/explore?${RANGE}&view=flows&sort=nonsense&page=9999`)
+  await page.waitForURL((url) => url.searchParams.get('page') !== '9999')
+  const pages = page.getByRole('navigation', { name: 'Pages of the table' }).getByRole('status')
+  await pages.filter({ hasText: /–([\d,]+) of \1$/ }).waitFor()
+  assert.deepEqual(reader.faults, [])
+})
+
+test('where the reader forces colours, lines are told apart and choices are seen', {
+  skip: SKIP,
+}, async () => {
+  await using forced = await Reader.open(world.browser, weir.origin, { ...LIGHT, forcedColors: 'active' })
+  const { page } = forced
+  await forced.signIn(weir.owner)
+  for (const target of [`/explore?${RANGE}&split=service`, `/explore?${RANGE}&view=heat`, '/firewall']) {
+    await forced.goto(target)
+    await forced.assertAccessible(`${target}, colours forced`)
+  }
+  await forced.goto(`/explore?${RANGE}&split=service`)
+  await page.waitForTimeout(300)
+  const swatches = await page.evaluate<string[]>(GROUNDS('.swatch'))
+  const options = await page.evaluate<string[]>(GROUNDS('.range-presets button'))
+  const painted = await page.evaluate<number>(PAINTED)
+
+  assert.equal(new Set(swatches).size, 9, 'eight services and the others')
+  assert.deepEqual(new Set(options.slice(0, -1)).size, 1)
+  assert.notEqual(options.at(-1), options[0], 'the range that was chosen')
+  assert.ok(painted > 8, `${painted} colours`)
+  assert.deepEqual(forced.faults, [])
+})
+
+const GROUNDS = (selector: string) =>
+  `[...document.querySelectorAll('${selector}')].map((it) => getComputedStyle(it).backgroundColor)`
+
+/** Colours that cover more than lines and letters do. */
+const PAINTED = `(() => {
+  const canvas = document.querySelector('.chart-canvas canvas')
+  const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height)
+  const counts = new Map()
+  for (let at = 0; at < data.length; at += 4) {
+    const colour = data.slice(at, at + 3).join()
+    counts.set(colour, (counts.get(colour) ?? 0) + 1)
+  }
+  return [...counts.values()].filter((count) => count > 1000).length
+})()`

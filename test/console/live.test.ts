@@ -43,6 +43,52 @@ test('live shows packets within seconds, long before their window ends: counted,
   assert.deepEqual(reader.faults, [])
 })
 
+test('what a reader is at in a live page stays: the flow, the tip of a chart, a peak, all of it while the server is busy', {
+  skip: withoutRoot || withoutBrowser,
+}, async () => {
+  await using world = await new GatewayWorld().start(3600)
+  world.weir.cli('flowlog', 'create', '--nic', 'web', '--bucket', 'flowlogs/web')
+  await using browser = await startBrowser()
+  await using reader = await Reader.open(browser, world.origin)
+  const { page } = reader
+  await reader.signIn(world.credentials)
+  await page.goto(`${world.origin}/explore?live=1&view=flows&filter=dstport+in+(23,80,443)`)
+  await page.getByText('1 of 1 flow log').waitFor()
+  await world.send('office', 'web', { tcp: [80, 443] })
+  const flows = page.getByRole('table', { name: 'Flows' }).locator('tbody')
+  const first = flows.getByRole('row').filter({ has: page.getByRole('button', { name: '80', exact: true }) })
+  await first.getByRole('button', { name: '80', exact: true }).focus()
+  const focused = () => page.evaluate<string>("document.activeElement.closest('tr')?.textContent")
+  const before = await focused()
+  await world.send('office', 'web', { tcp: [23] })
+  await flows.getByRole('button', { name: '23', exact: true }).first().waitFor()
+  assert.equal(await focused(), before)
+
+  await reader.goto('/explore?live=1')
+  await page.waitForTimeout(300) // The chart takes the mouse one frame after it is painted.
+  const box = (await page.locator('.chart-canvas').boundingBox())!
+  await page.mouse.move(box.x + box.width / 2, box.y + box.height / 2)
+  await page.locator('.tip').waitFor()
+  const asOf = page.locator('.live-state time')
+  const seen = await asOf.textContent()
+  await world.send('office', 'web', { tcp: [443] })
+  await asOf.filter({ hasNotText: seen! }).waitFor()
+  await page.waitForTimeout(300)
+  assert.ok(await page.locator('.tip').isVisible(), 'the tip after a refresh')
+  const body = JSON.stringify({ httpStatus: 429, messages: [{ errorCode: '429', message: 'too many' }] })
+  await page.route('**/weir/v1/explore', (route) => route.fulfill({ status: 429, body }), { times: 1 })
+  await page.getByText('The server is busy. It is asked again').waitFor()
+  assert.equal(await page.locator('.chart-canvas').count(), 1)
+  await reader.assertAccessible('live, and the server busy')
+  await page.getByText('The server is busy').waitFor({ state: 'detached' })
+
+  await reader.goto('/throughput?live=1')
+  await page.getByRole('table', { name: 'Throughput by interface' }).locator('.button-text').first().click()
+  const contributors = page.getByRole('table', { name: 'Contributors of the peak' })
+  await contributors.getByText(addressOf('office')).first().waitFor()
+  assert.deepEqual(reader.faults, [])
+})
+
 test('what live cannot show is said: no agent, an agent that is away, windows on their way, small flows', {
   skip: withoutBrowser,
 }, async () => {

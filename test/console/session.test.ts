@@ -9,6 +9,10 @@ import { type ControlPlane, startControlPlane } from '../contract/support/contro
 
 const CONSOLE = { 'x-weir-console': '1', 'content-type': 'application/json' }
 
+/** As browsers ask for a page. */
+const BROWSER = { accept: 'text/html,application/xhtml+xml,*/*;q=0.8' }
+const API_PATHS = ['/cloudapi/v6/nothing', '/weir/v1/nothing', '/agent/v1/nothing', '/assets/nothing.js']
+
 test('a password becomes a cookie that no script can read and that opens the API', async () => {
   await using weir = await startControlPlane()
 
@@ -165,7 +169,10 @@ test('the console is served without a session, under a policy that lets nothing 
     await ask(weir, 'GET', '/assets/app-2.js', {}),
     await ask(weir, 'GET', '/cloudapi/v6/datacenters', {}),
     await ask(weir, 'GET', '/nothing', {}),
+    ...(await Promise.all(API_PATHS.map((it) => ask(weir, 'GET', it, BROWSER)))),
+    await ask(weir, 'POST', '/nothing', BROWSER),
   ]
+  const lost = await ask(weir, 'GET', '/nothing', BROWSER)
   await rm(directory, { recursive: true })
 
   assert.equal(await page.text(), '<!doctype html><title>Weir</title>')
@@ -176,8 +183,12 @@ test('the console is served without a session, under a policy that lets nothing 
   assert.equal(script.headers.get('content-type'), 'text/javascript; charset=utf-8')
   assert.deepEqual(
     others.map((it) => it.status),
-    [404, 404, 401, 401],
+    [404, 404, 401, 401, 401, 401, 401, 404, 401],
   )
+  for (const it of others) assert.match(it.headers.get('content-type')!, /^application\/json/)
+  assert.equal(lost.status, 404)
+  assert.equal(await lost.text(), '<!doctype html><title>Weir</title>')
+  assert.match(lost.headers.get('content-security-policy')!, /default-src 'none'/)
 })
 
 test('a server without a built console has no page, and says 401 as for any other path', async () => {

@@ -143,6 +143,25 @@ test('a range that ends before it begins is not asked for', { skip: withoutBrows
   assert.deepEqual(reader.faults, [])
 })
 
+test('a range that nobody touched stays to the second, in the second of two equal hours as well', {
+  skip: withoutBrowser,
+}, async () => {
+  await using world = await startConsole()
+  const { weir, reader, page } = world
+  await reader.signIn(weir.owner)
+  const clocksGoBackS = Date.UTC(2026, 10, 1, 6) / 1000
+  const sinceS = clocksGoBackS + 1845
+
+  await reader.goto(`/explore?since=${sinceS}&until=${sinceS + 7245}`)
+  await page.getByRole('button', { name: /1 Nov/ }).press('Enter')
+  assert.equal(await page.getByLabel('From').inputValue(), '2026-11-01T01:30')
+  await page.getByLabel('to', { exact: true }).fill('2026-11-01T02:15')
+  await page.getByRole('button', { name: 'Show', exact: true }).press('Enter')
+  await page.waitForURL(new RegExp(`since=${sinceS}&until=${clocksGoBackS + 4500}$`))
+
+  assert.deepEqual(reader.faults, [])
+})
+
 test('what the server refuses is said in the dialog', { skip: withoutBrowser }, async () => {
   await using world = await startConsole()
   const { weir, reader, page } = world
@@ -209,6 +228,61 @@ test('a server that is gone is said, not waited for', { skip: withoutBrowser }, 
   await reader.page.unroute('**/weir/v1/inventory')
   await reader.page.getByText('No answer from the server').waitFor({ state: 'detached' })
 
+  assert.deepEqual(reader.faults, [])
+})
+
+test('a console whose server is busy when it is opened asks again by itself', {
+  skip: withoutBrowser,
+}, async () => {
+  await using world = await startConsole()
+  const { weir, reader, page } = world
+  await reader.signIn(weir.owner)
+  await page.clock.install()
+
+  const body = JSON.stringify({ httpStatus: 503, messages: [{ errorCode: '503', message: 'all are busy' }] })
+  await page.route('**/weir/v1/session', (route) => route.fulfill({ status: 503, body }), { times: 1 })
+  await page.goto(`${weir.origin}/explore`)
+  await page.getByText('It is asked again every few seconds').waitFor()
+  await page.clock.runFor(5_000)
+  await page.getByRole('heading', { name: 'Explore' }).waitFor()
+
+  assert.deepEqual(reader.faults, [])
+})
+
+test('a page or a chart whose script does not come says so, and comes when it is loaded anew', {
+  skip: withoutBrowser,
+}, async () => {
+  await using world = await startConsole()
+  const { weir, reader, page } = world
+  await reader.signIn(weir.owner)
+
+  await page.route('**/assets/explore-*', (route) => route.abort())
+  await page.getByRole('link', { name: 'Explore' }).click()
+  await page.getByText('This page could not be loaded').waitFor()
+  await reader.assertAccessible('a page without its script')
+  await page.getByRole('link', { name: 'Resources', exact: true }).click()
+  await page.getByRole('heading', { name: 'Data center local' }).waitFor()
+  await page.getByRole('link', { name: 'Explore' }).click()
+  await page.unroute('**/assets/explore-*')
+  await page.getByRole('button', { name: 'Load it anew' }).click()
+  await page.getByText('No flows yet').waitFor()
+})
+
+test('a mistyped address leads to a page that says so, and on; who goes to a page is at its beginning', {
+  skip: withoutBrowser,
+}, async () => {
+  await using world = await startConsole()
+  const { weir, reader, page } = world
+  await reader.signIn(weir.owner)
+
+  await page.goto(`${weir.origin}/recources`)
+  await page.getByRole('heading', { name: 'There is no such page', level: 1 }).waitFor()
+  await reader.assertAccessible('no such page')
+  await page.getByRole('link', { name: 'To the resources', exact: true }).press('Enter')
+  await page.getByRole('heading', { name: 'Resources', level: 1 }).waitFor()
+
+  await page.getByRole('main', { name: 'Resources' }).and(page.locator(':focus')).waitFor()
+  // What the browser says of the answer 404 is no fault of the page.
   assert.deepEqual(reader.faults, [])
 })
 

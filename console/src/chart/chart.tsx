@@ -28,7 +28,8 @@ export function Chart({ label, option, version, height = 300, onClick, onZoom }:
   const element = useRef<HTMLDivElement>(null)
   const chart = useRef<ECharts>(null)
   const [width, setWidth] = useState(0)
-  const [ready, setReady] = useState(false)
+  const [state, setState] = useState<'loading' | 'ready' | 'failed'>('loading')
+  const pointer = useRef<{ x: number; y: number }>(undefined)
   const { isDark } = useTheme()
   const zone = useZone()
   const calls = useRef({ onClick, onZoom })
@@ -41,15 +42,23 @@ export function Chart({ label, option, version, height = 300, onClick, onZoom }:
       chart.current?.resize()
       setWidth(Math.round(entry!.contentRect.width))
     })
-    import('./echarts.ts').then(({ init }) => {
+    const make = ({ init }: typeof import('./echarts.ts')) => {
       if (isGone) return
       const made = init(host, null, { renderer: 'canvas' })
       made.on('click', (event) => calls.current.onClick?.(event as Clicked))
       made.on('datazoom', (event) => zoomed(made, event, calls.current.onZoom))
+      const at = ({ offsetX: x, offsetY: y }: { offsetX: number; offsetY: number }) => {
+        pointer.current = { x, y }
+      }
+      made.getZr().on('mousemove', at)
+      made.getZr().on('globalout', () => {
+        pointer.current = undefined
+      })
       chart.current = made
       observer.observe(host)
-      setReady(true)
-    })
+      setState('ready')
+    }
+    import('./echarts.ts').then(make, () => setState('failed'))
     return () => {
       isGone = true
       observer.disconnect()
@@ -60,16 +69,21 @@ export function Chart({ label, option, version, height = 300, onClick, onZoom }:
 
   // biome-ignore lint/correctness/useExhaustiveDependencies: `version` stands for `option`; theme and zone for its colours and times.
   useEffect(() => {
-    if (!ready || width === 0) return
+    if (state !== 'ready' || width === 0) return
     chart.current?.setOption(option(readColours(), width), { notMerge: true })
+    // Whoever reads a tip while the next answer comes goes on reading.
+    if (pointer.current !== undefined) chart.current?.dispatchAction({ type: 'showTip', ...pointer.current })
     if (onZoom === undefined) return
     chart.current?.dispatchAction({
       type: 'takeGlobalCursor',
       key: 'dataZoomSelect',
       dataZoomSelectActive: true,
     })
-  }, [ready, version, isDark, zone, width])
+  }, [state, version, isDark, zone, width])
 
+  if (state === 'failed') {
+    return <p className="note note-warn">The chart could not be loaded. The tables have its numbers.</p>
+  }
   return (
     <div className="chart" role="img" aria-label={label}>
       <div

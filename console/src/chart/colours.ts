@@ -20,6 +20,7 @@ const LABEL_REM = 0.74
 /** Charts are painted, so they cannot use the style sheet's variables: they are read from it. */
 export function readColours(): Colours {
   const probe = document.body.appendChild(document.createElement('span'))
+  probe.style.setProperty('forced-color-adjust', 'none') // Else all of them are one, where colours are forced.
   // A variable's own value is text such as `light-dark(…)`; a colour made of it is what is meant just now.
   const read = (name: string) => {
     probe.style.color = `var(--${name})`

@@ -1,4 +1,4 @@
-import type { ReactNode } from 'react'
+import { type ReactNode, useEffect } from 'react'
 import type { FlowColumn, FlowRow, Names } from '../api/explore.ts'
 import { useAnswer } from '../state/explore.ts'
 import { setQuery, usePlace } from '../state/location.ts'
@@ -20,13 +20,16 @@ const OFFSET_MAX = 100_000
 export function FlowsView() {
   const { query } = usePlace()
   const { scope, refreshMs } = useScope()
-  const [by, order] = (query.get('sort') ?? 'start.desc').split('.') as [FlowColumn, 'asc' | 'desc']
+  const sort = sortOf(query)
+  const { by, order } = sort
   const page = Math.max(1, Number(query.get('page') ?? '1') || 1)
   const offset = Math.min((page - 1) * PAGE_SIZE, OFFSET_MAX)
-  const loaded = useAnswer(
-    { kind: 'flows', ...scope, sort: { by, order }, limit: PAGE_SIZE, offset },
-    refreshMs,
-  )
+  const loaded = useAnswer({ kind: 'flows', ...scope, sort, limit: PAGE_SIZE, offset }, refreshMs)
+  const pages = Math.ceil(Math.min(loaded.value?.result.count ?? 0, OFFSET_MAX + PAGE_SIZE) / PAGE_SIZE)
+  // A URL may name a page that is not there any more.
+  useEffect(() => {
+    if (pages > 0 && page > pages) setQuery({ page: String(pages) }, { replace: true })
+  }, [page, pages])
   const onSort = (wanted: string) => {
     const isNumber = ['packets', 'bytes', 'start', 'end'].includes(wanted)
     const next = wanted === by ? (order === 'asc' ? 'desc' : 'asc') : isNumber ? 'desc' : 'asc'
@@ -44,7 +47,7 @@ export function FlowsView() {
               caption="Flows"
               columns={columnsFor(answer.names)}
               rows={answer.result.rows}
-              rowKey={(_row, index) => String(index)}
+              rowKey={identified(answer.result.rows)}
               sorting={{ by, order, onSort }}
             />
             <Pages
@@ -60,6 +63,30 @@ export function FlowsView() {
       </AnswerFrame>
     </section>
   )
+}
+
+const IS_SORTABLE = new Set(columnsFor({ interfaces: {}, addresses: {} }).map(({ sort }) => sort))
+
+/** What the table is sorted by, and the files with it. */
+export function sortOf(query: URLSearchParams): { by: FlowColumn; order: 'asc' | 'desc' } {
+  const [by = '', order] = (query.get('sort') ?? '').split('.')
+  if (!IS_SORTABLE.has(by)) return { by: 'start', order: 'desc' }
+  return { by: by as FlowColumn, order: order === 'asc' ? 'asc' : 'desc' }
+}
+
+/** A flow keeps its row, with focus and selection, when others come before it. */
+function identified(rows: readonly FlowRow[]): (row: FlowRow) => string {
+  const seen = new Map<string, number>()
+  const keys = new Map(
+    rows.map((row) => {
+      const { startS, interface: id, action, protocol, srcaddr, srcport, dstaddr, dstport } = row
+      const key = [startS, id, action, protocol, srcaddr, srcport, dstaddr, dstport].join(' ')
+      const count = seen.get(key) ?? 0
+      seen.set(key, count + 1)
+      return [row, `${key} ${count}`]
+    }),
+  )
+  return (row) => keys.get(row)!
 }
 
 function columnsFor(names: Names): Column<FlowRow>[] {

@@ -52,7 +52,7 @@ function HeatAnswer({ answer, metric, rows }: { answer: Answer<'heat'>; metric: 
         option={(colours, width) => heatOption(result, colours, metric, { labels, width })}
         onClick={({ data }) => {
           const row = result.rows[(data as number[])[1] ?? -1]
-          if (row !== undefined) filterByClick(scope.filter, rows, row.key)
+          if (row !== undefined) filterByClick(scope.filter, { dimension: rows, key: row.key })
         }}
       />
       <p className="heat-scale muted small">

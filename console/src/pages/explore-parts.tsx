@@ -9,7 +9,7 @@ import { Button } from '../ui/button.tsx'
 import { Coverage } from '../ui/coverage.tsx'
 import { Link } from '../ui/link.tsx'
 import { LiveState } from '../ui/live.tsx'
-import { Empty, Failure, Loading } from '../ui/states.tsx'
+import { Empty, Failure, failureTitle, Loading } from '../ui/states.tsx'
 
 /** The frame of every answer: loading, failed, nothing found, or the answer with what it is made of. */
 export function AnswerFrame<T extends Around>({
@@ -34,16 +34,21 @@ export function AnswerFrame<T extends Around>({
 }) {
   const { value, error, loading, again } = loaded
   const isNews = value !== undefined && value.live === undefined && !loading && !brief
+  // What was there stays while the server is away for a moment, as it does while another answer is awaited.
+  const isAway = value !== undefined && error?.isPassing === true
   return (
     <>
       <p className="visually-hidden" role="status">
         {isNews && `Found ${plural(value.totals.flows, 'record')}.`}
       </p>
-      {error !== undefined && <Failure error={error} again={again} />}
+      {error !== undefined && !isAway && <Failure error={error} again={again} />}
       {error === undefined && value === undefined && <Awaited what={what} brief={brief} />}
-      {error === undefined && value !== undefined && (
+      {value !== undefined && (error === undefined || isAway) && (
         <div>
-          {loading && value.live === undefined && <Asking brief={brief} />}
+          {isAway && (
+            <Asking brief={brief} fault={`${failureTitle(error!)}. It is asked again every few seconds.`} />
+          )}
+          {!isAway && loading && value.live === undefined && <Asking brief={brief} />}
           <div className="answer" aria-busy={loading}>
             {!brief && value.live !== undefined && <LiveState around={value} live={value.live} />}
             {isEmpty(value) ? (empty ?? <NothingFound around={value} />) : children(value)}
@@ -77,11 +82,11 @@ function Awaited({ what, brief }: { what: string; brief: boolean }) {
 }
 
 /** Over an answer to what was asked before. */
-function Asking({ brief }: { brief: boolean }) {
-  const reading = useReading(brief)
+function Asking({ brief, fault }: { brief: boolean; fault?: string }) {
+  const reading = useReading(brief || fault !== undefined)
   return (
     <p className="asking-place" role="status">
-      <span className="asking">{reading ?? 'Asking…'}</span>
+      <span className="asking">{fault ?? reading ?? 'Asking…'}</span>
     </p>
   )
 }
@@ -185,8 +190,12 @@ export function FilterBy({
   )
 }
 
-/** Adds a condition for a value that was clicked in a chart. */
-export function filterByClick(filter: string | undefined, dimension: Dimension, key: Key): void {
-  const condition = conditionFor(dimension, key)
-  if (condition !== undefined) setQuery({ filter: withCondition(filter ?? '', condition), page: undefined })
+/** Adds conditions for what was clicked in a chart: a value, or both ends of a link. */
+export function filterByClick(
+  filter: string | undefined,
+  ...clicked: readonly { dimension: Dimension; key: Key }[]
+): void {
+  const conditions = clicked.flatMap(({ dimension, key }) => conditionFor(dimension, key) ?? [])
+  if (conditions.length === 0) return
+  setQuery({ filter: conditions.reduce(withCondition, filter ?? ''), page: undefined })
 }

@@ -76,9 +76,10 @@ function SankeyAnswer({ answer, metric }: { answer: Answer<'sankey'>; metric: Me
         height={Math.max(300, inColumn * 38)}
         option={(colours, width) => sankeyOption(result, colours, metric, width)}
         onClick={({ dataType, data }) => {
-          if (dataType !== 'node') return
-          const node = byId.get(String((data as { name?: string }).name))
-          if (node !== undefined && !node.other) filterByClick(scope.filter, node.dimension, node.key)
+          const { name, source, target } = data as { name?: string; source?: string; target?: string }
+          const ends = dataType === 'edge' ? [source, target] : [name]
+          const clicked = ends.flatMap((id) => byId.get(String(id)) ?? [])
+          filterByClick(scope.filter, ...clicked.filter(({ other }) => !other))
         }}
       />
       <Disclosure summary="The links as a table">

@@ -117,7 +117,7 @@ function SeriesAnswer({
         onClick={({ seriesName }) => {
           const line = result.series.find((it) => labelOf(it) === seriesName)
           if (line !== undefined && !line.other && split !== 'none')
-            filterByClick(scope.filter, split, line.key)
+            filterByClick(scope.filter, { dimension: split, key: line.key })
         }}
         onZoom={(sinceS, untilS) =>
           setQuery({ since: String(sinceS), until: String(untilS), live: undefined, page: undefined })

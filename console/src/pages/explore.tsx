@@ -4,7 +4,7 @@ import { setQuery, usePlace } from '../state/location.ts'
 import { useScope } from '../state/scope.ts'
 import { Choice } from '../ui/choice.tsx'
 import { RangePicker } from '../ui/range-picker.tsx'
-import { FlowsView } from './explore-flows.tsx'
+import { FlowsView, sortOf } from './explore-flows.tsx'
 import { HeatView } from './explore-heat.tsx'
 import { SankeyView } from './explore-sankey.tsx'
 import { SeriesView } from './explore-series.tsx'
@@ -47,7 +47,7 @@ export function Explore() {
             onChange={(value) => setQuery({ metric: value === 'bytes' ? undefined : value })}
           />
         )}
-        <Downloads />
+        <Downloads {...(view === 'flows' ? { sort: sortOf(query) } : {})} />
       </div>
       {view === 'series' && <SeriesView metric={metric} />}
       {view === 'flows' && <FlowsView />}
@@ -64,15 +64,16 @@ const FORMATS = [
 ] as const
 
 /** The flows of this range and filter, as a file. */
-function Downloads() {
+function Downloads({ sort }: { sort?: ReturnType<typeof sortOf> }) {
   const { scope } = useScope()
+  const question = { kind: 'flows', ...scope, ...(sort === undefined ? {} : { sort }) }
   return (
     <div className="downloads">
       <span id="downloads-label">Download flows</span>
       <ul aria-labelledby="downloads-label">
         {FORMATS.map(({ format, label }) => (
           <li key={format}>
-            <a href={exportUrl(format, { kind: 'flows', ...scope })} download>
+            <a href={exportUrl(format, question)} download>
               {label}
             </a>
           </li>

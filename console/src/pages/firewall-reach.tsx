@@ -4,6 +4,7 @@ import type { Loaded } from '../state/load.ts'
 import { pathWithScope, setQuery, usePlace } from '../state/location.ts'
 import { useScope } from '../state/scope.ts'
 import { countText } from '../text/numbers.ts'
+import { shellWord } from '../text/shell.ts'
 import { interfaceText } from '../text/words.ts'
 import { Amount } from '../ui/amount.tsx'
 import { ActionBadge, Badge } from '../ui/badge.tsx'
@@ -133,8 +134,8 @@ function isIn(place: string): string {
 }
 
 function commandOf({ src, dst, port, since, until }: Question<'reach'>): string {
-  const range = `--since ${since}${until === undefined ? '' : ` --until ${until}`}`
-  return `weir why ${src} ${dst}${port === undefined ? '' : ` ${port}`} ${range}`
+  const words = ['weir', 'why', src, dst, ...(port === undefined ? [] : [String(port)]), '--since', since]
+  return [...words, ...(until === undefined ? [] : ['--until', until])].map(shellWord).join(' ')
 }
 
 function ReachAnswer({ question, answer }: { question: Question<'reach'>; answer: Answer<'reach'> }) {

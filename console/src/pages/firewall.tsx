@@ -130,7 +130,13 @@ function RefusedAnswer({ answer }: { answer: Answer<'rejects'> }) {
           rows={result.sources}
           name={(row) => <FilterBy dimension="srcaddr" value={row.key as string} to="/explore" />}
         />
-        <RejectTable title="By port" rows={result.ports} name={(row) => <PortLink row={row} />} />
+        <RejectTable
+          title="By port"
+          rows={result.ports}
+          name={({ key, label = '' }) => (
+            <PortLink {...(key as { protocol: number; dstport: number })} label={label} />
+          )}
+        />
         <RejectTable
           title="By destination"
           rows={result.targets}
@@ -148,11 +154,9 @@ function RefusedAnswer({ answer }: { answer: Answer<'rejects'> }) {
   )
 }
 
-function PortLink({ row }: { row: RejectRow }) {
+function PortLink({ protocol, dstport, label }: { protocol: number; dstport: number; label: string }) {
   const { scope } = useScope()
-  const { key, label } = row
-  if (key === null || typeof key !== 'object') return <span>{label}</span>
-  const condition = `protocol = ${key.protocol} and dstport = ${key.dstport}`
+  const condition = `protocol = ${protocol} and dstport = ${dstport}`
   const filter = withCondition(scope.filter ?? '', condition)
   return (
     <Link className="filter-by" href={pathWithScope('/explore', { filter })} title={`Explore ${condition}`}>
@@ -253,7 +257,7 @@ function changedColumns(nameOf: (id: string) => string): Column<ChangedRow>[] {
       title: 'Destination',
       value: ({ dstaddr }) => <FilterBy dimension="dstaddr" value={dstaddr} to="/explore" />,
     },
-    { title: 'Port', value: ({ label }) => label },
+    { title: 'Port', value: (row) => <PortLink {...row} /> },
     { title: 'Last allowed', value: ({ accepted }) => <Time s={accepted.lastS} /> },
     { title: 'Last refused', value: ({ refused }) => <Time s={refused.lastS} /> },
     {
@@ -317,7 +321,7 @@ function unusedColumns(nameOf: (id: string) => string): Column<UnusedRow>[] {
       title: 'Address',
       value: ({ address }) => <FilterBy dimension="dstaddr" value={address} to="/explore" />,
     },
-    { title: 'Port', value: ({ label }) => label },
+    { title: 'Port', value: ({ port, ...row }) => <PortLink {...row} dstport={port} /> },
     { title: 'Last seen', value: ({ lastS }) => <Time s={lastS} /> },
     { title: 'First seen', value: ({ firstS }) => <Time s={firstS} />, minor: true },
     { title: 'Sources', value: ({ sources }) => countText(sources), numeric: true, minor: true },

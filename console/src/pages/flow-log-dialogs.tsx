@@ -28,7 +28,7 @@ export function EnableDialog({ of, onClose }: { of: Interface; onClose(): void }
   const [fault, setFault] = useState('')
   const [first] = buckets.value ?? []
   // Until somebody types: the first bucket, and the interface's name as prefix.
-  const bucket = properties.bucket ?? (first === undefined ? '' : `${first}/${of.name}`)
+  const bucket = properties.bucket ?? (first === undefined ? '' : `${first}/${prefixFor(of.name)}`)
   const wanted = { ...properties, bucket }
   const change = (changes: Partial<FlowLogProperties>) => setProperties({ ...properties, ...changes })
   const submit = async (event: FormEvent) => {
@@ -89,6 +89,11 @@ export function EnableDialog({ of, onClose }: { of: Interface; onClose(): void }
       </form>
     </Dialog>
   )
+}
+
+/** Without what the server takes in names, but not in prefixes. */
+function prefixFor(name: string): string {
+  return name.replaceAll(/\/|\.{2,}|%2f/gi, '-')
 }
 
 function WhatComes() {

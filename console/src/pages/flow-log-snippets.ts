@@ -1,4 +1,5 @@
 import type { FlowLogProperties, Interface, InterfaceKind } from '../api/cloud.ts'
+import { shellWord } from '../text/shell.ts'
 
 export type CodeKind = 'weir' | 'terraform' | 'sdk' | 'curl'
 
@@ -144,10 +145,6 @@ function idsOf({ path }: Interface): Record<string, string> {
   const ids: Record<string, string> = {}
   for (let at = 0; at + 1 < parts.length; at += 2) ids[ID_NAMES[parts[at]!]!] = parts[at + 1]!
   return ids
-}
-
-function shellWord(text: string): string {
-  return /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`
 }
 
 function quoted(text: string): string {

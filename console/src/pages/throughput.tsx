@@ -10,11 +10,11 @@ import { useScope, withCondition } from '../state/scope.ts'
 import { useSession } from '../state/session.ts'
 import { bitRateText, bytesText, countText, percentText } from '../text/numbers.ts'
 import { durationText } from '../text/times.ts'
-import { interfaceText, keyText } from '../text/words.ts'
+import { conditionFor, interfaceText, keyText } from '../text/words.ts'
 import { Amount } from '../ui/amount.tsx'
 import { Button } from '../ui/button.tsx'
 import { RangePicker } from '../ui/range-picker.tsx'
-import { Loading } from '../ui/states.tsx'
+import { Empty, Loading } from '../ui/states.tsx'
 import { type Column, Table } from '../ui/table.tsx'
 import { Time } from '../ui/time.tsx'
 import { AnswerFrame, FilterBy } from './explore-parts.tsx'
@@ -117,8 +117,11 @@ function InterfacesTable({ answer }: { answer: Answer<'throughput'> }) {
   const openS = openFromS(answer, windowSizeS)
   const { result, names } = answer
   const most = Math.max(1, ...result.rows.map(({ max }) => max))
-  const keyOf = (row: ThroughputRow) => `${row.interface}.${row.direction ?? ''}.${row.maxAtS}`
-  const chosen = result.rows.find((row) => keyOf(row) === query.get('peak'))
+  const keyOf = (row: ThroughputRow) => `${row.interface}.${row.direction ?? ''}`
+  // The moment is part of what was chosen: while the page is live the peak may move on.
+  const [, key, at] = /^(.*)\.(\d+)$/.exec(query.get('peak') ?? '') ?? []
+  const chosen = result.rows.find((row) => keyOf(row) === key)
+  const isChosen = (row: ThroughputRow) => row === chosen && row.maxAtS === Number(at)
   const columns: Column<ThroughputRow>[] = [
     {
       title: 'Interface',
@@ -154,8 +157,8 @@ function InterfacesTable({ answer }: { answer: Answer<'throughput'> }) {
         ) : (
           <Button
             look="text"
-            aria-expanded={row === chosen}
-            onClick={() => setQuery({ peak: row === chosen ? undefined : keyOf(row) })}
+            aria-expanded={isChosen(row)}
+            onClick={() => setQuery({ peak: isChosen(row) ? undefined : `${keyOf(row)}.${row.maxAtS}` })}
           >
             <Time s={row.maxAtS} />
           </Button>
@@ -181,10 +184,10 @@ function InterfacesTable({ answer }: { answer: Answer<'throughput'> }) {
         rowKey={keyOf}
         rowClass={(row) => (row === chosen ? 'chosen' : undefined)}
       />
-      {chosen !== undefined && chosen.maxAtS !== null && (
+      {chosen !== undefined && (
         <Peak
           row={chosen}
-          atS={chosen.maxAtS}
+          atS={Number(at)}
           stepS={result.stepS}
           name={interfaceText(chosen.interface, names)}
         />
@@ -212,21 +215,24 @@ function Spread({ row, most }: { row: ThroughputRow; most: number }) {
 }
 
 function Peak({ row, atS, stepS, name }: { row: ThroughputRow; atS: number; stepS: number; name: string }) {
-  const { scope } = useScope()
-  const filter = withCondition(scope.filter ?? '', `interface = ${row.interface}`)
-  const loaded = useAnswer({
+  const { scope, refreshMs } = useScope()
+  const ofInterface = withCondition(scope.filter ?? '', `interface = ${row.interface}`)
+  const direction = conditionFor('direction', row.direction)
+  const question: Question<'top'> = {
     kind: 'top',
-    since: String(atS),
-    until: String(atS + stepS),
-    filter,
+    ...scope,
+    filter: direction === undefined ? ofInterface : withCondition(ofInterface, direction),
+    within: { sinceS: atS, untilS: atS + stepS },
     by: ['srcaddr', 'dstaddr', 'service'],
     metric: 'bytes',
     limit: 10,
-  })
+  }
+  const loaded = useAnswer(question, refreshMs)
   return (
     <div className="peak">
       <h3>
-        Who made the peak of {name} at <Time s={atS} />
+        Who made the peak of {name}
+        {row.direction !== null && `, ${DIRECTIONS[row.direction].toLowerCase()},`} at <Time s={atS} />
       </h3>
       <AnswerFrame
         loaded={loaded}
@@ -234,6 +240,11 @@ function Peak({ row, atS, stepS, name }: { row: ThroughputRow; atS: number; step
         brief
         paged
         isEmpty={({ result }) => result.rows.length === 0}
+        empty={
+          <Empty title="Nothing of it is here" brief>
+            The moment is not in this time range, or nothing passes the filter then.
+          </Empty>
+        }
       >
         {({ result }) => (
           <Table

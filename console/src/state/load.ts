@@ -20,7 +20,7 @@ export function useSettled({ value, error }: Loaded<unknown>, isAsked = true): b
   return isNow || was
 }
 
-const RETRY_MS = 4_000
+export const RETRY_MS = 4_000
 
 /** Loads whenever `key` changes, and every `refreshMs`, or as often as what came asks for. An answer that comes too late for its key is thrown away. */
 export function useLoaded<T>(

@@ -22,7 +22,9 @@ export function usePlace(): { path: string; query: URLSearchParams } {
 
 export function navigate(to: string, { replace = false }: { replace?: boolean } = {}): void {
   if (to === snapshot()) return
+  const from = location.pathname
   history[replace ? 'replaceState' : 'pushState'](null, '', to)
+  if (location.pathname !== from) scrollTo(0, 0)
   for (const listener of listeners) listener()
 }
 

@@ -70,7 +70,7 @@ export function conditionFor(dimension: Dimension, key: Key): string | undefined
   if (dimension === 'dstaddr') return `dst = ${key}`
   if (dimension === 'srcnet') return `src in ${key}`
   if (dimension === 'dstnet') return `dst in ${key}`
-  if (dimension === 'direction') return undefined
+  if (dimension === 'direction') return `direction = ${key === 'INGRESS' ? 'ingress' : 'egress'}`
   if (dimension === 'protocol') return `protocol = ${PROTOCOLS[Number(key)]?.toLowerCase() ?? key}`
   return `${dimension} = ${key}`
 }

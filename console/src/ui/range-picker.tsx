@@ -87,8 +87,13 @@ function OwnRange({ onDone }: { onDone(): void }) {
       onSubmit={(event) => {
         event.preventDefault()
         const fields = new FormData(event.currentTarget)
-        const [since, until] = ['since', 'until'].map((name) => inputSeconds(String(fields.get(name))))
-        if (until! <= since!) return setFault('The end must be after the beginning.')
+        // What nobody touched stays to the second, and the second of two equal hours when clocks go back.
+        const read = (name: string, shownS: number) => {
+          const text = String(fields.get(name))
+          return text === inputText(shownS) ? shownS : inputSeconds(text)
+        }
+        const [since, until] = [read('since', startS), read('until', endS)]
+        if (until <= since) return setFault('The end must be after the beginning.')
         setQuery({
           since: String(since),
           until: String(until),

@@ -41,7 +41,7 @@ export function Failure({ error, again }: { error: ApiError; again?: () => void 
   if (error.status === 403) return <Forbidden message={error.message} />
   return (
     <div className="state state-bad" role="alert">
-      <p className="state-title">{titleOf(error)}</p>
+      <p className="state-title">{failureTitle(error)}</p>
       <p>
         {error.message} {error.isPassing && 'It is asked again every few seconds.'}
       </p>
@@ -50,7 +50,7 @@ export function Failure({ error, again }: { error: ApiError; again?: () => void 
   )
 }
 
-function titleOf({ status }: ApiError): string {
+export function failureTitle({ status }: ApiError): string {
   if (status === 0) return 'No answer from the server'
   if (status === 404) return 'This server cannot answer that'
   if (status === 422) return 'That cannot be answered as it stands'
