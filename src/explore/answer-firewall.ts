@@ -208,53 +208,72 @@ export async function findUnused(inquiry: Inquiry, question: UnusedQuestion): Pr
   return { rows: rows.map((row) => ({ ...row, label: protocolPortLabel(row.protocol, row.port) })) }
 }
 
+interface Turn {
+  atS: number
+  action: 'ACCEPT' | 'REJECT'
+}
+
 /** Can A reach B? What the records say about it: never more than was tried. */
 export async function findReach(inquiry: Inquiry, question: ReachQuestion): Promise<Results['reach']> {
-  const { protocol, port } = question
-  const way = (it: Parameters): string => {
-    const conditions = [endSql(it, 'src_key', question.src), endSql(it, 'dst_key', question.dst)]
-    if (port !== undefined) conditions.push(`dstport = ${it.add(port, 'UINTEGER')}`)
+  const { protocol, port, src, dst } = question
+  const between = (it: Parameters, from: string, to: string, portColumn: string): string => {
+    const conditions = [endSql(it, 'src_key', from), endSql(it, 'dst_key', to)]
+    if (port !== undefined) conditions.push(`${portColumn} = ${it.add(port, 'UINTEGER')}`)
     if (protocol !== undefined) conditions.push(`protocol = ${it.add(protocol, 'UINTEGER')}`)
     return conditions.join(' AND ')
   }
-  const back = (it: Parameters): string => {
-    const conditions = [endSql(it, 'src_key', question.dst), endSql(it, 'dst_key', question.src), ACCEPTED]
-    if (port !== undefined) conditions.push(`srcport = ${it.add(port, 'UINTEGER')}`)
-    if (protocol !== undefined) conditions.push(`protocol = ${it.add(protocol, 'UINTEGER')}`)
-    return conditions.join(' AND ')
-  }
+  const way = (it: Parameters): string => between(it, src, dst, 'dstport')
+  const back = (it: Parameters): string => `${between(it, dst, src, 'srcport')} AND ${ACCEPTED}`
   inquiry.show(
     (it) => `SELECT interface_id AS id, ${bothSql()} ${inquiry.from(it, { and: way(it) })} GROUP BY ALL
       ORDER BY rf + af DESC, id`,
   )
+  const isSrcRarer = await isRarer(inquiry, src, dst)
   // Flows between two ends are read once; by the second, so that they are not much, whatever ends are asked for.
-  await inquiry.run(
-    (it) => `CREATE OR REPLACE TEMP TABLE tries AS
-      SELECT interface_id, action, start_s, count(*) AS flows, sum(packets) AS packets, sum(bytes) AS bytes,
-        max(end_s) AS end_s ${inquiry.from(it, { and: way(it) })} GROUP BY ALL`,
-  )
-  const places = await inquiry.rows<BothTallies & { id: string }>(
-    () =>
-      `SELECT interface_id AS id, ${bothSql('sum(flows)')} FROM tries GROUP BY ALL ORDER BY rf + af DESC, id`,
+  const [tried] = await inquiry.rows<{
+    places: (BothTallies & { id: string })[] | null
+    turns: Turn[] | null
+  }>(
+    (it) => `WITH tries AS MATERIALIZED (SELECT interface_id, action, start_s, count(*) AS flows,
+          sum(packets) AS packets, sum(bytes) AS bytes, max(end_s) AS end_s
+        ${inquiry.from(it, { and: way(it), isDstFirst: !isSrcRarer })} GROUP BY ALL),
+      places AS (SELECT interface_id AS id, ${bothSql('sum(flows)')} FROM tries GROUP BY ALL),
+      turns AS (SELECT start_s AS "atS", action FROM (
+          SELECT start_s, action, lag(action) OVER (ORDER BY start_s, action) AS before
+          FROM (SELECT DISTINCT start_s, action FROM tries))
+        WHERE action IS DISTINCT FROM before ORDER BY start_s DESC, action DESC LIMIT 50)
+      SELECT (SELECT list(places ORDER BY rf + af DESC, id) FROM places) AS places,
+        (SELECT list(turns ORDER BY "atS", action) FROM turns) AS turns`,
   )
   const [answered] = await inquiry.rows<Tally>(
-    (it) => `SELECT ${tallySql()} ${inquiry.from(it, { and: back(it) })}`,
+    (it) => `SELECT ${tallySql()} ${inquiry.from(it, { and: back(it), isDstFirst: isSrcRarer })}`,
   )
-  const changes = await inquiry.rows<{ atS: number; action: 'ACCEPT' | 'REJECT' }>(
-    () => `SELECT start_s AS "atS", action FROM (
-        SELECT start_s, action, lag(action) OVER (ORDER BY start_s, action) AS before
-        FROM (SELECT DISTINCT start_s, action FROM tries))
-      WHERE action IS DISTINCT FROM before ORDER BY start_s DESC, action DESC LIMIT 50`,
-  )
-  const interfaces = places.map((it) => ({ interface: it.id, accepted: accepted(it), refused: refused(it) }))
+  const interfaces = (tried?.places ?? []).map((it) => ({
+    interface: it.id,
+    accepted: accepted(it),
+    refused: refused(it),
+  }))
   const sums = {
     accepted: interfaces.reduce((sum, it) => add(sum, it.accepted), NO_FLOWS),
     refused: interfaces.reduce((sum, it) => add(sum, it.refused), NO_FLOWS),
     answered: tally(answered),
   }
   const answer = answerOf(sums.accepted, sums.refused)
-  const result = { answer, ...sums, interfaces, changes: changes.reverse() }
+  const result = { answer, ...sums, interfaces, changes: tried?.turns ?? [] }
   return { ...result, sentence: sentenceOf(inquiry, question, result) }
+}
+
+/**
+ * Whether an end sends fewer flows than another; little work where packs bring sums along. DuckDB looks at a row's second
+ * address only where the first one passed, so the rarer one goes first.
+ */
+async function isRarer(inquiry: Inquiry, end: string, other: string): Promise<boolean> {
+  const [sums] = await inquiry.rows<{ end: number; other: number }>((it) => {
+    const { from, flowsWhere } = inquiry.summed(it, ['src_key'])
+    const [isEnd, isOther] = [end, other].map((text) => endSql(it, 'src_key', text))
+    return `SELECT ${flowsWhere(isEnd!)} AS "end", ${flowsWhere(isOther!)} AS other ${from}`
+  })
+  return sums!.end < sums!.other
 }
 
 function endSql(parameters: Parameters, column: string, text: string): string {

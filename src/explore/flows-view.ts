@@ -107,11 +107,15 @@ export interface PackSelection {
   interfaceIds?: string[] | undefined
 }
 
-/** `SELECT` over packs, and perhaps a query of the same columns, bounded by time: `flows` with what packs have. */
+/**
+ * `SELECT` over packs, and perhaps a query of the same columns, bounded by time: `flows` with what packs
+ * have. DuckDB looks at conditions in the order of the columns.
+ */
 export function flowsSelect(
   selection: PackSelection,
   range: { sinceS: number; untilS: number } | undefined,
   beside?: string,
+  columnsFirst: readonly string[] = [],
 ): string {
   const stored = PACK_COLUMNS.map(([name]) => name)
   const conditions = [
@@ -124,7 +128,8 @@ export function flowsSelect(
   const packs = packRelation(selection.packs.map(({ rows }) => rows))
   const from =
     beside === undefined ? packs : `(SELECT ${stored.join(', ')} FROM ${packs} UNION ALL ${beside})`
-  return `SELECT ${stored.join(', ')} FROM ${from}${whereSql(conditions)}`
+  const ordered = [...new Set([...columnsFirst, ...stored])]
+  return `SELECT ${ordered.join(', ')} FROM ${from}${whereSql(conditions)}`
 }
 
 function whereSql(conditions: string[]): string {

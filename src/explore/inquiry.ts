@@ -75,6 +75,8 @@ export interface FromOptions {
   withoutDirection?: boolean
   /** All flows, whatever was asked for. */
   isUnfiltered?: boolean
+  /** Whether conditions on the destination's address are looked at before those on the source's. */
+  isDstFirst?: boolean
 }
 
 /** One question at work: puts together statements, and remembers what a person may want to see of them. */
@@ -99,10 +101,8 @@ export class Inquiry {
 
   static async begin(session: Session, inquest: Inquest, dimensions: readonly Dimension[]): Promise<Inquiry> {
     const inquiry = new Inquiry(session, inquest)
-    const { selection, live, settled } = inquest
-    if (live !== undefined) await loadLive(session, live)
-    const select = flowsSelect(selection, settled.readRange, live === undefined ? undefined : LIVE_RELATION)
-    await session.run(`CREATE OR REPLACE TEMP VIEW flows AS ${select}`)
+    if (inquest.live !== undefined) await loadLive(session, inquest.live)
+    await session.run(`CREATE OR REPLACE TEMP VIEW flows AS ${inquiry.#flows()}`)
     if (dimensions.includes('direction')) inquiry.#withDirection = true
     if (inquiry.#withDirection) await inquiry.#findOwnAddresses()
     return inquiry
@@ -118,7 +118,8 @@ export class Inquiry {
 
   /** `FROM … WHERE …`: flows of the range (or of another) that pass the filter; not what was skipped. */
   from(parameters: Parameters, options: FromOptions = {}): string {
-    return this.#from('flows', parameters, options)
+    if (!options.isDstFirst || this.#isShowing) return this.#from('flows', parameters, options)
+    return this.#from(`(${this.#flows(['dst_key'])})`, parameters, options)
   }
 
   /**
@@ -144,6 +145,16 @@ export class Inquiry {
       flows: 'coalesce(sum(flows), 0)',
       flowsWhere: (condition) => `coalesce(sum(CASE WHEN ${condition} THEN flows END), 0)`,
     }
+  }
+
+  #flows(columnsFirst: string[] = []): string {
+    const { selection, settled, live } = this.#inquest
+    return flowsSelect(
+      selection,
+      settled.readRange,
+      live === undefined ? undefined : LIVE_RELATION,
+      columnsFirst,
+    )
   }
 
   #from(relation: string, parameters: Parameters, options: FromOptions): string {
