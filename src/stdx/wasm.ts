@@ -1,6 +1,7 @@
 /** What of WebAssembly is used here; the type definitions of Node do not have it. */
 interface WasmMemory {
   readonly buffer: ArrayBuffer
+  grow(pages: number): number
 }
 declare const WebAssembly: {
   Memory: new (limits: { initial: number; maximum: number }) => WasmMemory
@@ -12,10 +13,14 @@ const PAGE_SIZE = 65_536
 
 const memories = new WeakMap<ArrayBufferLike, WasmMemory>()
 
-/** All the memory a module will ever have: pages that are never touched cost address space only. */
+/**
+ * All the memory a module will ever have: pages that are never touched cost address space only. It grows to its size,
+ * because V8 takes memory that begins large for garbage to come, and would collect at once.
+ */
 export function wasmMemory(size: number): WasmMemory {
   const pages = Math.ceil(size / PAGE_SIZE)
-  const memory = new WebAssembly.Memory({ initial: pages, maximum: pages })
+  const memory = new WebAssembly.Memory({ initial: 0, maximum: pages })
+  memory.grow(pages)
   memories.set(memory.buffer, memory)
   return memory
 }

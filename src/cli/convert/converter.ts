@@ -1,4 +1,3 @@
-import { randomFillSync } from 'node:crypto'
 import { setTimeout } from 'node:timers/promises'
 import { isReopenable, openFile, openStream } from '../../capture/pcap/byte-source.ts'
 import { type CaptureInput, CaptureMerge } from '../../capture/pcap/capture-merge.ts'
@@ -97,8 +96,8 @@ export class Converter {
     this.#context = dependencies.context
     this.#sink = dependencies.sink
     const { flowsMax } = options
-    const seeds = new Uint32Array(SEED_WORDS)
-    randomFillSync(seeds)
+    // They are shown to nobody: V8's generator, which the system's seeds, is enough. node:crypto takes longer to load.
+    const seeds = Uint32Array.from({ length: SEED_WORDS }, () => Math.random() * 2 ** 32)
     const inputSize = (options.files.length > 1 ? READERS_MAX : 1) * READER_SIZE_MIN
     const kernelOptions = { flowsMax, inputSize, seeds }
     this.#kernel = options.kernel === 'plain' ? new PlainKernel(kernelOptions) : new WasmKernel(kernelOptions)
