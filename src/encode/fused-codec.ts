@@ -85,7 +85,6 @@ export class FusedCodec implements GzipCodec {
   }
 
   #member(rows: Uint8Array, count: number, prefixSize: number): number {
-    this.#memory.set(rows, this.#rowsAt)
     this.#memory.set(HEADER, this.#outAt)
     this.#functions.begin(this.#rowsAt, this.#prefixAt, prefixSize)
     let end = this.#outAt + HEADER.length
@@ -93,6 +92,8 @@ export class FusedCodec implements GzipCodec {
     let textEnd = text
     for (let from = 0; from < count; from += SLICE_ROWS) {
       const some = Math.min(SLICE_ROWS, count - from)
+      const slice = rows.subarray(from * ROW_SIZE, (from + some) * ROW_SIZE)
+      this.#memory.set(slice, this.#rowsAt + from * ROW_SIZE)
       const [isFirst, isLast] = [from === 0, from + some === count]
       const isTuned = !isFirst || this.#rowsUntuned < TUNE_INTERVAL_ROWS
       textEnd = this.#functions.generate(from, some, isFirst, isLast, isTuned)
