@@ -62,8 +62,8 @@ export const PACKET_EGRESS = 0x4000_0000
 export const PACKET_REJECT = 0x8000_0000
 export const CAPTURED_MASK = 0x3fff_ffff
 
-/** Packets of one batch: with their bytes they fit the second-level cache. */
-export const PACKETS_MAX = 1024
+/** Packets of one batch: all that a capture's reader reads at a time, for each batch costs some microseconds by itself. */
+export const PACKETS_MAX = 8192
 
 export interface KernelOptions {
   /** Flows of a window; what is beyond counts as skipped. */

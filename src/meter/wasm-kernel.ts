@@ -26,7 +26,7 @@ interface MeterFunctions {
   readRows(table: number, from: number, count: number, out: number, startS: number): void
 }
 
-const SCRATCH_SIZE = 64 * 160 + 64 + 256 * 4
+const SCRATCH_SIZE = 128 * 160 + 64 + 256 * 4
 const FRAGMENT_WAYS = 8
 const FRAGMENT_SIZE = 52
 const TABLE_SIZE = 128
