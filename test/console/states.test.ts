@@ -21,6 +21,7 @@ import { startConsole } from './support/console-world.ts'
 
 const PAGES = ['/resources', '/explore', '/firewall', '/throughput', '/delivery', '/docs']
 const BUDGET = 300_000
+const DESK = { viewport: { width: 1280, height: 800 } }
 
 test('a wrong password is said in words, and a right one leads to the resources', {
   skip: withoutBrowser,
@@ -208,8 +209,12 @@ test('a member without data centers sees that, and no delivery of others', {
 
   await reader.page.getByText('No data center yet').waitFor()
   await reader.assertAccessible('no data center')
+  await reader.goto('/explore')
+  await reader.page.getByText('that are shared with a group').waitFor()
   await reader.goto('/delivery')
   await reader.page.getByText('You have no permission for this').waitFor()
+  await reader.page.getByText('Only the owner and administrators of the contract may do this.').waitFor()
+  assert.equal(await reader.page.getByText('can grant it').count(), 0)
   await reader.assertAccessible('no permission')
 
   assert.deepEqual(reader.faults, [])
@@ -301,6 +306,21 @@ test('every page is accessible and fits, from 360 to 2560 pixels, light and dark
     }
     assert.deepEqual(reader.faults, [])
   }
+})
+
+test('letters of twice the size are as large as the reader wants them, and all fits', {
+  skip: withoutBrowser,
+}, async () => {
+  await using weir = await startControlPlane({ consoleDirectory: CONSOLE })
+  await using browser = await startBrowser({ lettersPx: 32 })
+  await using reader = await Reader.open(browser, weir.origin, DESK)
+  await reader.signIn(weir.owner)
+  for (const target of PAGES) {
+    await reader.goto(target)
+    await reader.assertFits(`${target}, large letters`)
+  }
+  const size = "getComputedStyle(document.querySelector('main p')).fontSize"
+  assert.ok(Number.parseFloat(await reader.page.evaluate<string>(size)) > 24)
 })
 
 test('the colours that a reader chose stay', { skip: withoutBrowser }, async () => {

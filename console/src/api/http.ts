@@ -8,7 +8,7 @@ export class ApiError extends Error {
 
   /** Likely to be over soon: worth asking again without anybody's doing. */
   get isPassing(): boolean {
-    return [0, 429, 502, 503].includes(this.status)
+    return [0, 429, 502, 503, 504].includes(this.status)
   }
 }
 
@@ -84,7 +84,7 @@ async function refusal(response: Response): Promise<string> {
 }
 
 /** `[(root).properties.bucket] bucket 'x' does not exist` → `Bucket 'x' does not exist.` */
-function sentence(message: string): string {
+export function sentence(message: string): string {
   const text = message.replace(/^(\[[^\]]*\]\s*)+/, '').trim() || message
   return `${text.charAt(0).toUpperCase()}${text.slice(1)}${/[.!?]$/.test(text) ? '' : '.'}`
 }

@@ -3,6 +3,7 @@ import { type Around, askProgress, type Dimension, type Key, type Names } from '
 import { type Loaded, useLoaded } from '../state/load.ts'
 import { pathWithScope, setQuery } from '../state/location.ts'
 import { useScope, withCondition } from '../state/scope.ts'
+import { useSession } from '../state/session.ts'
 import { plural } from '../text/numbers.ts'
 import { conditionFor, keyText } from '../text/words.ts'
 import { Button } from '../ui/button.tsx'
@@ -93,6 +94,7 @@ function Asking({ brief, fault }: { brief: boolean; fault?: string }) {
 
 function NothingFound({ around }: { around: Around }) {
   const { scope } = useScope()
+  const { role, operator } = useSession()
   const { objects, objectsOutside } = around.coverage
   const { live } = around
   if (scope.filter !== undefined) {
@@ -126,7 +128,9 @@ function NothingFound({ around }: { around: Around }) {
           </Link>
         }
       >
-        Enable a flow log on an interface. Its first object comes when the current window has closed.
+        {role === 'member' && !operator
+          ? 'You see the flows of data centers that are shared with a group that you are in. Owners and administrators of the contract can share them.'
+          : 'Enable a flow log on an interface. Its first object comes when the current window has closed.'}
       </Empty>
     )
   }

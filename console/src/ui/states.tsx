@@ -1,5 +1,5 @@
 import type { ReactNode } from 'react'
-import type { ApiError } from '../api/http.ts'
+import { type ApiError, sentence } from '../api/http.ts'
 import { Button } from './button.tsx'
 
 /** A place where there is nothing yet, and what would change that. */
@@ -59,16 +59,16 @@ export function failureTitle({ status }: ApiError): string {
 }
 
 export function Forbidden({ message }: { message: string }) {
+  const reason = sentence(message.replace(/^Access Denied: /, ''))
+  const isOfRole = reason.startsWith('Only ') // No group has what only some roles may.
   return (
     <div className="state" role="alert">
       <svg className="state-mark" viewBox="0 0 96 40" aria-hidden="true">
         <path d="M36 18h24v18H36zM41 18v-6a7 7 0 0 1 14 0v6" />
       </svg>
       <p className="state-title">You have no permission for this</p>
-      <p>{message.replace(/^Access Denied: /, '')}</p>
-      <p className="muted">
-        Owners and administrators of the contract can grant it to a group that you are in.
-      </p>
+      <p>{reason}</p>
+      {!isOfRole && <p>Owners and administrators of the contract can grant it to a group that you are in.</p>}
     </div>
   )
 }

@@ -42,9 +42,10 @@ const READER: BrowserContextOptions = {
   reducedMotion: 'reduce',
 }
 
-/** Real Chromium. */
-export async function startBrowser(): Promise<Browser & AsyncDisposable> {
-  return chromium.launch({ executablePath: CHROMIUM, args: FLAGS })
+/** Real Chromium, whose reader may have chosen another size of letters. */
+export async function startBrowser({ lettersPx = 16 } = {}): Promise<Browser & AsyncDisposable> {
+  const args = [...FLAGS, `--blink-settings=defaultFontSize=${lettersPx}`]
+  return chromium.launch({ executablePath: CHROMIUM, args })
 }
 
 const SETTLE_TIMEOUT_MS = 20_000
