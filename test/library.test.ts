@@ -97,6 +97,29 @@ test('packets become windows, rows, records, an object, and records again', asyn
   )
 })
 
+test('a window comes with the packet that ends it, though few come before and none after', async () => {
+  const bytes = packetCorpus().find((it) => it.name === 'IPv4 UDP')!.frames[0]!.bytes
+  const given: number[] = []
+  function* packets(): Generator<meter.MeteredPacket> {
+    for (const timeS of [57, 59, 60, 61.9, 62, 130, 179, 181, 190]) {
+      given.push(timeS)
+      yield { bytes, timeS }
+    }
+  }
+
+  const windows: [startS: number, lastGivenS: number][] = []
+  for await (const { startS } of meter.meterPackets(packets(), { windowSizeS: 60, lateS: 2 })) {
+    windows.push([startS, given.at(-1)!])
+  }
+
+  assert.deepEqual(windows, [
+    [0, 62],
+    [60, 130],
+    [120, 190],
+    [180, 190],
+  ])
+})
+
 test('a link type that changes between packets keeps both', async () => {
   const bytes = packetCorpus().find((it) => it.name === 'IPv4 UDP')!.frames[0]!.bytes
   const packets = Array.from({ length: 10 }, (_, i) => {
@@ -128,6 +151,7 @@ test('what meterPackets cannot do is refused with its reason', async () => {
   const bytes = Buffer.alloc(60)
   const cases: [meter.MeteredPacket, Parameters<typeof meter.meterPackets>[1], RegExp][] = [
     [{ bytes, timeS: 5, link: 105 }, {}, /link type 105 cannot be metered/],
+    [{ bytes, timeS: Number.NaN }, {}, /timeS is not a number/],
     [{ bytes: Buffer.alloc(5 << 20), timeS: 5 }, {}, /length of a packet .* to 4194304, not 5242880/],
     [{ bytes, timeS: 5 }, { windowSizeS: 0 }, /windowSizeS is a whole number from 1 to 65536, not 0/],
     [{ bytes, timeS: 5 }, { windowSizeS: 1.5 }, /windowSizeS/],

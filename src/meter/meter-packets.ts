@@ -63,35 +63,52 @@ export async function* meterPackets(
     },
   )
   let [count, size, link]: [number, number, number] = [0, 0, LINK.ethernet]
+  let dueS = 0
   for await (const packet of packets) {
     const itsLink = packet.link ?? LINK.ethernet
-    checkRange('length of a packet', packet.bytes.length, 0, INPUT_SIZE)
-    if (count === PACKETS_MAX || itsLink !== link || size + packet.bytes.length > INPUT_SIZE) {
-      if (!LINKS.has(itsLink)) throw new RangeError(`link type ${itsLink} cannot be metered: see LINK`)
+    const { length } = packet.bytes
+    checkRange('length of a packet', length, 0, INPUT_SIZE)
+    if (!LINKS.has(itsLink)) throw new RangeError(`link type ${itsLink} cannot be metered: see LINK`)
+    if (count > 0 && (itsLink !== link || size + length > INPUT_SIZE)) {
       meter.observe(count, link)
-      ;[count, size, link] = [0, 0, itsLink]
-      yield* sealed.splice(0)
+      ;[count, size] = [0, 0]
     }
-    place(kernel, packet, count++, size)
-    size += packet.bytes.length
+    link = itsLink
+    const second = place(kernel, packet, count++, size)
+    size += length
+    if (count < PACKETS_MAX && second < dueS) continue
+    meter.observe(count, link)
+    ;[count, size] = [0, 0]
+    dueS = nextSealS(second, windowSizeS, lateS)
+    yield* sealed.splice(0)
   }
   meter.observe(count, link)
   meter.end()
   yield* sealed
 }
 
-function place(kernel: WasmKernel, packet: MeteredPacket, number: number, at: number): void {
+/** When the next window may be over: its packets are metered at once then, however few there are. */
+function nextSealS(second: number, windowSizeS: number, lateS: number): number {
+  const offsetS = Math.min(lateS, windowSizeS - 1)
+  return (Math.floor((second - offsetS) / windowSizeS) + 1) * windowSizeS + offsetS
+}
+
+/** Returns the second that the packet belongs to. */
+function place(kernel: WasmKernel, packet: MeteredPacket, number: number, at: number): number {
   const word = number * PACKET_WORDS
   const flags = (packet.isEgress ? PACKET_EGRESS : 0) + (packet.isReject ? PACKET_REJECT : 0)
   kernel.input.set(packet.bytes, at)
   kernel.packets[word + PACKET.at] = at
   kernel.packets[word + PACKET.captured] = packet.bytes.length + flags
   kernel.packets[word + PACKET.wireLength] = uint32(packet.wireLength ?? packet.bytes.length)
-  kernel.packets[word + PACKET.second] = uint32(packet.timeS)
+  if (Number.isNaN(packet.timeS)) throw new RangeError('timeS is not a number')
+  const second = uint32(packet.timeS)
+  kernel.packets[word + PACKET.second] = second
+  return second
 }
 
 function uint32(value: number): number {
-  return Math.max(0, Math.min(UINT32_MAX, value))
+  return Math.trunc(Math.max(0, Math.min(UINT32_MAX, value)))
 }
 
 function checkRange(name: string, value: number, min: number, max: number): void {
