@@ -1,4 +1,11 @@
-import { type FlowLogRecord, isFault, type ParseOptions, parseRecord, type RecordFault } from './record.ts'
+import {
+  FIELD_NAMES,
+  type FlowLogRecord,
+  isFault,
+  type ParseOptions,
+  parseRecord,
+  type RecordFault,
+} from './record.ts'
 
 /** A line of a flow log: the record, or what is wrong with it. */
 export type RecordLine =
@@ -7,10 +14,11 @@ export type RecordLine =
 
 /** Longer than any record by far; what is longer is one fault, and is not kept in memory. */
 const LINE_SIZE_MAX = 4096
+const HEADER = FIELD_NAMES.join(' ')
 
 /**
  * Reads a flow log from text in pieces: a file stream, a response body, the output of a gunzip stream.
- * Empty lines are skipped. Bytes are taken as Latin-1, so that damage shows in the field where it is.
+ * Empty lines are skipped, and in lenient reading the header that AWS puts first. Bytes are taken as Latin-1, so that damage shows in the field where it is.
  */
 export async function* readRecords(
   chunks: AsyncIterable<Uint8Array | string> | Iterable<Uint8Array | string>,
@@ -27,7 +35,7 @@ export async function* readRecords(
       const text = rest.slice(begin, end)
       begin = end + 1
       if (isTooLong || text.length > LINE_SIZE_MAX) yield tooLong(line, text)
-      else if (text.trim() !== '') yield readLine(text, line, options)
+      else if (!isPassedOver(text, options)) yield readLine(text, line, options)
       isTooLong = false
     }
     rest = rest.slice(begin)
@@ -36,12 +44,17 @@ export async function* readRecords(
       rest = rest.slice(-LINE_SIZE_MAX)
     }
   }
-  if (rest.trim() === '') return
+  if (isPassedOver(rest, options)) return
   if (isTooLong) yield tooLong(line + 1, rest)
   else if (options.strict) {
     const fault = { field: 0, reason: 'the last line has no newline: cut short?' }
     yield { kind: 'fault', line: line + 1, text: rest, fault }
   } else yield readLine(rest, line + 1, options)
+}
+
+function isPassedOver(text: string, { strict = false }: ParseOptions): boolean {
+  const trimmed = text.trim()
+  return trimmed === '' || (!strict && trimmed === HEADER)
 }
 
 function readLine(text: string, line: number, options: ParseOptions): RecordLine {

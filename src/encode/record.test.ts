@@ -90,6 +90,34 @@ test('a stream cut anywhere gives the same lines', async () => {
   }
 })
 
+test("lenient reading passes over the header of AWS's files, strict reading does not", async () => {
+  const header =
+    'version account-id interface-id srcaddr dstaddr srcport dstport protocol packets bytes start end action log-status'
+  const text = `${header}\n${LINE}\n${header}\r\n${LINE}\n${header}`
+
+  assert.deepEqual(
+    (await lines([text])).map(({ kind, line }) => [kind, line]),
+    [
+      ['record', 2],
+      ['record', 4],
+    ],
+  )
+  const strict = await Array.fromAsync(readRecords([text], { strict: true }))
+  assert.deepEqual(
+    strict.map(({ kind }) => kind),
+    ['fault', 'record', 'fault', 'record', 'fault'],
+  )
+})
+
+test('a line of bytes that are no text is told so, with the first of them', () => {
+  for (const strict of [true, false]) {
+    assert.deepEqual(parseRecord('2 \x1f\x8b', { strict }), {
+      field: 0,
+      reason: 'a record is ASCII text of 14 fields, this line has 0x1f in column 3',
+    })
+  }
+})
+
 test('a line without end is one fault and no memory', async () => {
   const endless = Array.from({ length: 1000 }, () => 'x'.repeat(5000))
 

@@ -67,12 +67,8 @@ export function isFault(it: FlowLogRecord | RecordFault): it is RecordFault {
 export function parseRecord(line: string, options: ParseOptions = {}): FlowLogRecord | RecordFault {
   const strict = options.strict === true
   const fields = strict ? line.split(' ') : line.trim().split(/[ \t]+/)
-  if (strict ? fields.length !== FIELDS : fields.length < FIELDS) {
-    return {
-      field: 0,
-      reason: `a record has ${FIELDS} fields, this line has ${line === '' ? 0 : fields.length}`,
-    }
-  }
+  if (strict ? fields.length !== FIELDS : fields.length < FIELDS)
+    return { field: 0, reason: countFault(line, fields) }
   const faults: RecordFault[] = []
   const read = new FieldReader(fields, strict, faults)
   const record: FlowLogRecord = {
@@ -92,6 +88,14 @@ export function parseRecord(line: string, options: ParseOptions = {}): FlowLogRe
     logStatus: read.oneOf(14, ['OK', 'NODATA', 'SKIPDATA']) ?? 'OK',
   }
   return faults[0] ?? wholeFault(record, fields, strict) ?? record
+}
+
+/** Bytes that are no text say more than how many fields they seem to be: compressed twice, UTF-16, torn by a crash. */
+function countFault(line: string, fields: string[]): string {
+  const at = line.search(/[^\t\r -~]/)
+  if (at < 0) return `a record has ${FIELDS} fields, this line has ${line === '' ? 0 : fields.length}`
+  const byte = line.charCodeAt(at).toString(16).padStart(2, '0')
+  return `a record is ASCII text of ${FIELDS} fields, this line has 0x${byte} in column ${at + 1}`
 }
 
 /** What no field shows alone. */

@@ -42,7 +42,10 @@ cannot be read; all files are looked at.
       let faultsHere = 0
       const onFault = ({ line, field, reason }: FaultAt): void => {
         if (++faultsHere > shownMax) return
-        const place = [line === undefined ? '' : `${file}:${line}: `, field === undefined ? '' : `${field}: `]
+        const place = [
+          reason.startsWith(file) ? '' : placeOf(file, line),
+          field === undefined ? '' : `${field}: `,
+        ]
         stdout.write(
           `${values.json ? JSON.stringify({ file, line, field, reason }) : place.join('') + reason}\n`,
         )
@@ -53,6 +56,10 @@ cannot be read; all files are looked at.
     }
     return faults > 0 ? ExitCode.failed : ExitCode.ok
   },
+}
+
+function placeOf(file: string, line: number | undefined): string {
+  return line === undefined ? `${file}: ` : `${file}:${line}: `
 }
 
 /** Without a line: the file cannot be read. */
@@ -90,7 +97,7 @@ async function check(
     signal.removeEventListener('abort', stop)
     source.close()
   }
-  if (source.fault !== undefined) onFault({ line, reason: source.fault })
+  if (source.fault !== undefined) onFault({ ...(line > 0 && { line }), reason: source.fault })
   return records
 }
 
