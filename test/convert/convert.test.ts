@@ -526,6 +526,7 @@ test('options that do not fit are refused with a sentence', async () => {
     ['--prefix', 'p', file],
     ['--prefix', '../p', '--out', directory, file],
     ['--level', '0', file],
+    ['--format', 'csv', '--out', directory, file],
   ]
   for (const args of cases)
     await assert.rejects(runCommand(convert, args), { code: 'WEIR_USAGE' }, args.join(' '))

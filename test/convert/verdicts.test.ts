@@ -81,6 +81,28 @@ test('a short packet is known again without the padding that it had on one side'
   assert.match(stdout, / ACCEPT OK$/m)
 })
 
+test('a checksum that was left to the network card on one side does not hide a packet', async () => {
+  const checksums = [
+    [1, 2, 2],
+    [6, 16, 2],
+    [17, 6, 2],
+    [58, 2, 2],
+    [132, 8, 4],
+    [136, 6, 2],
+  ] as const
+  const packets = checksums.flatMap(([protocol, at, size]) =>
+    [0, size].map((changed) => {
+      const payload = Buffer.alloc(40, 7).fill(9, at, at + changed)
+      return { bytes: ethernet(0x0800, ipv4(payload, { protocol, id: protocol })), time: T0 }
+    }),
+  )
+  const [finished, left] = [0, 1].map((odd) => save(pcap(packets.filter((_, i) => i % 2 === odd))))
+
+  const summary = await summaryOf(finished!, left!)
+
+  assert.equal(summary.rejectedPackets, '0')
+})
+
 test('packets that look the same are accepted as often as they came out, whatever pauses there are', async () => {
   const next = random(7)
   const frames = Array.from({ length: 20 }, (_, i) => ethernet(0x0800, ipv4(udp(1000 + i, 53, 40))))

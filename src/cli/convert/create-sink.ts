@@ -44,6 +44,11 @@ export function createSink(
     return new ObjectSink(directory, destination.prefix || interfaceId, gzip())
   }
   if (out !== undefined && (prefix !== undefined || isDirectory(out) || out.endsWith('/'))) {
+    if (format !== 'text')
+      throw new WeirError(
+        'WEIR_USAGE',
+        `objects are text: --format ${format} needs a file, and ${out} is a directory`,
+      )
     return new ObjectSink(out, prefix ?? interfaceId, gzip())
   }
   const header = format === 'csv' ? CSV_HEADER : ''

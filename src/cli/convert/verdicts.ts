@@ -136,6 +136,16 @@ function take(counts: Map<number, number>, print: number): boolean {
 }
 
 const PAYLOAD_SIZE = 20
+/** Where the checksum stands in what IP carries, and its size: ICMP, TCP, UDP, ICMPv6, SCTP, UDP-Lite. */
+const CHECKSUMS: Record<number, readonly [at: number, size: number]> = {
+  1: [2, 2],
+  6: [16, 2],
+  17: [6, 2],
+  58: [2, 2],
+  132: [8, 4],
+  136: [6, 2],
+}
+const NO_CHECKSUM = [0, 0] as const
 
 /** 52 bits that tell a packet from others; undefined for what is no IP. */
 function fingerprint(
@@ -160,17 +170,12 @@ function fingerprint(
   for (let k = PARSED.source; k < PARSED.tcpFlags; k++) mix(packet[k]!)
   if (outcome === OUTCOME.ipv4) mix(packet[PARSED.fragmentId]!) // IPv6 fragments get a new one where they are put together.
   mix(packet[PARSED.fragment]!)
-  const skip = packet[PARSED.fragment] === FRAGMENT.later ? -2 : checksumOffset(packet[PARSED.protocol]!)
+  const isLater = packet[PARSED.fragment] === FRAGMENT.later
+  const [sumAt, sumSize] = (isLater ? undefined : CHECKSUMS[packet[PARSED.protocol]!]) ?? NO_CHECKSUM
   const payload = at + packet[PARSED.payload]!
   const packetEnd = at + packet[PARSED.network]! + packet[PARSED.octets]! // Behind it is Ethernet's padding.
   const end = Math.min(at + captured, packetEnd, payload + PAYLOAD_SIZE)
-  for (let k = payload; k < end; k++) if (k - payload !== skip && k - payload !== skip + 1) mix(bytes[k]!)
+  for (let k = payload; k < end; k++)
+    if (k < payload + sumAt || k >= payload + sumAt + sumSize) mix(bytes[k]!)
   return (low >>> 0) * 0x10_0000 + (high >>> 12)
-}
-
-/** Where the checksum stands in what IP carries; -2 where there is none to pass over. */
-function checksumOffset(protocol: number): number {
-  if (protocol === 6) return 16
-  if (protocol === 17 || protocol === 136) return 6
-  return protocol === 1 || protocol === 58 ? 2 : -2
 }
