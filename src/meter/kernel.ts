@@ -62,7 +62,7 @@ export const PACKET_EGRESS = 0x4000_0000
 export const PACKET_REJECT = 0x8000_0000
 export const CAPTURED_MASK = 0x3fff_ffff
 
-/** Packets of one batch: all that a capture's reader reads at a time, for each batch costs some microseconds by itself. */
+/** Packets of one batch: all that a capture's reader reads at a time, for each batch costs a microsecond or two by itself. */
 export const PACKETS_MAX = 8192
 
 export interface KernelOptions {
