@@ -24,6 +24,7 @@ let files = 0
 interface Counts {
   rejectedPackets: string
   unmatchedAfter: number
+  outsidePackets: number
 }
 
 test('what goes into a firewall and does not come out is REJECT', async () => {
@@ -130,6 +131,25 @@ test('what all comes out again is not refused in one packet', async () => {
 
   assert.equal(summary.rejectedPackets, '0')
   assert.equal(summary.unmatchedAfter, 0)
+})
+
+test('what is refused while nothing was captured on the other side is counted', async () => {
+  const packets = Array.from({ length: 100 }, (_, i): WrittenPacket => {
+    return { bytes: ethernet(0x0800, ipv4(udp(1000, 53, 40), { id: i })), time: T0 + i }
+  })
+  const passed = packets.filter((_, i) => i >= 10 && i < 80 && i % 7 !== 0)
+  const [before, afterwards, none] = [packets, passed, []].map((it) => save(pcap(it)))
+
+  const summary = await summaryOf(before!, afterwards!)
+
+  assert.equal(summary.rejectedPackets, '40')
+  assert.equal(summary.outsidePackets, 30)
+  assert.equal((await summaryOf(before!, none!)).outsidePackets, 100)
+  const { stderr } = await runCommand(convert, ['--before', before!, '--after', afterwards!])
+  assert.match(
+    stderr,
+    /^40 packets rejected\n30 packets of them before the first that came out, or after the last/m,
+  )
 })
 
 test('what came out behind the last packet that went in is counted, and captures that do not fit are told', async () => {

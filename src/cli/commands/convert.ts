@@ -103,6 +103,10 @@ function summaryText(it: Summary): string {
     if (BigInt(packets) > 0n) lines.push(`${counted(packets, 'packet')} ${what}`)
   }
   count(it.rejectedPackets, 'rejected')
+  count(
+    it.outsidePackets,
+    'of them before the first that came out, or after the last: nothing may have been captured then',
+  )
   count(it.notIpPackets, 'not IP: in no record')
   count(it.skippedPackets, `of ${counted(it.skippedOctets, 'octet')} skipped: in SKIPDATA records`)
   count(it.cutPackets, 'cut short by the capture: counted with the length on the wire')

@@ -63,6 +63,8 @@ export interface Summary {
   unmatchedAfter: number
   /** Refused although more had come out at that time than is remembered. */
   unsurePackets: number
+  /** Refused before the first packet of --after, or behind its last. */
+  outsidePackets: number
   faults: { name: string; fault: string }[]
   refused: { name: string; reason: string }[]
   outputs: string[]
@@ -280,6 +282,7 @@ export class Converter {
       matchedAfter: this.#verdicts?.matched ?? 0,
       unmatchedAfter: this.#verdicts?.unmatched ?? 0,
       unsurePackets: this.#verdicts?.unsure ?? 0,
+      outsidePackets: this.#verdicts?.outside ?? 0,
       faults: readers.flatMap(({ name, fault }) => {
         // Where it was asked to stop, a capture's end is no fault of its own.
         return fault === undefined || this.#context.signal.aborted ? [] : [{ name, fault }]

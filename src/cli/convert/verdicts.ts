@@ -15,9 +15,13 @@ const REMEMBERED_MAX = 1 << 21
 export class Verdicts {
   /** Packets refused although not all that came out in their time could be remembered. */
   unsure = 0
+  /** Packets refused before the first second of what came out, or behind its last: nothing may have been captured then. */
+  outside = 0
   /** Packets that came out and had gone in. */
   matched = 0
   #seen = 0
+  #firstS = Infinity
+  #lastS = -Infinity
   readonly #after: CaptureReader
   readonly #memory: Uint8Array
   readonly #batch: PacketBatch
@@ -71,6 +75,7 @@ export class Verdicts {
       }
       batch.words[word + PACKET.captured] = (batch.words[word + PACKET.captured]! | PACKET_REJECT) >>> 0
       if (this.#remembered === this.#rememberedMax) this.unsure++
+      if (second < this.#firstS || (this.#isOver && second > this.#lastS)) this.outside++
     }
   }
 
@@ -95,6 +100,8 @@ export class Verdicts {
   #isReadUntil(second: number): boolean {
     for (; this.#at < this.#batch.count; this.#at++) {
       const packetS = this.#batch.words[this.#at * PACKET_WORDS + PACKET.second]!
+      this.#firstS = Math.min(this.#firstS, packetS)
+      this.#lastS = Math.max(this.#lastS, packetS)
       if (packetS > second + this.#delayS) return true
       this.#forget(second - this.#delayS)
       if (this.#remembered === this.#rememberedMax) return true
