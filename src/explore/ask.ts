@@ -13,7 +13,7 @@ import { parseSpan, parseTimeRange } from './time-range.ts'
 const LOOKBACK_DEFAULT = '30d'
 export const EXPORT_FORMATS = ['csv', 'json', 'parquet'] as const
 export type ExportFormat = (typeof EXPORT_FORMATS)[number]
-const EXPORT_ROWS_MAX = 1_000_000
+export const EXPORT_ROWS_MAX = 1_000_000
 
 /** Settles a question's times and checks what a schema cannot. Throws WEIR_INVALID. */
 export function settle(question: Question, nowMs: number): SettledQuestion {

@@ -137,6 +137,23 @@ test('an export is a file with all rows', async () => {
   assert.equal(body[0].action, 'REJECT')
 })
 
+test('an export that leaves out rows says so in its name', async () => {
+  const atS = START_S + 86_400
+  const [line] = lines(shared, 1, 'ACCEPT')
+  const records = line!.replaceAll(String(START_S), String(atS)).repeat(1_000_001)
+  const file = path.join(weir.directory, 'buckets', 'tenant-logs', `all-${atS}.log.gz`)
+  await writeFile(file, gzipSync(records, { level: 1 }))
+  const question = JSON.stringify({ kind: 'flows', since: String(atS), until: String(atS + 600) })
+
+  const query = new URLSearchParams({ format: 'parquet', question })
+  const headers = { authorization: tenants.authorization.owner! }
+  const answer = await fetch(`${weir.origin}/weir/v1/explore/export?${query}`, { headers })
+  await answer.arrayBuffer()
+
+  assert.equal(answer.status, 200)
+  assert.match(answer.headers.get('content-disposition')!, /filename="flows-first-1000000\.parquet"/)
+})
+
 test('a question that does not fit is refused with the attribute that does not', async () => {
   const faults: [object, RegExp][] = [
     [{ kind: 'guess' }, /\[\(root\)\.kind\] Attribute value 'guess' not allowed/],

@@ -1,6 +1,6 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { type TSchema, Type } from 'typebox'
-import { EXPORT_FORMATS, type ExportFormat } from '../../explore/ask.ts'
+import { EXPORT_FORMATS, EXPORT_ROWS_MAX, type ExportFormat } from '../../explore/ask.ts'
 import type { Explorer, Progress } from '../../explore/explorer.ts'
 import { FILTER_FIELDS, knownValues, operatorsOf } from '../../explore/filter-fields.ts'
 import { checkFilter } from '../../explore/filter-suggest.ts'
@@ -130,8 +130,9 @@ export async function exploreRoutes(
     const access = await accessOf(services, request.account!)
     return asking.ask(request, reply, async (signal, onProgress) => {
       const live = await liveSourceOf(services, access, { question, signal })
-      const { content } = await explorer.export(question, access, { format, signal, onProgress, live })
-      reply.header('content-disposition', `attachment; filename="flows.${format}"`)
+      const { content, rows } = await explorer.export(question, access, { format, signal, onProgress, live })
+      const name = rows < EXPORT_ROWS_MAX ? 'flows' : `flows-first-${rows}`
+      reply.header('content-disposition', `attachment; filename="${name}.${format}"`)
       return reply.type(MEDIA_TYPES[format]).send(content)
     })
   })
