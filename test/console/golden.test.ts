@@ -573,6 +573,14 @@ test('what is clicked filters, a link of two ends by both; a page that is not th
   }
   assert.match(filterOf()!, /^interface = [0-9a-f-]{36} and service = \S+$/)
 
+  await open(`/throughput?${RANGE}`)
+  await page.waitForTimeout(300)
+  const chart = (await page.locator('.chart-canvas').boundingBox())!
+  await page.mouse.click(chart.x + chart.width / 2, chart.y + chart.height - 40)
+  await page.waitForURL(/filter=/)
+  const [largest] = ranked(flows, (it) => it.interfaceId, 'bytes')
+  assert.equal(filterOf(), `interface = ${largest!.key}`)
+
   await open(`/explore?${RANGE}&view=flows&sort=nonsense&page=9999`)
   await page.waitForURL((url) => url.searchParams.get('page') !== '9999')
   const pages = page.getByRole('navigation', { name: 'Pages of the table' }).getByRole('status')

@@ -6,7 +6,7 @@ import { useZone } from '../state/zone.ts'
 import { type Colours, readColours } from './colours.ts'
 
 export interface Clicked {
-  seriesName?: string | undefined
+  seriesIndex?: number | undefined
   dataIndex?: number | undefined
   data?: unknown
   dataType?: string | undefined

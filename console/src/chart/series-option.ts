@@ -119,6 +119,11 @@ export function seriesOption(exact: Series, colours: Colours, options: Options):
   }
 }
 
+/** What was clicked; of two lines with one name the right one. The first that is drawn is the total. */
+export function lineAt({ series }: Series, seriesIndex = 0): Series['total'] | undefined {
+  return series[seriesIndex - 1]
+}
+
 function line(name: string, colour: string) {
   return {
     type: 'line' as const,

@@ -1,7 +1,7 @@
 import type { Answer, Dimension, Line, Metric, Question } from '../api/explore.ts'
 import { Chart } from '../chart/chart.tsx'
 import { swatchClass } from '../chart/colours.ts'
-import { seriesOption } from '../chart/series-option.ts'
+import { lineAt, seriesOption } from '../chart/series-option.ts'
 import { openFromS, useAnswer } from '../state/explore.ts'
 import { setQuery, usePlace } from '../state/location.ts'
 import { useScope } from '../state/scope.ts'
@@ -114,8 +114,8 @@ function SeriesAnswer({
             openFromS: openFromS(answer, windowSizeS),
           })
         }
-        onClick={({ seriesName }) => {
-          const line = result.series.find((it) => labelOf(it) === seriesName)
+        onClick={({ seriesIndex }) => {
+          const line = lineAt(result, seriesIndex)
           if (line !== undefined && !line.other && split !== 'none')
             filterByClick(scope.filter, { dimension: split, key: line.key })
         }}

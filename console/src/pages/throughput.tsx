@@ -1,7 +1,7 @@
 import type { Answer, Line, Question, ThroughputRow } from '../api/explore.ts'
 import { Chart } from '../chart/chart.tsx'
 import { swatchClass } from '../chart/colours.ts'
-import { seriesOption } from '../chart/series-option.ts'
+import { lineAt, seriesOption } from '../chart/series-option.ts'
 import { FilterLine } from '../filter/filter-line.tsx'
 import { openFromS, useAnswer } from '../state/explore.ts'
 import { useSettled } from '../state/load.ts'
@@ -17,7 +17,7 @@ import { RangePicker } from '../ui/range-picker.tsx'
 import { Empty, Loading } from '../ui/states.tsx'
 import { type Column, Table } from '../ui/table.tsx'
 import { Time } from '../ui/time.tsx'
-import { AnswerFrame, FilterBy } from './explore-parts.tsx'
+import { AnswerFrame, FilterBy, filterByClick } from './explore-parts.tsx'
 import { StepsTable } from './steps-table.tsx'
 
 /** How much went through each interface, and who made the peaks. */
@@ -62,6 +62,7 @@ export function Throughput() {
 
 function OverTime({ answer: value }: { answer: Answer<'series'> | undefined }) {
   const { windowSizeS } = useSession()
+  const { scope } = useScope()
   if (value === undefined || value.totals.flows === 0) return null // The table below says why.
   const { result, names } = value
   const labelOf = (line: Line) => (line.other ? 'Other' : keyText('interface', line, names))
@@ -85,6 +86,10 @@ function OverTime({ answer: value }: { answer: Answer<'series'> | undefined }) {
             openFromS: openFromS(value, windowSizeS),
           })
         }
+        onClick={({ seriesIndex }) => {
+          const line = lineAt(result, seriesIndex)
+          if (line?.other === false) filterByClick(scope.filter, { dimension: 'interface', key: line.key })
+        }}
         onZoom={(sinceS, untilS) =>
           setQuery({ since: String(sinceS), until: String(untilS), live: undefined, peak: undefined })
         }
