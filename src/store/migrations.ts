@@ -183,6 +183,14 @@ export const MIGRATIONS: Migration[] = [
     only: 'postgres',
     statements: [`alter table request_targets alter column status set default 'RUNNING'`],
   },
+  {
+    // What is outdated is looked for while changes wait.
+    name: '0010-outdated',
+    statements: [
+      `create index flow_logs_deleted on flow_logs (deleted_at) where deleted_at is not null`,
+      `create index objects_delivered on objects (delivered_at) where delivered_at is not null`,
+    ],
+  },
 ]
 
 const ORDINAL: Record<DialectName, string> = {

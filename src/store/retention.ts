@@ -13,14 +13,24 @@ export const KEPT_MS = {
   tokens: 30 * DAY_MS,
 } as const
 
-/** Deletes a bounded number of rows of each kind. Returns how many that were. */
+/**
+ * Deletes a bounded number of rows of each kind. Returns how many that were. What is written at every change has no
+ * index by age: the oldest are looked at, which their ordinals tell.
+ */
 export async function deleteOutdated(change: Change, rowsMax = 1_000): Promise<number> {
   const { tx, nowMs } = change
   const requests = await tx
-    .selectFrom('requests')
+    .selectFrom((from) =>
+      from
+        .selectFrom('requests')
+        .select(['id', 'finished_at'])
+        .where('finished_at', 'is not', null)
+        .orderBy('ordinal')
+        .limit(rowsMax)
+        .as('oldest'),
+    )
     .select('id')
     .where('finished_at', '<', nowMs - KEPT_MS.requests)
-    .limit(rowsMax)
     .execute()
   const flowLogs = await tx
     .selectFrom('flow_logs')
@@ -46,13 +56,23 @@ export async function deleteOutdated(change: Change, rowsMax = 1_000): Promise<n
   for (const { host, segment_id } of objects) {
     await tx.deleteFrom('objects').where('host', '=', host).where('segment_id', '=', segment_id).execute()
   }
-  return requests.length + flowLogs.length + objects.length + (await deleteSmall(change))
+  return requests.length + flowLogs.length + objects.length + (await deleteSmall(change, rowsMax))
 }
 
-async function deleteSmall({ tx, nowMs }: Change): Promise<number> {
+async function deleteSmall({ tx, nowMs }: Change, rowsMax: number): Promise<number> {
   const outdated = nowMs - KEPT_MS.tokens
+  const oldest = tx
+    .selectFrom('audit')
+    .select(['ordinal', 'at'])
+    .orderBy('ordinal')
+    .limit(rowsMax)
+    .as('oldest')
+  const lines = tx
+    .selectFrom(oldest)
+    .select('ordinal')
+    .where('at', '<', nowMs - KEPT_MS.audit)
   const deletions = [
-    tx.deleteFrom('audit').where('at', '<', nowMs - KEPT_MS.audit),
+    tx.deleteFrom('audit').where('ordinal', 'in', lines),
     tx
       .deleteFrom('tokens')
       .where((it) => it.or([it('expires_at', '<', outdated), it('revoked_at', '<', outdated)])),
