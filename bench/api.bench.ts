@@ -2,10 +2,11 @@ import { fork } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
-import { Agent, request } from 'node:http'
+import { Agent, type IncomingMessage, request, type ServerResponse } from 'node:http'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { DatabaseSync, type SQLInputValue } from 'node:sqlite'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { ReportedPoints } from '../src/agent/reported-points.ts'
 import { createApp } from '../src/api/app.ts'
 import { bootstrap } from '../src/api/bootstrap.ts'
@@ -24,12 +25,16 @@ import { median, parameter, random, report } from './bench.ts'
 // server below 300 MB. Clients and agents share the machine with the server, so the server's own CPU time
 // per request is given too: it includes what the agents ask for meanwhile. A create makes a NIC with a flow
 // log; its agent then fetches what has changed and reports it attached, but for the unwatched ones, which are
-// bound to a host that has no agent.
+// bound to a host that has no agent. Creates come in two ways: from clients each of which waits for its answer
+// before it asks again, and at the budget's own rate whatever the answers do, timed from when each was due. Clients,
+// agents and server are a process each, so that nobody's time holds another's event loop; what the server itself
+// took, from a request's head to the end of its answer, is given beside it.
 const nics = parameter('nics', { smoke: 200, full: 100_000 })
 const agents = parameter('agents', { smoke: 10, full: 1_000 })
 const requests = parameter('requests', { smoke: 200, full: 30_000 })
 const creations = parameter('creations', { smoke: 20, full: 5_000 })
 const concurrency = parameter('concurrency', { smoke: 4, full: 16 })
+const ratePerSecond = parameter('rate', { smoke: 50, full: 500 })
 const changes = parameter('changes', { smoke: 3, full: 50 })
 const next = random(42)
 const NICS_PER_SERVER = 20
@@ -50,6 +55,12 @@ async function serve(): Promise<void> {
   await buckets.start()
   const { token } = await bootstrap({ hostname: 'host-0', interfaces: [] }, { store, buckets })
   const app = await createApp({ windowSizeS: 600 }, { store, buckets })
+  const created: number[] = []
+  app.server.prependListener('request', (asked: IncomingMessage, answer: ServerResponse) => {
+    const beginMs = performance.now()
+    if (asked.method !== 'POST' || !asked.url!.endsWith('/nics')) return
+    answer.once('finish', () => created.push(performance.now() - beginMs))
+  })
   const origin = await app.listen({ host: '127.0.0.1', port: 0 })
   const agentTokens: string[] = []
   await store.change(async (change) => {
@@ -61,7 +72,11 @@ async function serve(): Promise<void> {
   process.on('message', async (message) => {
     if (message === 'usage') {
       const { user, system } = process.cpuUsage()
-      process.send!({ cpuMs: (user + system) / 1000, rss: process.memoryUsage.rss() })
+      process.send!({
+        cpuMs: (user + system) / 1000,
+        rss: process.memoryUsage.rss(),
+        created: created.splice(0),
+      })
       return
     }
     await app.close()
@@ -79,7 +94,7 @@ async function measure(): Promise<void> {
     env: { ...process.env, NODE_COMPILE_CACHE: path.join(tmpdir(), 'node-compile-cache') },
   })
   const [{ origin, token, agentTokens }] = (await once(child, 'message')) as [Ready]
-  const usage = async (): Promise<{ cpuMs: number; rss: number }> => {
+  const usage = async (): Promise<{ cpuMs: number; rss: number; created: number[] }> => {
     child.send('usage')
     return (await once(child, 'message'))[0]
   }
@@ -89,16 +104,18 @@ async function measure(): Promise<void> {
 
   const paths = await fill(call, path.join(directory, 'weir.db'))
   const hostOf = (nic: number) => nic % agents
-  const fleet = agentTokens.map((it) => new FleetAgent(origin, it))
-  await Promise.all(fleet.map((it) => it.start()))
+  const fleet = fork(import.meta.filename, ['fleet', origin, ...process.argv.slice(2)])
+  const heard = async () => (await once(fleet, 'message'))[0] as { reports: number }
+  fleet.send(agentTokens)
+  await heard()
   const anyNic = () => next() % paths.length
-  const phase = async (count: number, work: () => Promise<Answer>) => {
+  const phase = async (count: number, work: () => Promise<Answer>, how = run) => {
     const before = await usage()
-    const { perSecond, p99Ms } = await run(count, work)
+    const { perSecond, p99Ms } = await how(count, work)
     const after = await usage()
     const serverMsPerRequest = Math.round(((after.cpuMs - before.cpuMs) / count) * 1000) / 1000
     rssMax = Math.max(rssMax, before.rss, after.rss)
-    return { perSecond, p99Ms, serverMsPerRequest }
+    return { perSecond, p99Ms, serverMsPerRequest, insideP99Ms: p99Of(after.created) }
   }
   let rssMax = 0
 
@@ -111,18 +128,31 @@ async function measure(): Promise<void> {
     const nic = anyNic()
     return call('POST', `${serverOf(paths[nic]!)}/nics`, newNic(hostOf(nic)))
   })
+  http.maxSockets = Number.POSITIVE_INFINITY
+  const paced = await phase(
+    creations,
+    () => {
+      const nic = anyNic()
+      return call('POST', `${serverOf(paths[nic]!)}/nics`, newNic(hostOf(nic)))
+    },
+    runAtRate,
+  )
+  http.maxSockets = concurrency
   const unwatched = await phase(creations, () => {
     return call('POST', `${serverOf(paths[anyNic()]!)}/nics`, newNic(agents))
   })
   const reached: number[] = []
   for (let i = 0; i < changes; i++) {
     const nic = anyNic()
-    const changed = fleet[hostOf(nic)]!.changed()
+    fleet.send(hostOf(nic))
+    const changed = heard()
     const beginMs = performance.now()
     await call('POST', `${serverOf(paths[nic]!)}/nics`, newNic(hostOf(nic)))
     await changed
     reached.push(performance.now() - beginMs)
   }
+  fleet.send('stop')
+  const { reports } = await heard()
   report('api', {
     nics,
     agents,
@@ -137,16 +167,20 @@ async function measure(): Promise<void> {
     listServerMs: lists.serverMsPerRequest,
     createsPerSecond: creates.perSecond,
     createP99Ms: creates.p99Ms,
+    createInsideP99Ms: creates.insideP99Ms,
     createServerMs: creates.serverMsPerRequest,
+    pacedCreatesPerSecond: paced.perSecond,
+    pacedCreateP99Ms: paced.p99Ms,
+    pacedCreateInsideP99Ms: paced.insideP99Ms,
+    pacedCreateServerMs: paced.serverMsPerRequest,
     unwatchedCreatesPerSecond: unwatched.perSecond,
     unwatchedCreateP99Ms: unwatched.p99Ms,
     unwatchedCreateServerMs: unwatched.serverMsPerRequest,
     changeToAgentMs: Math.round(median(reached)),
     changeToAgentMsMax: Math.round(Math.max(...reached)),
     serverMb: Math.round(rssMax / 2 ** 20),
-    reports: fleet.reduce((sum, it) => sum + it.reports, 0),
+    reports,
   })
-  for (const it of fleet) it.stop()
   http.destroy()
   child.send('stop')
   await once(child, 'exit')
@@ -242,10 +276,12 @@ function serverOf(nicPath: string): string {
   return nicPath.slice(0, nicPath.indexOf('/nics'))
 }
 
-async function run(
-  count: number,
-  work: () => Promise<Answer>,
-): Promise<{ perSecond: number; p99Ms: number }> {
+interface Outcome {
+  perSecond: number
+  p99Ms: number
+}
+
+async function run(count: number, work: () => Promise<Answer>): Promise<Outcome> {
   const took: number[] = []
   const beginMs = performance.now()
   let left = count
@@ -258,9 +294,56 @@ async function run(
     }
   }
   await Promise.all(Array.from({ length: concurrency }, worker))
+  return outcome(took, beginMs)
+}
+
+/** Asks at the rate whether it is answered or not. An answer's time runs from when its request was due. */
+async function runAtRate(count: number, work: () => Promise<Answer>): Promise<Outcome> {
+  const took: number[] = []
+  const beginMs = performance.now()
+  const one = async (dueMs: number) => {
+    const answer = await work()
+    if (answer.status >= 300) throw new Error(answer.text)
+    took.push(performance.now() - dueMs)
+  }
+  const asked: Promise<void>[] = []
+  while (asked.length < count) {
+    const dueMs = beginMs + (asked.length * 1_000) / ratePerSecond
+    if (performance.now() < dueMs) await sleep(1)
+    else asked.push(one(dueMs))
+  }
+  await Promise.all(asked)
+  return outcome(took, beginMs)
+}
+
+function outcome(took: number[], beginMs: number): Outcome {
   const seconds = (performance.now() - beginMs) / 1000
-  const p99Ms = took.sort((a, b) => a - b)[Math.floor(took.length * 0.99)]!
-  return { perSecond: Math.round(took.length / seconds), p99Ms: Math.round(p99Ms * 10) / 10 }
+  return { perSecond: Math.round(took.length / seconds), p99Ms: p99Of(took) }
+}
+
+function p99Of(took: number[]): number {
+  const p99Ms = took.toSorted((a, b) => a - b)[Math.floor(took.length * 0.99)] ?? 0
+  return Math.round(p99Ms * 10) / 10
+}
+
+/** All agents, in a process of their own. Told the number of one, it says when that has heard of a change. */
+async function beFleet(): Promise<void> {
+  const [tokens] = (await once(process, 'message')) as [string[]]
+  const fleet = tokens.map((it) => new FleetAgent(process.argv[3]!, it))
+  await Promise.all(fleet.map((it) => it.start()))
+  const say = () => process.send!({ reports: fleet.reduce((sum, it) => sum + it.reports, 0) })
+  process.on('disconnect', () => process.exit(1)) // The client is gone.
+  process.on('message', async (message: number | 'stop') => {
+    if (message !== 'stop') {
+      await fleet[message]!.changed()
+      say()
+      return
+    }
+    for (const it of fleet) it.stop()
+    say()
+    process.disconnect!()
+  })
+  say()
 }
 
 /** What an agent asks of the control plane: its assignments, and to be heard. */
@@ -366,4 +449,5 @@ function send(
 }
 
 if (process.argv[2] === 'server') await serve()
+else if (process.argv[2] === 'fleet') await beFleet()
 else await measure()
