@@ -4,7 +4,7 @@ import type { Tables } from './schema.ts'
 import type { CommitLog } from './sqlite-log.ts'
 import type { Db } from './store.ts'
 
-const CHANGES_MAX = 16 // Bounds how long the first of them waits for the last.
+const CHANGES_MAX = 48 // Bounds how long the first of them waits for the last.
 
 const SAVEPOINT = CompiledQuery.raw('savepoint change')
 const ROLLBACK = CompiledQuery.raw('rollback to change')
