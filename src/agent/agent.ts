@@ -403,8 +403,11 @@ export class Agent {
       } catch (error) {
         if (signal.aborted) return
         if (!(error instanceof WeirError)) throw error
-        if (backoff.attempts === 0)
-          log.warn({ err: error }, 'control plane does not answer, metering goes on')
+        if (backoff.attempts === 0) {
+          const isRefused = error.code === 'WEIR_UNAUTHORIZED'
+          const what = isRefused ? 'refuses the token: nothing is delivered' : 'does not answer'
+          log.warn({ err: error }, `control plane ${what}, metering goes on`)
+        }
         await pause(backoff.nextDelayMs(), signal)
       }
     }

@@ -39,6 +39,26 @@ test('a token from the command line works until the command line revokes it', as
   assert.deepEqual([before.status, after.status], [200, 401])
 })
 
+test('a host that enrols again has one agent: what it enrolled before is shut out', async () => {
+  await using weir = await startControlPlane()
+  const directory = mkdtempSync(path.join(tmpdir(), 'weir-enrol-'))
+  const enrol = async (host: string, name: string): Promise<() => Promise<number>> => {
+    const file = path.join(directory, name)
+    const code = await run(weir, agent, ['invite', host])
+    await run(weir, agent, ['enroll', '--server', weir.base, code, '--token-file', file])
+    const authorization = `Bearer ${readFileSync(file, 'utf8').trim()}`
+    return async () => (await weir.call('GET', '/agent/v1/assignments', undefined, { authorization })).status
+  }
+
+  const [first, other] = [await enrol('host-9', 'first'), await enrol('host-8', 'other')]
+  const before = [await first(), await other()]
+  const second = await enrol('host-9', 'second')
+
+  assert.deepEqual(before, [200, 200])
+  assert.deepEqual([await first(), await other(), await second()], [401, 200, 200])
+  rmSync(directory, { recursive: true })
+})
+
 test('an invited host enrols once, into a file for its owner alone, and can be expelled', async () => {
   await using weir = await startControlPlane()
   const directory = mkdtempSync(path.join(tmpdir(), 'weir-enrol-'))

@@ -11,7 +11,7 @@ import {
   type UploadsAnswer,
 } from '../../model/agent-protocol.ts'
 import { WeirError } from '../../model/errors.ts'
-import { issueAgentToken, recordHeartbeat, redeemEnrolment } from '../../store/agents.ts'
+import { issueAgentToken, recordHeartbeat, redeemEnrolment, revokeAgentTokens } from '../../store/agents.ts'
 import { carriedIds, recordPoints, saysNews } from '../../store/flow-logs.ts'
 import { settleRequests } from '../../store/settle.ts'
 import type { Db } from '../../store/store.ts'
@@ -119,7 +119,10 @@ export async function agentRoutes(app: FastifyInstance, services: Services): Pro
     const enrolled = await store.change(async (change) => {
       const host = await redeemEnrolment(change, code)
       if (host === undefined) return undefined
-      return { host, token: await issueAgentToken(change, { host, purpose: 'enrolled' }) }
+      // Two agents of one host would meter, and deliver, the same packets twice.
+      const grant = { host, purpose: 'enrolled' }
+      await revokeAgentTokens(change, grant)
+      return { host, token: await issueAgentToken(change, grant) }
     })
     if (enrolled === undefined) {
       throw new WeirError('WEIR_UNAUTHORIZED', 'the code is not known, was used before, or has expired')
