@@ -18,7 +18,8 @@ const HEADER = FIELD_NAMES.join(' ')
 
 /**
  * Reads a flow log from text in pieces: a file stream, a response body, the output of a gunzip stream.
- * Empty lines are skipped, and in lenient reading the header that AWS puts first. Bytes are taken as Latin-1, so that damage shows in the field where it is.
+ * Empty lines are skipped, and in lenient reading the header that AWS puts first. Bytes are taken as Latin-1,
+ * so that damage shows in the field where it is.
  */
 export async function* readRecords(
   chunks: AsyncIterable<Uint8Array | string> | Iterable<Uint8Array | string>,
