@@ -429,8 +429,14 @@ static __always_inline void judge(__u64 *context, __u32 reason, bool is_egress)
 		refusal.netns = BPF_CORE_READ(device, nd_net.net, net_cookie);
 		is_bridge = flags & IFF_EBRIDGE;
 		refusal.has_below = !!(flags & (IFF_EBRIDGE | IFF_802_1Q_VLAN | IFF_BONDING | IFF_MACVLAN));
-		/* A port of a bridge, or a device about to send: not where the packet came from. */
-		if (reason == REASON_NETFILTER && ifindex != iif && (flags & IFF_BRIDGE_PORT || !iif))
+		/*
+		 * Not where the packet came from: a port of a bridge, or who is about to send it. The route says who that is,
+		 * unless it knows none, or the packet has its link header on: then it is past that device and at one below, or
+		 * nobody asked a route. A tunnel's packet still has the tunnel as its device when its own route is known.
+		 */
+		bool is_framed = skb->data - skb->head != skb->network_header;
+
+		if (reason == REASON_NETFILTER && ifindex != iif && (flags & IFF_BRIDGE_PORT || is_framed || (!iif && !leaving)))
 			out = ifindex;
 	} else if (leaving) {
 		refusal.netns = BPF_CORE_READ(leaving, nd_net.net, net_cookie);

@@ -292,6 +292,48 @@ const CASES: Case[] = [
     expected: ['1 EGRESS 10.0.1.2 > 10.0.1.77:9 1x31 ACCEPT', '3 INGRESS 10.0.1.2 > 10.0.1.77:9 1x31 REJECT'],
   },
   {
+    name: 'routed into a macvlan, refused at netdev egress of the device below: only there',
+    arrange: (place) => {
+      const { network, host, b } = place
+      above(place, 'link', 'to-b', 'type', 'macvlan')
+      network.address(b, 'eth0', '10.0.5.2/24')
+      const address = network.run(b, 'cat', '/sys/class/net/eth0/address').trim()
+      network.run(host, 'ip', 'neigh', 'replace', '10.0.5.2', 'lladdr', address, 'dev', 'above')
+      nft(chain('netdev', 'egress', 'udp dport 9 drop', 'device "to-b"'))(place)
+    },
+    act: (place) => send(place, 'a', '10.0.5.2', 9),
+    expected: [
+      '1 EGRESS 10.0.1.2 > 10.0.5.2:9 1x31 REJECT',
+      '2 INGRESS 10.0.1.2 > 10.0.5.2:9 1x31 REJECT',
+      '3 EGRESS 10.0.1.2 > 10.0.5.2:9 1x31 ACCEPT',
+    ],
+  },
+  {
+    name: 'a tunnel’s own packet, refused in output: at the device that it was to leave by, not at the tunnel',
+    arrange: (place) => {
+      const ends = ['remote', '10.0.2.2', 'local', '10.0.2.1', 'dstport', '4789']
+      above(place, 'type', 'vxlan', 'id', '5', ...ends)
+      place.network.run(
+        place.host,
+        'ip',
+        'neigh',
+        'replace',
+        '10.0.5.2',
+        'lladdr',
+        '02:00:00:00:00:01',
+        'dev',
+        'above',
+      )
+      nft(chain('inet', 'output', 'udp dport 4789 drop'))(place)
+    },
+    act: (place) => send(place, 'a', '10.0.5.2', 9),
+    expected: [
+      '1 EGRESS 10.0.1.2 > 10.0.5.2:9 1x31 ACCEPT',
+      '2 INGRESS 10.0.2.1 > 10.0.2.2:4789 1x81 REJECT',
+      '3 EGRESS 10.0.1.2 > 10.0.5.2:9 1x31 ACCEPT',
+    ],
+  },
+  {
     name: 'a host routes into a bridge: refused before the bridge, a packet has no port yet',
     topology: bridged,
     arrange: ({ network, world, host, a, b }) => {
@@ -525,6 +567,15 @@ function macvlan({ network, world, host, a }: Place, namespace: string): void {
   const address = network.run(namespace, 'cat', '/sys/class/net/mv/address').trim()
   network.run(a, 'ip', 'neigh', 'replace', '10.0.1.77', 'lladdr', address, 'dev', 'eth0')
   world.attach(3, 'mv', namespace)
+}
+
+/** A device of the host's own, as point 3, with the host's address in 10.0.5.0/24. */
+function above({ network, world, host }: Place, ...options: string[]): void {
+  network.run(host, 'ip', 'link', 'add', 'above', ...options)
+  network.run(host, 'sysctl', '-qw', 'net.ipv6.conf.above.disable_ipv6=1')
+  network.run(host, 'ip', 'link', 'set', 'above', 'up')
+  network.address(host, 'above', '10.0.5.1/24')
+  world.attach(3, 'above', host)
 }
 
 function mac(network: TestNetwork, namespace: string, device: string): Buffer {
