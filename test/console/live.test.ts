@@ -10,12 +10,9 @@ import { addressOf, GatewayWorld } from './support/gateway.ts'
 test('live shows packets within seconds, long before their window ends: counted, refused, filtered', {
   skip: withoutRoot || withoutBrowser,
 }, async () => {
-  await using world = await new GatewayWorld().start(3600)
-  world.weir.cli('flowlog', 'create', '--nic', 'web', '--bucket', 'flowlogs/web')
-  await using browser = await startBrowser()
-  await using reader = await Reader.open(browser, world.origin)
+  await using live = await startLive()
+  const { world, reader } = live
   const { page } = reader
-  await reader.signIn(world.credentials)
   await reader.goto('/explore?view=flows')
   await page.getByText('No flows yet').waitFor()
 
@@ -46,12 +43,9 @@ test('live shows packets within seconds, long before their window ends: counted,
 test('what a reader is at in a live page stays: the flow, the tip of a chart, a peak, all of it while the server is busy', {
   skip: withoutRoot || withoutBrowser,
 }, async () => {
-  await using world = await new GatewayWorld().start(3600)
-  world.weir.cli('flowlog', 'create', '--nic', 'web', '--bucket', 'flowlogs/web')
-  await using browser = await startBrowser()
-  await using reader = await Reader.open(browser, world.origin)
+  await using live = await startLive()
+  const { world, reader } = live
   const { page } = reader
-  await reader.signIn(world.credentials)
   await page.goto(`${world.origin}/explore?live=1&view=flows&filter=dstport+in+(23,80,443)`)
   await page.getByText('1 of 1 flow log').waitFor()
   await world.send('office', 'web', { tcp: [80, 443] })
@@ -88,6 +82,17 @@ test('what a reader is at in a live page stays: the flow, the tip of a chart, a 
   await contributors.getByText(addressOf('office')).first().waitFor()
   assert.deepEqual(reader.faults, [])
 })
+
+/** A gateway whose web server has a flow log, in a window that no test sees the end of, and a reader who is signed in. */
+async function startLive(): Promise<{ world: GatewayWorld; reader: Reader } & AsyncDisposable> {
+  await using started = new AsyncDisposableStack()
+  const world = started.use(await new GatewayWorld().start(3600))
+  world.weir.cli('flowlog', 'create', '--nic', 'web', '--bucket', 'flowlogs/web')
+  const browser = started.use(await startBrowser())
+  const reader = started.use(await Reader.open(browser, world.origin))
+  await reader.signIn(world.credentials)
+  return Object.assign(started.move(), { world, reader })
+}
 
 test('what live cannot show is said: no agent, an agent that is away, windows on their way, small flows', {
   skip: withoutBrowser,
