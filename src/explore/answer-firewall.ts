@@ -248,7 +248,7 @@ export async function findReach(inquiry: Inquiry, question: ReachQuestion): Prom
   const [answered] = await inquiry.rows<Tally>(
     (it) => `SELECT ${tallySql()} ${inquiry.from(it, { and: back(it), isDstFirst: isSrcRarer })}`,
   )
-  const interfaces = (tried?.places ?? []).map((it) => ({
+  const interfaces = (tried!.places ?? []).map((it) => ({
     interface: it.id,
     accepted: accepted(it),
     refused: refused(it),
@@ -259,7 +259,7 @@ export async function findReach(inquiry: Inquiry, question: ReachQuestion): Prom
     answered: tally(answered),
   }
   const answer = answerOf(sums.accepted, sums.refused)
-  const result = { answer, ...sums, interfaces, changes: tried?.turns ?? [] }
+  const result = { answer, ...sums, interfaces, changes: tried!.turns ?? [] }
   return { ...result, sentence: sentenceOf(inquiry, question, result) }
 }
 
