@@ -174,7 +174,7 @@ async function traffic(network: TestNetwork, a: string, b: string, rounds = 6): 
   for (const server of servers) server.kill('SIGKILL')
 }
 
-test('a flow log is attached within two seconds, and gone without a trace after its deletion', {
+test('a flow log counts from its creation to its deletion, and leaves nothing in the kernel', {
   skip: withoutRoot,
 }, async () => {
   await using network = new TestNetwork()
@@ -189,15 +189,14 @@ test('a flow log is attached within two seconds, and gone without a trace after 
   weir.cli('flowlog', 'delete', flowLog!.id)
   network.run(a, 'ping', '-qc', '5', '-i', '0.1', '10.1.0.1')
 
-  await eventually('an object of the deleted flow log', () => weir.objects('flowlogs').length > 0)
-  assert.deepEqual(weir.totals('flowlogs', 'a-').get('10.1.0.2 10.1.0.1 0 0 1 ACCEPT'), {
-    packets: 3,
-    octets: 252,
-  })
   const device = network.run(host, 'bpftool', 'net', 'show', 'dev', 'veth-a')
   assert.doesNotMatch(device, /weir/)
+  const counted = (): { packets: number; octets: number } | undefined =>
+    weir.totals('flowlogs', 'a-').get('10.1.0.2 10.1.0.1 0 0 1 ACCEPT')
+  // The packets may lie in two windows, which come one after the other.
+  await eventually('what was counted is delivered', () => counted()?.packets === 3)
   assert.equal(await weir.stop(), 0)
-  assert.equal(weir.objects('flowlogs').length, 1)
+  assert.deepEqual(counted(), { packets: 3, octets: 252 })
   assert.equal(
     execFileSync('bpftool', ['link', 'show'], { encoding: 'utf8' }).includes(path.basename(weir.dataDir)),
     false,
