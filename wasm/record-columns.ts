@@ -66,7 +66,8 @@ const BYTES: u32 = 10
 const START: u32 = 11
 const END: u32 = 12
 const FLOWS: u32 = 13 // Of sums alone.
-const COLUMNS: u32 = 14
+const PAIR: u32 = 14 // A number made of both addresses, the same for both ways.
+const COLUMNS: u32 = 15
 
 // A group's key has the numbers of its fields plus one; 0 stands for '-'. Groups are by interface, action and status,
 // and by both addresses, by protocol and destination port, or by nothing else.
@@ -91,6 +92,7 @@ let accounts: Texts = changetype<Texts>(0)
 let interfaces: Texts = changetype<Texts>(0)
 let addresses: Texts = changetype<Texts>(0)
 let keys: usize = 0
+let keyHashes: usize = 0 // u8 for each key.
 let numberSlots: usize = 0 // u32 each: ports twice, then protocols. The number of the value in its dictionary, from 1.
 let numberValues: usize = 0 // u32 each, likewise: the dictionaries.
 let numberCounts: usize = 0 // u32 for each of the three.
@@ -135,6 +137,8 @@ export function setup(base: usize, inputSize: usize, rowsLimit: u32): usize {
   at = placeSums(sumsByVerdicts, at, VERDICTS_MAX)
   keys = at
   at += <usize>rowsMax * KEY_SIZE
+  keyHashes = at
+  at += (<usize>rowsMax + 7) & ~7
   keysByAddresses = at
   keysByPorts = at + BATCH * 8
   keysByVerdicts = keysByPorts + BATCH * 8
@@ -274,6 +278,7 @@ function parseLine(at: usize, end: usize): bool {
   mask |= put(INTERFACE, headInterface)
   mask |= put(SRC_ADDRESS, src)
   mask |= put(DST_ADDRESS, dst)
+  mask |= put(PAIR, (keyHash(src) + keyHash(dst)) & 255)
   mask |= put(SRC_PORT, srcPort === NONE ? NONE : numberOf(0, srcPort))
   mask |= put(DST_PORT, dstPort === NONE ? NONE : numberOf(PORTS, dstPort))
   mask |= put(PROTOCOL, protocol === NONE ? NONE : numberOf(2 * PORTS, protocol))
@@ -370,9 +375,24 @@ function address(): u32 {
   if (size === 1 && load<u8>(at) === DASH) return NONE
   const known = addresses.count
   const found = find(addresses, at, size, <u32>(hash >> 32))
-  if (found < known || parseAddress(at, at + size, keys + <usize>found * KEY_SIZE)) return found
+  if (found < known) return found
+  const key = keys + <usize>found * KEY_SIZE
+  if (parseAddress(at, at + size, key)) {
+    store<u8>(keyHashes + found, hashOf(key))
+    return found
+  }
   forgetLast(addresses, <u32>(hash >> 32), size)
   return WRONG
+}
+
+/** Eight bits of a key. Whoever asks for a pair makes the same (src/explore/addresses.ts). */
+function hashOf(key: usize): u64 {
+  const mixed = load<u64>(key) ^ (load<u64>(key, 8) * (((<u64>0x9e3779b9) << 32) | 0x7f4a7c15))
+  return (mixed * (((<u64>0xff51afd7) << 32) | 0xed558ccd)) >> 56
+}
+
+function keyHash(number: u32): u32 {
+  return number === NONE ? 0 : load<u8>(keyHashes + number)
 }
 
 /** A number below `limit` at the cursor, or NONE. */

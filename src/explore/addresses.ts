@@ -25,6 +25,21 @@ export function parseNetwork(text: string): AddressRange | undefined {
   return { first: keyOf(first), last: keyOf(last), text: `${formatAddress(first)}${suffix}` }
 }
 
+/**
+ * A number of eight bits for two keys that is the same for both ways: of all rows, it leaves one in 256 to be looked at.
+ * As wasm/record-columns.ts makes it.
+ */
+export function pairHash(key: string | undefined, other: string | undefined): number {
+  return (keyHash(key) + keyHash(other)) & 255
+}
+
+function keyHash(key: string | undefined): number {
+  if (key === undefined) return 0
+  const bytes = Buffer.from(key.replaceAll('-', ''), 'hex')
+  const mixed = bytes.readBigUInt64LE(0) ^ (bytes.readBigUInt64LE(8) * 0x9e3779b97f4a7c15n)
+  return Number(BigInt.asUintN(64, BigInt.asUintN(64, mixed) * 0xff51afd7ed558ccdn) >> 56n)
+}
+
 function parseBits(text: string, max: number): number | undefined {
   return /^(0|[1-9]\d{0,2})$/.test(text) && Number(text) <= max ? Number(text) : undefined
 }

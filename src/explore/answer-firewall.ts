@@ -1,5 +1,5 @@
 import { WeirError } from '../model/errors.ts'
-import { parseNetwork } from './addresses.ts'
+import { type AddressRange, pairHash, parseNetwork } from './addresses.ts'
 import type { Parameters } from './duckdb.ts'
 import { networkSql } from './filter-sql.ts'
 import { hasPortsSql } from './flows-view.ts'
@@ -215,40 +215,30 @@ interface Turn {
 
 /** Can A reach B? What the records say about it: never more than was tried. */
 export async function findReach(inquiry: Inquiry, question: ReachQuestion): Promise<Results['reach']> {
-  const { protocol, port, src, dst } = question
-  const between = (it: Parameters, from: string, to: string, portColumn: string): string => {
-    const conditions = [endSql(it, 'src_key', from), endSql(it, 'dst_key', to)]
-    if (port !== undefined) conditions.push(`${portColumn} = ${it.add(port, 'UINTEGER')}`)
-    if (protocol !== undefined) conditions.push(`protocol = ${it.add(protocol, 'UINTEGER')}`)
-    return conditions.join(' AND ')
-  }
-  const way = (it: Parameters): string => between(it, src, dst, 'dstport')
-  const back = (it: Parameters): string => `${between(it, dst, src, 'srcport')} AND ${ACCEPTED}`
+  const ends = [endOf(question.src), endOf(question.dst)] as const
   inquiry.show(
-    (it) => `SELECT interface_id AS id, ${bothSql()} ${inquiry.from(it, { and: way(it) })} GROUP BY ALL
-      ORDER BY rf + af DESC, id`,
+    (it) => `SELECT interface_id AS id, ${bothSql()} ${inquiry.from(it, { and: waySql(it, ends, question) })}
+      GROUP BY ALL ORDER BY rf + af DESC, id`,
   )
-  const isSrcRarer = await isRarer(inquiry, src, dst)
-  // Flows between two ends are read once; by the second, so that they are not much, whatever ends are asked for.
-  const [tried] = await inquiry.rows<{
+  const [found] = await inquiry.rows<{
     places: (BothTallies & { id: string })[] | null
     turns: Turn[] | null
+    answered: Tally
   }>(
-    (it) => `WITH tries AS MATERIALIZED (SELECT interface_id, action, start_s, count(*) AS flows,
+    (it) => `WITH seen AS MATERIALIZED (SELECT is_way, interface_id, action, start_s, count(*) AS flows,
           sum(packets) AS packets, sum(bytes) AS bytes, max(end_s) AS end_s
-        ${inquiry.from(it, { and: way(it), isDstFirst: !isSrcRarer })} GROUP BY ALL),
+        FROM (${bothWaysSql(inquiry, it, ends, question)}) GROUP BY ALL),
+      tries AS (FROM seen WHERE is_way),
       places AS (SELECT interface_id AS id, ${bothSql('sum(flows)')} FROM tries GROUP BY ALL),
       turns AS (SELECT start_s AS "atS", action FROM (
           SELECT start_s, action, lag(action) OVER (ORDER BY start_s, action) AS before
           FROM (SELECT DISTINCT start_s, action FROM tries))
-        WHERE action IS DISTINCT FROM before ORDER BY start_s DESC, action DESC LIMIT 50)
+        WHERE action IS DISTINCT FROM before ORDER BY start_s DESC, action DESC LIMIT 50),
+      answered AS (SELECT ${tallySql('coalesce(sum(flows), 0)')} FROM seen WHERE NOT is_way)
       SELECT (SELECT list(places ORDER BY rf + af DESC, id) FROM places) AS places,
-        (SELECT list(turns ORDER BY "atS", action) FROM turns) AS turns`,
+        (SELECT list(turns ORDER BY "atS", action) FROM turns) AS turns, (SELECT answered FROM answered) AS answered`,
   )
-  const [answered] = await inquiry.rows<Tally>(
-    (it) => `SELECT ${tallySql()} ${inquiry.from(it, { and: back(it), isDstFirst: isSrcRarer })}`,
-  )
-  const interfaces = (tried!.places ?? []).map((it) => ({
+  const interfaces = (found!.places ?? []).map((it) => ({
     interface: it.id,
     accepted: accepted(it),
     refused: refused(it),
@@ -256,32 +246,52 @@ export async function findReach(inquiry: Inquiry, question: ReachQuestion): Prom
   const sums = {
     accepted: interfaces.reduce((sum, it) => add(sum, it.accepted), NO_FLOWS),
     refused: interfaces.reduce((sum, it) => add(sum, it.refused), NO_FLOWS),
-    answered: tally(answered),
+    answered: tally(found!.answered),
   }
   const answer = answerOf(sums.accepted, sums.refused)
-  const result = { answer, ...sums, interfaces, changes: tried!.turns ?? [] }
+  const result = { answer, ...sums, interfaces, changes: found!.turns ?? [] }
   return { ...result, sentence: sentenceOf(inquiry, question, result) }
 }
 
-/**
- * Whether an end sends fewer flows than another; little work where packs bring sums along. DuckDB looks at a row's second
- * address only where the first one passed, so the rarer one goes first.
- */
-async function isRarer(inquiry: Inquiry, end: string, other: string): Promise<boolean> {
-  const [sums] = await inquiry.rows<{ end: number; other: number }>((it) => {
-    const { from, flowsWhere } = inquiry.summed(it, ['src_key'])
-    const [isEnd, isOther] = [end, other].map((text) => endSql(it, 'src_key', text))
-    return `SELECT ${flowsWhere(isEnd!)} AS "end", ${flowsWhere(isOther!)} AS other ${from}`
-  })
-  return sums!.end < sums!.other
-}
+/** Undefined stands for any address. */
+type Ends = readonly [src: AddressRange | undefined, dst: AddressRange | undefined]
 
-function endSql(parameters: Parameters, column: string, text: string): string {
-  if (text === 'any') return 'true'
+function endOf(text: string): AddressRange | undefined {
+  if (text === 'any') return undefined
   const range = parseNetwork(text)
   if (range === undefined)
     throw new WeirError('WEIR_INVALID', `'${text}' is not an address, a network or 'any'`)
-  return networkSql(column, range, parameters)
+  return range
+}
+
+function isAddress(end: AddressRange | undefined): end is AddressRange {
+  return end !== undefined && end.first === end.last
+}
+
+function waySql(parameters: Parameters, ends: Ends, it: ReachQuestion, portColumn = 'dstport'): string {
+  const conditions = ['src_key', 'dst_key'].flatMap((column, at) => {
+    const end = ends[at]
+    return end === undefined ? [] : [networkSql(column, end, parameters)]
+  })
+  if (it.port !== undefined) conditions.push(`${portColumn} = ${parameters.add(it.port, 'UINTEGER')}`)
+  if (it.protocol !== undefined) conditions.push(`protocol = ${parameters.add(it.protocol, 'UINTEGER')}`)
+  return conditions.length === 0 ? 'true' : conditions.join(' AND ')
+}
+
+/** Flows from the one to the other (`is_way`), and what was let through on the way back. */
+function bothWaysSql(inquiry: Inquiry, parameters: Parameters, ends: Ends, question: ReachQuestion): string {
+  const columns = 'interface_id, action, start_s, end_s, packets, bytes'
+  const [src, dst] = ends
+  const way = waySql(parameters, ends, question)
+  const back = `${waySql(parameters, [dst, src], question, 'srcport')} AND ${ACCEPTED}`
+  if (isAddress(src) && isAddress(dst) && src.first !== dst.first) {
+    // No flow goes both ways, and one look at all of them finds those of either.
+    const isPair = `pair_hash = ${pairHash(src.first, dst.first)}`
+    const from = inquiry.from(parameters, { and: `${isPair} AND (${way} OR ${back})` })
+    return `SELECT ${networkSql('src_key', src, parameters)} AS is_way, ${columns} ${from}`
+  }
+  return `SELECT true AS is_way, ${columns} ${inquiry.from(parameters, { and: way })}
+    UNION ALL SELECT false, ${columns} ${inquiry.from(parameters, { and: back })}`
 }
 
 function answerOf(acceptedFlows: Tally, refusedFlows: Tally): Results['reach']['answer'] {

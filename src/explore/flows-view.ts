@@ -13,6 +13,7 @@ export const PACK_COLUMNS = [
   ['interface_id', 'VARCHAR'],
   ['srcaddr', 'VARCHAR'],
   ['dstaddr', 'VARCHAR'],
+  ['pair_hash', 'UTINYINT'],
   ['src_key', 'UUID'],
   ['dst_key', 'UUID'],
   ['srcport', 'USMALLINT'],
@@ -115,7 +116,6 @@ export function flowsSelect(
   selection: PackSelection,
   range: { sinceS: number; untilS: number } | undefined,
   beside?: string,
-  columnsFirst: readonly string[] = [],
 ): string {
   const stored = PACK_COLUMNS.map(([name]) => name)
   const conditions = [
@@ -128,8 +128,7 @@ export function flowsSelect(
   const packs = packRelation(selection.packs.map(({ rows }) => rows))
   const from =
     beside === undefined ? packs : `(SELECT ${stored.join(', ')} FROM ${packs} UNION ALL ${beside})`
-  const ordered = [...new Set([...columnsFirst, ...stored])]
-  return `SELECT ${ordered.join(', ')} FROM ${from}${whereSql(conditions)}`
+  return `SELECT ${stored.join(', ')} FROM ${from}${whereSql(conditions)}`
 }
 
 function whereSql(conditions: string[]): string {

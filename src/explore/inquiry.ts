@@ -75,8 +75,6 @@ export interface FromOptions {
   withoutDirection?: boolean
   /** All flows, whatever was asked for. */
   isUnfiltered?: boolean
-  /** Whether conditions on the destination's address are looked at before those on the source's. */
-  isDstFirst?: boolean
 }
 
 /** One question at work: puts together statements, and remembers what a person may want to see of them. */
@@ -118,8 +116,7 @@ export class Inquiry {
 
   /** `FROM … WHERE …`: flows of the range (or of another) that pass the filter; not what was skipped. */
   from(parameters: Parameters, options: FromOptions = {}): string {
-    if (!options.isDstFirst || this.#isShowing) return this.#from('flows', parameters, options)
-    return this.#from(`(${this.#flows(['dst_key'])})`, parameters, options)
+    return this.#from('flows', parameters, options)
   }
 
   /**
@@ -147,14 +144,9 @@ export class Inquiry {
     }
   }
 
-  #flows(columnsFirst: string[] = []): string {
+  #flows(): string {
     const { selection, settled, live } = this.#inquest
-    return flowsSelect(
-      selection,
-      settled.readRange,
-      live === undefined ? undefined : LIVE_RELATION,
-      columnsFirst,
-    )
+    return flowsSelect(selection, settled.readRange, live === undefined ? undefined : LIVE_RELATION)
   }
 
   #from(relation: string, parameters: Parameters, options: FromOptions): string {

@@ -1,5 +1,5 @@
 import type { LiveRow } from '../model/agent-protocol.ts'
-import { parseNetwork } from './addresses.ts'
+import { pairHash, parseNetwork } from './addresses.ts'
 import type { Session } from './duckdb.ts'
 import { PACK_COLUMNS } from './flows-view.ts'
 import type { LiveCoverage } from './question.ts'
@@ -40,8 +40,12 @@ export async function loadLive(session: Session, batches: LiveBatch[]): Promise<
       text(interfaceId)
       orNull(source, text)
       orNull(destination, text)
-      orNull(source === null ? null : parseNetwork(source)?.first, text)
-      orNull(destination === null ? null : parseNetwork(destination)?.first, text)
+      const [srcKey, dstKey] = [source, destination].map((it) =>
+        it === null ? undefined : parseNetwork(it)?.first,
+      )
+      appender.appendUTinyInt(pairHash(srcKey, dstKey))
+      orNull(srcKey, text)
+      orNull(dstKey, text)
       orNull(sourcePort, port)
       orNull(destinationPort, port)
       orNull(protocol, (value) => appender.appendUTinyInt(value))

@@ -28,7 +28,7 @@ export interface Pack extends PackSizes {
   objects: CachedObject[]
 }
 
-const INDEX_VERSION = 4
+const INDEX_VERSION = 5
 const TOUCH_INTERVAL_MS = 60_000
 /** Files without an index that are younger may be another process at work. */
 const LEFTOVER_AGE_MS = 3_600_000

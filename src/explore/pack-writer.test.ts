@@ -6,6 +6,7 @@ import { after, test } from 'node:test'
 import { gzipSync } from 'node:zlib'
 import { parseAddress } from '../model/ip-address.ts'
 import { random } from '../stdx/prng.ts'
+import { pairHash } from './addresses.ts'
 import { openDatabase, Session } from './duckdb.ts'
 import { SUMS_COUNTERS, SUMS_KEYS, SUMS_KINDS, type SumsKind, sumsPath } from './flows-view.ts'
 import { mergePacks, PackWriter, type WrittenPack } from './pack-writer.ts'
@@ -64,6 +65,7 @@ function rowOf(line: string, at: number): Record<string, unknown> {
     interface_id: fields[2],
     srcaddr: fields[3],
     dstaddr: fields[4],
+    pair_hash: pairHash(key(3) ?? undefined, key(4) ?? undefined),
     src_key: key(3),
     dst_key: key(4),
     srcport: number(5),

@@ -46,6 +46,7 @@ const NUMBERS = {
   start_s: 11,
   end_s: 12,
   flows: 13,
+  pair_hash: 14,
 } as const
 
 /** Sums as the module numbers them. */
@@ -180,6 +181,8 @@ export class RecordColumns {
         return this.#encoded(NUMBERS.srcaddr, this.#keys())
       case 'dst_key':
         return this.#encoded(NUMBERS.dstaddr, this.#keys())
+      case 'pair_hash':
+        return this.#encoded(NUMBERS.pair_hash, PAIR_HASHES)
       case 'action':
         return this.#words(NUMBERS.action, ACTIONS)
       case 'log_status':
@@ -263,6 +266,8 @@ function textDictionary(texts: string[]): Dictionary {
 function numberDictionary(numbers: number[]): Dictionary {
   return { count: numbers.length, content: Buffer.concat(numbers.map((it) => plainNumber(BigInt(it), 4))) }
 }
+
+const PAIR_HASHES = numberDictionary(Array.from({ length: 256 }, (_, hash) => hash))
 
 function plainNumber(value: bigint, size: 4 | 8): Buffer {
   const bytes = Buffer.alloc(8)

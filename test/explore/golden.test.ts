@@ -453,36 +453,51 @@ test('services that nobody uses are those that fell silent, and those that never
 })
 
 test('can A reach B: both verdicts, the way back and when it turned', async () => {
-  const { result } = await ask({
-    ...SCOPE,
-    kind: 'reach',
-    src: '10.0.0.0/14',
-    dst: '10.0.0.7',
-    port: 443,
-    protocol: 6,
-  })
+  const isEnd = (address: string | undefined, end: string): boolean =>
+    end === 'any' || isIn(address, end.includes('/') ? end : `${end}/${end.includes(':') ? 128 : 32}`)
+  const both = Map.groupBy(
+    flows.filter((it) => it.srcaddr !== undefined && it.dstaddr !== undefined),
+    (it) => `${it.srcaddr} ${it.dstaddr}`,
+  )
+  const busiest = (family: string): [string, string] => {
+    const [ends] = [...both]
+      .filter(([key]) => key.includes(family))
+      .reduce((most, it) => (it[1].length > most[1].length ? it : most))
+    const [src, dst] = ends.split(' ')
+    return [src!, dst!]
+  }
+  const asked: { src: string; dst: string; port?: number; protocol?: number }[] = [
+    { src: '10.0.0.0/14', dst: '10.0.0.7', port: 443, protocol: 6 },
+    ...['.', ':'].map((family) => {
+      const [src, dst] = busiest(family)
+      return { src, dst }
+    }),
+    { src: '10.0.0.7', dst: '10.0.0.7' },
+    { src: 'any', dst: '10.0.0.7', port: 443 },
+    { src: 'any', dst: 'any', protocol: 17 },
+  ]
+  for (const ends of asked) {
+    const { result } = await ask({ ...SCOPE, kind: 'reach', ...ends })
 
-  const way = flows.filter(
-    (it) =>
-      isIn(it.srcaddr, '10.0.0.0/14') && it.dstaddr === '10.0.0.7' && it.dstport === 443 && it.protocol === 6,
-  )
-  const back = flows.filter(
-    (it) =>
-      it.srcaddr === '10.0.0.7' &&
-      isIn(it.dstaddr, '10.0.0.0/14') &&
-      it.srcport === 443 &&
-      it.protocol === 6 &&
-      accepted(it),
-  )
-  assert.deepEqual(result.accepted, tally(way.filter(accepted)))
-  assert.deepEqual(result.refused, tally(way.filter(refused)))
-  assert.deepEqual(result.answered, tally(back))
+    const { src, dst, port, protocol } = ends
+    const between = (it: TestRecord, from: string, to: string, itsPort: number | undefined): boolean =>
+      isEnd(it.srcaddr, from) &&
+      isEnd(it.dstaddr, to) &&
+      (port === undefined || itsPort === port) &&
+      (protocol === undefined || it.protocol === protocol)
+    const way = flows.filter((it) => between(it, src, dst, it.dstport))
+    const back = flows.filter((it) => between(it, dst, src, it.srcport) && accepted(it))
+    assert.deepEqual(result.accepted, tally(way.filter(accepted)), JSON.stringify(ends))
+    assert.deepEqual(result.refused, tally(way.filter(refused)))
+    assert.deepEqual(result.answered, tally(back))
+    const turns = way
+      .toSorted((a, b) => a.start - b.start || (a.action! < b.action! ? -1 : 1))
+      .filter((it, at, all) => all[at - 1]?.action !== it.action)
+      .map((it) => ({ atS: it.start, action: it.action }))
+    assert.deepEqual(result.changes, turns.slice(-50))
+  }
+  const { result } = await ask({ ...SCOPE, kind: 'reach', ...asked[0]! })
   assert.equal(result.answer, 'both')
-  const turns = way
-    .toSorted((a, b) => a.start - b.start || (a.action! < b.action! ? -1 : 1))
-    .filter((it, at, all) => all[at - 1]?.action !== it.action)
-    .map((it) => ({ atS: it.start, action: it.action }))
-  assert.deepEqual(result.changes, turns.slice(-50))
   assert.match(
     result.sentence,
     /^10\.0\.0\.0\/14 → 10\.0\.0\.7 on TCP https \(443\): allowed .* and refused at eth0/,
