@@ -200,6 +200,8 @@ export class Agent {
   #clockSyncedAtMs = 0
   #limitsCheckedAtMs = 0
   #reportedAtMs = 0
+  /** Why the last report was not taken. */
+  #reportFault: string | undefined
   #lastFault: { message: string; at: string } | undefined
 
   constructor(options: AgentOptions, dependencies: AgentDependencies) {
@@ -403,11 +405,7 @@ export class Agent {
       } catch (error) {
         if (signal.aborted) return
         if (!(error instanceof WeirError)) throw error
-        if (backoff.attempts === 0) {
-          const isRefused = error.code === 'WEIR_UNAUTHORIZED'
-          const what = isRefused ? 'refuses the token: nothing is delivered' : 'does not answer'
-          log.warn({ err: error }, `control plane ${what}, metering goes on`)
-        }
+        if (backoff.attempts === 0) log.warn({ err: error }, 'no assignments are to be had, metering goes on')
         await pause(backoff.nextDelayMs(), signal)
       }
     }
@@ -551,11 +549,14 @@ export class Agent {
       try {
         await controlPlane.report(this.#currentReport(told.points), { signal: this.#stopping.signal })
         told.taken()
+        this.#reportFault = undefined
       } catch (error) {
         this.#reported.forget()
         if (this.#stopping.signal.aborted) return
         if (!(error instanceof WeirError)) throw error
-        log.warn({ err: error }, 'report was not taken') // The next heartbeat says it again.
+        // The next heartbeat says it again.
+        if (error.message !== this.#reportFault) log.warn({ err: error }, 'report was not taken')
+        this.#reportFault = error.message
       }
     }
   }

@@ -186,7 +186,10 @@ export class ControlPlaneClient {
     const serverCode = answer.headers['x-weir-code']?.toString()
     const details = { status, serverCode, retryAfterMs: retryAfterMs(answer.headers, this.#clock.nowMs()) }
     const message = `control plane answered ${status}: ${saidBy(answer)}`
-    if (status === 401) return new ControlPlaneError('WEIR_UNAUTHORIZED', message, details)
+    if (status === 401) {
+      const refused = `control plane refuses the token: ${saidBy(answer)}; nothing is delivered until it is another one ('weir agent enroll')`
+      return new ControlPlaneError('WEIR_UNAUTHORIZED', refused, details)
+    }
     const away = status === 429 || (status >= 502 && status <= 504)
     return new ControlPlaneError(away ? 'WEIR_SERVER_UNREACHABLE' : 'WEIR_SERVER_REFUSED', message, details)
   }

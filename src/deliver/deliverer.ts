@@ -554,7 +554,7 @@ export class Deliverer {
       lane.failed(fault, now)
       return
     }
-    if (this.#serverFailures === 0) this.#log.warn(fields, 'control plane does not answer')
+    if (this.#serverFailures === 0) this.#log.warn(fields, 'delivery waits for the control plane')
     if (now.monotonicMs < this.#serverRetryAtMs) return
     this.#serverFailures++
     const delayMs = Math.max(this.#serverBackoff.nextDelayMs(), fault.retryAfterMs ?? 0)

@@ -66,11 +66,15 @@ class World implements AsyncDisposable {
   /** Let in, not started. */
   agent(): TestedAgent {
     const agent = this.#started.use(new TestedAgent(path.join(this.#place, 'agent')))
+    this.enrol(agent)
+    return agent
+  }
+
+  enrol(agent: TestedAgent): void {
     const code = this.server.cli('agent', 'invite', HOST)
     const args = ['agent', 'enroll', '--server', this.server.origin, '--data-dir', agent.dataDir, code]
     const { status, stderr } = runWeir(args)
     assert.equal(status, 0, stderr)
-    return agent
   }
 
   untilAttached(): Promise<true> {
@@ -104,6 +108,10 @@ class TestedAgent implements AsyncDisposable {
     this.dataDir = dataDir
   }
 
+  get output(): string {
+    return this.#child.output
+  }
+
   start(): Promise<void> {
     const args = ['agent', '--finish', '--data-dir', this.dataDir]
     return this.#child.start(args, { until: /metering started/ })
@@ -130,13 +138,15 @@ test('an agent syncs as many files side by side as its commits ask for', { skip:
   await agent.start()
   await world.untilAttached()
   world.ping()
-  await eventually('a window has been committed', () => world.delivered() === world.pings)
   const pid = readFileSync(path.join(agent.dataDir, 'agent.pid'), 'utf8').split(' ')[0]!
-  const threads = readdirSync(`/proc/${pid}/task`).map((it) =>
-    readFileSync(`/proc/${pid}/task/${it}/comm`, 'utf8'),
+  const threads = (): string[] =>
+    readdirSync(`/proc/${pid}/task`)
+      .map((it) => readFileSync(`/proc/${pid}/task/${it}/comm`, 'utf8'))
+      .filter((name) => name.startsWith('libuv-worker'))
+  await eventually(
+    () => `32 threads, there are ${threads().length}`,
+    () => threads().length === 32,
   )
-
-  assert.equal(threads.filter((name) => name.startsWith('libuv-worker')).length, 32)
 })
 
 test('an agent killed at any moment of its start loses and doubles nothing', {
@@ -157,6 +167,28 @@ test('an agent killed at any moment of its start loses and doubles nothing', {
     world.ping()
     await agent.start()
   }
+  world.ping()
+  assert.equal(await agent.finish(), 0)
+
+  assert.equal(world.delivered(), world.pings)
+})
+
+test('an agent whose token was ended says so, and has lost nothing when it is let in again', {
+  skip: withoutRoot,
+}, async () => {
+  await using world = await World.start()
+  const agent = world.agent()
+  await agent.start()
+  await world.untilAttached()
+  world.ping()
+
+  world.server.cli('agent', 'expel', HOST)
+  world.ping()
+  await eventually('a report is refused', () => /control plane refuses the token/.test(agent.output))
+  world.ping()
+  await agent.kill()
+  world.enrol(agent)
+  await agent.start()
   world.ping()
   assert.equal(await agent.finish(), 0)
 
