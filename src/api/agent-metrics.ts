@@ -1,5 +1,5 @@
 import type { AgentHealth } from '../model/agent-protocol.ts'
-import { listAgents } from '../store/agents.ts'
+import { hasTwin, listAgents } from '../store/agents.ts'
 import { contestedFlowLogs } from '../store/claims.ts'
 import { listFlowLogs } from '../store/flow-logs.ts'
 import { LIVE_MS } from '../store/settle.ts'
@@ -39,13 +39,15 @@ export async function collectAgentMetrics(store: Store, metrics: Metrics): Promi
   const nowMs = store.clock.nowMs()
   const agents = await listAgents(store.db)
   const flowLogs = await listFlowLogs(store.db, undefined)
-  for (const name of ['weir_agent_live', ...Object.keys(FROM_HEALTH), ...OF_BUCKETS]) {
+  for (const name of ['weir_agent_live', 'weir_agent_twin', ...Object.keys(FROM_HEALTH), ...OF_BUCKETS]) {
     metrics.reset(name as MetricName)
   }
   metrics.set('weir_flow_logs_contested', await contestedFlowLogs(store.db))
-  for (const { host, last_seen_at, health } of agents) {
+  for (const agent of agents) {
+    const { host, last_seen_at, health } = agent
     const isLive = last_seen_at !== null && nowMs - last_seen_at < LIVE_MS
     metrics.set('weir_agent_live', isLive ? 1 : 0, { host })
+    metrics.set('weir_agent_twin', hasTwin(agent, nowMs) ? 1 : 0, { host })
     const said = healthOf({ health })
     if (said === null) continue
     for (const [name, read] of Object.entries(FROM_HEALTH)) {

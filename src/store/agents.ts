@@ -7,7 +7,13 @@ import type { Change, Db } from './store.ts'
 
 /** Makes the host known, if it is not. */
 async function ensureAgent(change: Change, host: string): Promise<void> {
-  const unheard = { last_seen_at: null, agent_version: null, started_at: null, health: null }
+  const unheard = {
+    last_seen_at: null,
+    agent_version: null,
+    started_at: null,
+    health: null,
+    twin_seen_at: null,
+  }
   await change.tx
     .insertInto('agents')
     .values({ host, version: 1, whole_version: 0, told_version: 1, ...unheard })
@@ -141,14 +147,28 @@ export async function recordHeartbeat(change: Change, heartbeat: Heartbeat): Pro
 const updateSeen = prepared((db, it: Omit<Heartbeat, 'health'> & { health: string; nowMs: number }) =>
   db
     .updateTable('agents')
-    .set({
+    .set((column) => ({
       last_seen_at: it.nowMs,
       agent_version: it.agentVersion,
       started_at: it.startedAt,
       health: it.health,
-    })
+      // One that starts again starts later; a clock that was set back is such a one only once.
+      twin_seen_at: column
+        .case()
+        .when('started_at', '>', it.startedAt)
+        .then(it.nowMs)
+        .else(column.ref('twin_seen_at'))
+        .end(),
+    }))
     .where('host', '=', it.host),
 )
+
+const TWIN_SHOWN_MS = 60_000
+
+/** Whether two agents report with this host's token. What both meter, and a machine that was copied meters it all, counts twice. */
+export function hasTwin({ twin_seen_at: seenAtMs }: AgentRow, nowMs: number): boolean {
+  return seenAtMs !== null && nowMs - Number(seenAtMs) < TWIN_SHOWN_MS
+}
 
 /** When these hosts' agents were heard of last, in milliseconds; those that never were are missing. */
 export async function agentsSeen(db: Db, hosts: string[]): Promise<Map<string, number>> {

@@ -191,6 +191,10 @@ export const MIGRATIONS: Migration[] = [
       `create index objects_delivered on objects (delivered_at) where delivered_at is not null`,
     ],
   },
+  {
+    name: '0011-twins',
+    statements: [`alter table agents add column twin_seen_at bigint`],
+  },
 ]
 
 const ORDINAL: Record<DialectName, string> = {

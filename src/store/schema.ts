@@ -78,6 +78,8 @@ export interface AgentRow {
   agent_version: string | null
   started_at: string | null
   health: string | null
+  /** When an agent reported that had started before the one that reported last: two machines have one token. */
+  twin_seen_at: number | null
 }
 
 /** Everything a tenant's inventory is made of: data centers, servers, NICs, gateways, flow logs. */

@@ -17,6 +17,11 @@ export const METRICS = {
     labels: ['code'],
   },
   weir_agent_live: { help: '1 while the agent of a host reports', kind: 'gauge', labels: ['host'] },
+  weir_agent_twin: {
+    help: '1 while two agents report with the token of a host',
+    kind: 'gauge',
+    labels: ['host'],
+  },
   weir_flow_logs_contested: {
     help: 'Flow logs of no host that several hosts say they have',
     kind: 'gauge',

@@ -40,9 +40,12 @@ async function pointsOf(weir: ControlPlane, flowLogId: string): Promise<Record<s
 }
 
 async function contested(weir: ControlPlane): Promise<string | undefined> {
+  return /^weir_flow_logs_contested (\d+)$/m.exec(await metricsOf(weir))?.[1]
+}
+
+async function metricsOf(weir: ControlPlane): Promise<string> {
   const headers = { authorization: `Bearer ${weir.owner.token}` }
-  const text = await (await fetch(`${weir.origin}/metrics`, { headers })).text()
-  return /^weir_flow_logs_contested (\d+)$/m.exec(text)?.[1]
+  return (await fetch(`${weir.origin}/metrics`, { headers })).text()
 }
 
 /** Newest first: host and status. */
@@ -114,6 +117,21 @@ test('what a silent or expelled host holds another one may have', async () => {
 
   assert.deepEqual(before, [false, false])
   assert.deepEqual([await mayDeliver(heir, lost), await mayDeliver(heir, expelled)], [true, true])
+})
+
+test('two machines with the token of one host are told from one that starts again', async () => {
+  await using weir = await startControlPlane()
+  await using agent = await agentOf(weir, 'host-a')
+  const twins: unknown[] = []
+  for (const startedAt of ['01', '02', '01', '02']) {
+    agent.startedAt = `2026-01-${startedAt}T00:00:00.000Z`
+    await agent.report([])
+    const { agents } = (await weir.get('/weir/v1/status')).body
+    twins.push(agents.find((it: { host: string }) => it.host === 'host-a').twin)
+  }
+
+  assert.deepEqual(twins, [false, false, true, true])
+  assert.match(await metricsOf(weir), /^weir_agent_twin\{host="host-a"\} 1$/m)
 })
 
 test('a host that is merely offered a flow log, or whose interface waits, delivers nothing for it', async () => {

@@ -9,6 +9,8 @@ export interface DeliveryStatus {
 export interface Agent {
   host: string
   live: boolean
+  /** Two machines report with its token. */
+  twin: boolean
   lastSeenAt: string | null
   agentVersion: string | null
   startedAt: string | null

@@ -185,9 +185,10 @@ const AGENT_COLUMNS: Column<Agent>[] = [
   { title: 'Host', value: ({ host }) => <strong>{host}</strong> },
   {
     title: 'Agent',
-    value: ({ live, lastSeenAt }) => (
+    value: ({ live, twin, lastSeenAt }) => (
       <>
         <Badge tone={live ? 'good' : 'bad'}>{live ? 'Live' : 'Silent'}</Badge>{' '}
+        {twin && <Badge tone="bad">Two machines use its token</Badge>}
         {!live && (
           <span className="muted small">
             {lastSeenAt === null ? (

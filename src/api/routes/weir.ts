@@ -5,7 +5,7 @@ import { WeirError } from '../../model/errors.ts'
 import { parseDestination } from '../../model/flow-log.ts'
 import { LIFECYCLE_DAYS_MAX, noRule } from '../../model/lifecycle.ts'
 import type { Account } from '../../store/accounts.ts'
-import { listAgents } from '../../store/agents.ts'
+import { hasTwin, listAgents } from '../../store/agents.ts'
 import { listAudit } from '../../store/audit.ts'
 import { findRegistration, listRegistrations, registerBucket } from '../../store/buckets.ts'
 import { isContested } from '../../store/claims.ts'
@@ -102,6 +102,7 @@ function addStatus(app: FastifyInstance, services: Services): void {
     const agents = rows.map((it) => ({
       host: it.host,
       live: isLive(it.last_seen_at, nowMs),
+      twin: hasTwin(it, nowMs),
       lastSeenAt: timeText(it.last_seen_at),
       agentVersion: it.agent_version,
       startedAt: it.started_at,

@@ -175,6 +175,7 @@ const deliverySchemas: Schemas = {
       closed({
         host: text,
         live: flag,
+        twin: flag,
         lastSeenAt: timeOrNull,
         agentVersion: textOrNull,
         startedAt: textOrNull,

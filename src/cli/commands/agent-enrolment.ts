@@ -158,6 +158,8 @@ async function expel(args: string[], context: CommandContext): Promise<ExitCode>
 interface AdmittedHost {
   host: string
   live: boolean
+  /** Two machines report with its token. */
+  twin: boolean
   lastSeenAt: string | null
   agentVersion: string | null
   points: { state: string }[]
@@ -167,8 +169,11 @@ const COLUMNS: Column<AdmittedHost>[] = [
   { title: 'HOST', value: ({ host }) => host },
   {
     title: 'AGENT',
-    value: ({ live, lastSeenAt }) => (live ? 'running' : lastSeenAt === null ? 'never seen' : 'away'),
-    colour: ({ live }) => (live ? '32' : '33'),
+    value: ({ live, twin, lastSeenAt }) => {
+      if (live) return twin ? 'running twice' : 'running'
+      return lastSeenAt === null ? 'never seen' : 'away'
+    },
+    colour: ({ live, twin }) => (live && !twin ? '32' : '33'),
   },
   { title: 'LAST SEEN', value: ({ lastSeenAt }) => lastSeenAt ?? '-' },
   { title: 'VERSION', value: ({ agentVersion }) => agentVersion ?? '-' },
@@ -183,9 +188,10 @@ async function list(args: string[], context: CommandContext): Promise<ExitCode> 
   const { values } = parseArgs({ args, options: SERVER_OPTIONS })
   const { agents } = await connect(values, context).get<{ agents: AdmittedHost[] }>('/weir/v1/status')
   if (values.json) {
-    const hosts = agents.map(({ host, live, lastSeenAt, agentVersion }) => ({
+    const hosts = agents.map(({ host, live, twin, lastSeenAt, agentVersion }) => ({
       host,
       live,
+      twin,
       lastSeenAt,
       agentVersion,
     }))

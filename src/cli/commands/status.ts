@@ -27,6 +27,7 @@ interface Point {
 interface Agent {
   host: string
   live: boolean
+  twin: boolean
   lastSeenAt: string | null
   agentVersion: string | null
   points: Point[] | null
@@ -55,6 +56,8 @@ function show(answer: Status, context: CommandContext): void {
     stdout.write(
       `agent ${agent.host}: ${agent.live ? 'running' : `away since ${agent.lastSeenAt ?? 'ever'}`}${version}\n`,
     )
+    if (agent.twin)
+      stdout.write("  two machines use its token: enrol the copy as another host ('weir agent invite')\n")
     if (agent.health !== null) showHealth(agent.health, context)
     showPoints(agent.points ?? [], answer.flowLogs, context)
   }

@@ -31,6 +31,7 @@ export const IDLE_HEALTH: AgentHealth = {
 export class TestAgent implements AsyncDisposable {
   assignments: Assignment[] = []
   version: string | undefined
+  startedAt = '2026-01-01T00:00:00Z'
   /** What this agent says about a flow log; 'attached' unless a test wants otherwise. */
   stateOf: (assignment: Assignment) => PointState = () => 'attached'
   readonly #origin: string
@@ -110,7 +111,7 @@ export class TestAgent implements AsyncDisposable {
     const report: AgentReport = {
       protocol: 1,
       agentVersion: '0.1.0',
-      startedAt: '2026-01-01T00:00:00Z',
+      startedAt: this.startedAt,
       assignmentsVersion: this.version ?? '0',
       points,
       health: IDLE_HEALTH,
