@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import path from 'node:path'
 import { test } from 'node:test'
 import { type CapturedPacket, sorted, totalsOf } from '../support/capture.ts'
-import { said, TestNetwork, withoutRoot } from '../support/network.ts'
+import { ended, said, TestNetwork, withoutRoot } from '../support/network.ts'
 import { WeirProcess } from '../support/weir-process.ts'
 
 const TRAFFIC = path.resolve('test/support/traffic.mjs')
@@ -78,5 +78,5 @@ async function traffic(network: TestNetwork, a: string, b: string): Promise<void
   })
   await Promise.all(send)
   for (const { from, to } of ways) network.run(from, 'ping', '-qc', '2', '-i', '0.1', to)
-  for (const server of servers) server.kill('SIGKILL')
+  await Promise.all(servers.map((it) => ended(it, 'SIGKILL')))
 }

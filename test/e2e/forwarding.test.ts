@@ -4,7 +4,7 @@ import path from 'node:path'
 import { test } from 'node:test'
 import { type CapturedPacket, sorted, type Totals, totalsOf } from '../support/capture.ts'
 import { eventually } from '../support/eventually.ts'
-import { said, TestNetwork, withoutRoot } from '../support/network.ts'
+import { ended, said, TestNetwork, withoutRoot } from '../support/network.ts'
 import { WeirProcess } from '../support/weir-process.ts'
 
 const NODE = process.execPath
@@ -171,7 +171,7 @@ async function traffic(network: TestNetwork, a: string, b: string, rounds = 6): 
     network.attempt(from, 'ping', '-qc', '2', '-i', '0.1', '-W', '0.2', '-s', '100', to)
   })
   await Promise.all(senders)
-  for (const server of servers) server.kill('SIGKILL')
+  await Promise.all(servers.map((it) => ended(it, 'SIGKILL')))
 }
 
 test('a flow log counts from its creation to its deletion, and leaves nothing in the kernel', {

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import path from 'node:path'
 import { test } from 'node:test'
 import { type CapturedPacket, sorted, totalsOf } from '../support/capture.ts'
-import { said, TestNetwork, withoutRoot } from '../support/network.ts'
+import { ended, said, TestNetwork, withoutRoot } from '../support/network.ts'
 import { WeirProcess } from '../support/weir-process.ts'
 
 const TRAFFIC = path.resolve('test/support/traffic.mjs')
@@ -87,5 +87,5 @@ async function traffic(network: TestNetwork, host: string, peer: string): Promis
   await Promise.all(send)
   network.attempt(peer, 'ping', '-qc', '3', '-i', '0.1', '-W', '0.2', '192.0.2.7')
   network.run(peer, 'ping', '-qc', '3', '-i', '0.1', HOST[1]!)
-  for (const server of servers) server.kill('SIGKILL')
+  await Promise.all(servers.map((it) => ended(it, 'SIGKILL')))
 }

@@ -7,7 +7,7 @@ import { ApiClient, type Nic } from '../../src/cli/api-client.ts'
 import { type RunningControlPlane, startControlPlane } from '../../src/cli/run-control-plane.ts'
 import { random } from '../../src/stdx/prng.ts'
 import { readTotals, sorted, totalsOf } from '../support/capture.ts'
-import { said, TestNetwork, withoutRoot } from '../support/network.ts'
+import { ended, said, TestNetwork, withoutRoot } from '../support/network.ts'
 import { WeirChild } from '../support/weir-child.ts'
 
 const SEED = Number(process.env['WEIR_TEST_SEED'] ?? 20261122)
@@ -52,7 +52,7 @@ test(`an agent killed ${KILLS} times delivers every packet, once (seed ${SEED})`
     await agent.kill()
     await agent.start()
   }
-  traffic.kill('SIGTERM')
+  await ended(traffic, 'SIGTERM')
   const packets = await capture.stop()
   await agent.finish()
 

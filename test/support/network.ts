@@ -1,5 +1,5 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
-import { mkdtempSync, rmSync, statSync } from 'node:fs'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { type CapturedPacket, readCapture } from './capture.ts'
@@ -42,33 +42,25 @@ export class TestNetwork implements AsyncDisposable {
 
   /** A veth pair between two namespaces, both ends up, without offloads so that what is captured is what is sent. */
   veth(a: { namespace: string; device: string }, b: { namespace: string; device: string }): void {
-    const [first, second] = [`${this.id}a`, `${this.id}b`].map((end) => `v${end}${count++}`.slice(0, 15))
-    execFileSync('ip', ['link', 'add', first!, 'type', 'veth', 'peer', 'name', second!])
-    for (const [made, end] of [[first!, a] as const, [second!, b] as const]) {
-      execFileSync('ip', ['link', 'set', made, 'netns', end.namespace, 'name', end.device])
+    const peer = ['type', 'veth', 'peer', 'name', b.device, 'netns', b.namespace]
+    this.run(a.namespace, 'ip', 'link', 'add', a.device, ...peer)
+    for (const { namespace, device } of [a, b]) {
       this.run(
-        end.namespace,
+        namespace,
         'ethtool',
         '-K',
-        end.device,
-        'tx',
-        'off',
-        'tso',
-        'off',
-        'gso',
-        'off',
-        'gro',
-        'off',
+        device,
+        ...['tx', 'tso', 'gso', 'gro'].flatMap((it) => [it, 'off']),
       )
-      const neighbours = `net.ipv6.neigh.${end.device}`
+      const neighbours = `net.ipv6.neigh.${device}`
       this.run(
-        end.namespace,
+        namespace,
         'sysctl',
         '-qw',
         `${neighbours}.base_reachable_time_ms=3600000`,
         `${neighbours}.delay_first_probe_time=3600`,
       )
-      this.run(end.namespace, 'ip', 'link', 'set', end.device, 'up')
+      this.run(namespace, 'ip', 'link', 'set', device, 'up')
     }
   }
 
@@ -125,13 +117,12 @@ export class TestNetwork implements AsyncDisposable {
     const child = this.start(
       namespace,
       'tcpdump',
-      ...['-i', device, '-U', '--immediate-mode', '-s', '256', '-B', '8192', '-Z', 'root', '-w', file],
+      ...['-i', device, '-U', '--immediate-mode', '-s', '256', '-B', '32768', '-Z', 'root', '-w', file],
     )
     await said(child, /listening on/)
     return {
       stop: async () => {
-        await quiet(file)
-        await ended(child, 'SIGINT')
+        await stopCapture(child)
         return readCapture(file)
       },
     }
@@ -150,34 +141,50 @@ export class TestNetwork implements AsyncDisposable {
   }
 }
 
-/** Resolves when a child has printed something. */
-export function said(child: ChildProcess, wanted: RegExp): Promise<void> {
+/** Resolves when a child has printed something, with what that was. */
+export function said(child: ChildProcess, wanted: RegExp): Promise<RegExpExecArray> {
   return new Promise((resolve, reject) => {
     let output = ''
+    const streams = [child.stdout, child.stderr]
     const read = (chunk: Buffer): void => {
       output += chunk.toString()
-      if (wanted.test(output)) resolve()
+      const found = wanted.exec(output)
+      if (found === null) return
+      for (const it of streams) it?.off('data', read)
+      child.off('close', closed)
+      resolve(found)
     }
-    child.stdout?.on('data', read)
-    child.stderr?.on('data', read)
+    const closed = (code: number | null): void =>
+      reject(new Error(`ended with ${code} before saying ${wanted}: ${output}`))
+    for (const it of streams) it?.on('data', read)
     // 'close' comes after the last of its output, 'exit' may come before.
-    child.once('close', (code) => reject(new Error(`ended with ${code} before saying ${wanted}: ${output}`)))
+    child.once('close', closed)
   })
 }
 
-async function ended(child: ChildProcess, signal: NodeJS.Signals): Promise<void> {
+/** Ends a child; resolves when it is gone, and with it whatever it still sent. */
+export async function ended(child: ChildProcess, signal: NodeJS.Signals): Promise<void> {
   if (child.exitCode !== null || child.signalCode !== null) return
   const exit = new Promise((resolve) => child.once('exit', resolve))
   child.kill(signal)
   await exit
 }
 
-/** Resolves when a capture file has stopped growing: tcpdump has written what the kernel had for it. */
-export async function quiet(file: string): Promise<void> {
-  for (let size = -1; ; ) {
-    await new Promise((resolve) => setTimeout(resolve, 300))
-    const now = statSync(file).size
-    if (now === size) return
-    size = now
+/**
+ * Ends a tcpdump once it has written all packets. It is asked how many there are until it says the same three times:
+ * an answer shows that it has been running, so nothing can wait for it in the kernel, however late it got round to it.
+ * Fails when the kernel had to drop some: nothing can be compared with what is left.
+ */
+export async function stopCapture(child: ChildProcess): Promise<void> {
+  let [answer, equal] = ['', 0]
+  while (equal < 2) {
+    await new Promise((resolve) => setTimeout(resolve, 100))
+    const told = said(child, /\d+ packets? captured, \d+ packets? received by filter, (\d+) packets? dropped/)
+    child.kill('SIGUSR1')
+    const [counts, dropped] = await told
+    if (dropped !== '0') throw new Error(`tcpdump: ${counts}`)
+    equal = counts === answer ? equal + 1 : 0
+    answer = counts
   }
+  await ended(child, 'SIGINT')
 }
