@@ -28,7 +28,7 @@ test('what waits for a bucket that was away arrives at once when somebody says t
   const remedy = shown()
   weir.cli('bucket', 'create', 'mended')
   weir.cli('bucket', 'retry', 'mended') // Else it would be tried again after 20 s.
-  await eventually('the object has arrived', () => readdirSync(folder).length > 0, 5_000)
+  await eventually('the object has arrived', () => readdirSync(folder).length > 0, 15_000)
   assert.equal(await weir.stop(), 0)
 
   assert.match(remedy, /weir bucket retry mended/)
