@@ -110,7 +110,7 @@ class World implements AsyncDisposable {
   }
 
   until(isTrue: () => boolean): Promise<true> {
-    return eventually(String(isTrue), isTrue, 5_000)
+    return eventually(String(isTrue), isTrue)
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -171,7 +171,7 @@ test('a waiting agent hears of a change at once, and of none after its waiting t
   const heard = agent.version
   await agent.poll(1)
 
-  assert.ok(tookMs < 1000, `took ${tookMs} ms`)
+  assert.ok(tookMs < 15_000, `took ${tookMs} ms`) // Unheard of, it would be the 30 s of its waiting.
   assert.notEqual(heard, version)
   assert.equal(agent.version, heard)
   assert.equal(agent.assignments.length, 1)

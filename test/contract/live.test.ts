@@ -78,17 +78,19 @@ test('a waiting agent hears at once what is wanted of it, tells it, and the firs
   const asking = ask('owner', {})
   const wanted = await waiting
   const heardMs = performance.now() - beganMs
+  const tellMs = performance.now()
   const next = await agent.tellLive(wanted.flowLogIds.map((flowLogId) => ({ flowLogId, rows: 4 })))
   const { status, body } = await asking
+  const toldForS = (performance.now() - tellMs) / 1000
 
   assert.equal(status, 200, JSON.stringify(body))
-  assert.ok(heardMs < 5_000, `${heardMs} ms`)
+  assert.ok(heardMs < 10_000, `${heardMs} ms`)
   assert.deepEqual(wanted.flowLogIds.toSorted(), [shared.flowLogId, hidden.flowLogId].toSorted())
   assert.deepEqual(next, { ...wanted, forS: next.forS })
   assert.ok(next.forS > 5 && next.forS <= 30)
   assert.equal(body.totals.flows, 8)
   assert.deepEqual([body.live.flowLogs, body.live.answering, body.live.silent], [2, 2, []])
-  assert.ok(body.live.ageS >= 0 && body.live.ageS < 2)
+  assert.ok(body.live.ageS >= 0 && body.live.ageS <= Math.ceil(toldForS))
 })
 
 test('what agents left out and what is on its way is said, and is in no total', async () => {

@@ -71,13 +71,13 @@ test('a bucket that answers nothing does not delay another', async () => {
   await world.until(() => world.storeProxy.requests >= 1)
 
   for (let i = 11; i <= 18; i++) await world.addWindow(i, { only: DB.flowLogId })
-  await world.until(() => world.deliveries.filter(({ bucket }) => bucket === 'beta').length === 8, 5_000)
+  await world.until(() => world.deliveries.filter(({ bucket }) => bucket === 'beta').length === 8)
 
   assert.equal(world.deliveries.filter(({ bucket }) => bucket === 'alpha').length, 0)
 })
 
 test('a bucket that answers nothing to many uploads at once does not delay another', async () => {
-  const many = Array.from({ length: 24 }, (_, i) => ({ ...WEB, flowLogId: `many-${i}`, stem: `many-${i}` }))
+  const many = Array.from({ length: 60 }, (_, i) => ({ ...WEB, flowLogId: `many-${i}`, stem: `many-${i}` }))
   const options = { concurrency: 2, slowMs: 400, idleMsMax: 60_000 }
   await using world = await DeliveryWorld.start([...many, DB], options)
   world.storeProxy.faults = (head) => ({ kind: head.includes('/alpha/') ? 'blackHole' : 'pass' })
@@ -85,7 +85,7 @@ test('a bucket that answers nothing to many uploads at once does not delay anoth
   await world.until(() => world.deliveries.length === 1)
 
   await world.addWindow(2, { only: DB.flowLogId })
-  await world.until(() => world.deliveries.length === 2, 2_000) // One after another they would take 4.8 s.
+  await world.until(() => world.deliveries.length === 2, 10_000) // One after another they would take 12 s.
 
   assert.ok(world.deliveries.every(({ bucket }) => bucket === 'beta'))
 })
@@ -101,7 +101,7 @@ test('names that a bucket refuses keep none of its other names waiting', async (
   await world.until(() => world.deliverer.buckets()[0]?.state === 'refused')
 
   for (let i = 1; i <= 3; i++) await world.addWindow(10 + i, { only: WEB.flowLogId })
-  await world.until(() => world.deliveries.length === 3, 5_000)
+  await world.until(() => world.deliveries.length === 3)
   world.server.faults = {}
   await world.untilEmpty()
 
@@ -119,7 +119,7 @@ test('a bucket that is one contract’s by now stops what another contract has f
   }
   await world.addWindow(1)
   await world.addWindow(2)
-  await world.until(() => world.deliveries.length === 2, 5_000)
+  await world.until(() => world.deliveries.length === 2)
 
   assert.deepEqual([...world.stored().keys()], ['alpha/web-60.log.gz', 'alpha/web-120.log.gz'])
   assert.deepEqual(
@@ -133,11 +133,13 @@ test('a bucket without grant is tried slowly, says why, and gets everything once
   world.server.faults = {
     bucket: (bucket) => (bucket === 'alpha' ? { status: 403, code: 'AccessDenied' } : undefined),
   }
+  const beginMs = performance.now()
   for (let i = 1; i <= 20; i++) await world.addWindow(i)
   await world.until(() => world.deliveries.length === 20)
   const [refused] = world.deliverer.buckets()
   const [flowLog] = world.deliverer.status().flowLogs
   const tries = world.server.puts.filter(({ bucket }) => bucket === 'alpha').length
+  const slowTriesMax = (performance.now() - beginMs) / 150 // The shortest pause is half of the least.
   world.server.faults = {}
   await world.untilEmpty()
 
@@ -149,7 +151,8 @@ test('a bucket without grant is tried slowly, says why, and gets everything once
   assert.equal(flowLog?.oldestWindowStartS, 60)
   assert.equal(flowLog?.lastError?.reason, 'AccessDenied')
   assert.deepEqual(world.deliverer.status().flowLogs, [])
-  assert.ok(tries < 60, `${tries} tries`) // Those on their way at first, each of which asks again once; then one by one.
+  // Those on their way at first, each of which asks again once; then one by one.
+  assert.ok(tries <= 40 + slowTriesMax, `${tries} tries`)
   assertEachLineOnce(world)
   assertNamesInOrder(world)
 })
@@ -186,10 +189,15 @@ test('what waits for a bucket that somebody has mended is tried at once, and not
 
 test('Retry-After is honoured', async () => {
   await using world = await DeliveryWorld.start([WEB])
-  world.server.faults = { bucket: () => ({ status: 503, code: 'SlowDown', retryAfterS: 1 }) }
+  let refusedMs = 0
+  world.server.faults = {
+    bucket() {
+      refusedMs = performance.now()
+      return { status: 503, code: 'SlowDown', retryAfterS: 1 }
+    },
+  }
   await world.addWindow(1)
   await world.until(() => world.server.puts.length === 1)
-  const refusedMs = performance.now()
   world.server.faults = {}
   await world.untilEmpty()
 

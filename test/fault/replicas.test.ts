@@ -142,7 +142,7 @@ async function assertSettled(databaseUrl: string): Promise<void> {
     const count = async (query: string) =>
       Number((await client.query(`select count(*) from ${query}`)).rows[0].count)
     const areFinished = async () => (await count('requests where finished_at is null')) === 0
-    await eventually('all requests are finished', areFinished, 10_000)
+    await eventually('all requests are finished', areFinished)
 
     assert.equal(await count('resources where pending <> 0'), 0)
     assert.equal(await count("resources where type = 'nic'"), await count('flow_logs'))
