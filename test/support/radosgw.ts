@@ -34,6 +34,7 @@ export class Radosgw implements AsyncDisposable {
   readonly #dnsName: string | undefined
   readonly #tls: Certificate | undefined
   #port = 0
+  #reservation: net.Server | undefined
   #users = 0
 
   private constructor(options: { dnsName?: string; tls?: Certificate }) {
@@ -112,21 +113,24 @@ export class Radosgw implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     for (const name of ['rgw', 'osd', 'mon']) await this.#kill(name)
+    this.#reservation?.close()
     fs.rmSync(this.#folder, { recursive: true, force: true })
   }
 
   async #up(lifecycleDayS: number): Promise<void> {
-    const [gatewayPort, monitorPort, osdPortMin] = await freePorts()
+    const { reservation, ports } = await reservePorts()
+    const [gatewayPort, monitorPort, osdPortMin] = ports
+    this.#reservation = reservation
     this.#port = gatewayPort
     for (const name of ['mon', 'osd', 'rgw', 'log', 'run']) fs.mkdirSync(path.join(this.#folder, name))
     const fsid = randomUUID()
-    const ports = { monitorPort, osdPortMin }
     const dnsName = this.#dnsName === undefined ? '' : `rgw_dns_name = ${this.#dnsName}\n`
     const tls = this.#tls && `ssl_certificate=${this.#tls.certFile} ssl_private_key=${this.#tls.keyFile}`
     const frontend = `${tls === undefined ? '' : 'ssl_'}endpoint=127.0.0.1:${gatewayPort} ${tls ?? ''}`
     fs.writeFileSync(
       this.#conf,
-      configuration({ folder: this.#folder, fsid, frontend, ...ports, lifecycleDayS }) + dnsName,
+      configuration({ folder: this.#folder, fsid, frontend, monitorPort, osdPortMin, lifecycleDayS }) +
+        dnsName,
     )
     const monmap = path.join(this.#folder, 'monmap')
     const address = `[v2:127.0.0.1:${monitorPort}]`
@@ -268,20 +272,28 @@ async function answers(url: string): Promise<boolean> {
   }
 }
 
-/** A port for the gateway, one for the monitor, and the first of a range for the OSD, below the ephemeral ones. */
-async function freePorts(): Promise<[number, number, number]> {
-  const base = 12_000 + ((((process.pid * 7919) % 180) + 180) % 180) * 100
+/**
+ * A port for the gateway, one for the monitor, and the first of a range for the OSD, below the ephemeral ones. The last
+ * of fifty is listened at as long as the cluster is there, or another that is starting could choose the same.
+ */
+async function reservePorts(): Promise<{ reservation: net.Server; ports: [number, number, number] }> {
+  const base = 12_000 + (process.pid % 180) * 100
   for (let port = base; port < 32_000; port += 50) {
-    const taken = await Promise.all([port, port + 1, port + 2, port + 3].map(isTaken))
-    if (!taken.includes(true)) return [port, port + 1, port + 2]
+    const reservation = await listening(port + 49)
+    if (reservation === undefined) continue
+    const others = await Promise.all([port, port + 1, port + 2, port + 3].map(listening))
+    await Promise.all(others.map((it) => it && new Promise((resolve) => it.close(resolve))))
+    if (!others.includes(undefined)) return { reservation, ports: [port, port + 1, port + 2] }
+    reservation.close()
   }
   throw new Error('no free ports for a Ceph cluster')
 }
 
-function isTaken(port: number): Promise<boolean> {
+/** Undefined when somebody else has the port. */
+function listening(port: number): Promise<net.Server | undefined> {
   return new Promise((resolve) => {
     const server = net.createServer()
-    server.once('error', () => resolve(true))
-    server.listen(port, '127.0.0.1', () => server.close(() => resolve(false)))
+    server.once('error', () => resolve(undefined))
+    server.listen(port, '127.0.0.1', () => resolve(server))
   })
 }

@@ -39,6 +39,7 @@ interface Parts extends Prepared {
   world: S3World
   storeProxy: TcpProxy
   controlProxy: TcpProxy
+  storeOptions: { requestTimeoutMs?: number }
 }
 
 /** A database with its NICs and the tenant they belong to: making them takes longer than a schedule of faults. */
@@ -65,6 +66,7 @@ export class S3Delivery implements AsyncDisposable {
   skewMs = 0
   readonly #directory: string
   readonly #world: S3World
+  readonly #storeOptions: Parts['storeOptions']
   #client: ControlPlaneClient | undefined
   #app: FastifyInstance | undefined
   #store: Store | undefined
@@ -77,6 +79,7 @@ export class S3Delivery implements AsyncDisposable {
     this.controlProxy = parts.controlProxy
     this.#directory = parts.directory
     this.#world = parts.world
+    this.#storeOptions = parts.storeOptions
     this.tenant = parts.tenant
   }
 
@@ -93,20 +96,24 @@ export class S3Delivery implements AsyncDisposable {
     return S3Delivery.#startIn(world, await S3Delivery.prepare(world, options))
   }
 
-  /** With a copy of the database; the tenant is shared. */
+  /** With a copy of the database; the tenant is shared. Its control plane soon gives up on black holes. */
   static startCopy(world: S3World, prepared: Prepared): Promise<S3Delivery> {
     const directory = fs.mkdtempSync(path.join(os.tmpdir(), 'weir-s3-delivery-'))
     fs.copyFileSync(path.join(prepared.directory, 'weir.db'), path.join(directory, 'weir.db'))
-    return S3Delivery.#startIn(world, { ...prepared, directory })
+    return S3Delivery.#startIn(world, { ...prepared, directory }, { requestTimeoutMs: 700 })
   }
 
-  static async #startIn(world: S3World, prepared: Prepared): Promise<S3Delivery> {
+  static async #startIn(
+    world: S3World,
+    prepared: Prepared,
+    storeOptions: { requestTimeoutMs?: number } = {},
+  ): Promise<S3Delivery> {
     const storeProxy = new TcpProxy({ host: '127.0.0.1', port: world.ceph.port })
     await storeProxy.start()
     const controlPort = await freePort()
     const controlProxy = new TcpProxy({ host: '127.0.0.1', port: controlPort })
     await controlProxy.start()
-    const delivery = new S3Delivery({ ...prepared, world, storeProxy, controlProxy })
+    const delivery = new S3Delivery({ ...prepared, world, storeProxy, controlProxy, storeOptions })
     delivery.#controlPort = controlPort
     await delivery.startControlPlane()
     return delivery
@@ -134,9 +141,9 @@ export class S3Delivery implements AsyncDisposable {
   async startControlPlane(): Promise<void> {
     const clock = { ...systemClock, nowMs: () => systemClock.nowMs() + this.skewMs }
     this.#store = await openStore({ sqlitePath: path.join(this.#directory, 'weir.db') }, { clock })
-    const { conditionalWrites } = this
+    const options = { ...this.#storeOptions, clock, conditionalWrites: this.conditionalWrites }
     const endpoint = `http://127.0.0.1:${this.storeProxy.port}`
-    this.#buckets = this.#world.store(endpoint, undefined, { clock, conditionalWrites })
+    this.#buckets = this.#world.store(endpoint, undefined, options)
     this.#app = await createApp(
       { windowSizeS: 60, attachGraceMs: 10 },
       { store: this.#store, buckets: this.#buckets },

@@ -38,9 +38,8 @@ export class S3World implements AsyncDisposable {
   store(
     endpoint = this.ceph.endpoint,
     credentials = this.technicalUser,
-    { clock = systemClock, conditionalWrites = true } = {},
+    { clock = systemClock, conditionalWrites = true, requestTimeoutMs = 10_000 } = {},
   ): S3Store {
-    const requestTimeoutMs = 700 // Black holes are frequent here.
     const options = {
       endpoint,
       region: 'us-east-1',
