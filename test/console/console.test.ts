@@ -35,7 +35,10 @@ test('from the sign-in to a refused connection, its shared URL, and the end of t
   await page.getByRole('dialog').getByRole('button', { name: 'Enable' }).click()
   const row = page.getByRole('listitem').filter({ has: page.getByText('web', { exact: true }) })
   await row.getByText('Capturing').waitFor()
-  assert.deepEqual(await world.send('office', 'web', ALLOWED, { rounds: 5 }), { tcp: 10, udp: 5 })
+  assert.deepEqual(await world.send('office', 'web', ALLOWED, { rounds: 5, patienceMs: 20_000 }), {
+    tcp: 10,
+    udp: 5,
+  })
   assert.deepEqual(await world.send('office', 'web', REFUSED, { rounds: 3 }), { tcp: 0, udp: 0 })
   await row.getByText('Delivering').waitFor()
   await quiet(world)

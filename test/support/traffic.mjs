@@ -1,13 +1,12 @@
 // Traffic for tests, run inside a network namespace: node traffic.mjs serve|send JSON
 //   serve { "tcp": [ports], "udp": [ports] }    echoes on IPv4 and IPv6 until killed
-//   send  { "to": address, "tcp": [ports], "udp": [ports], "rounds": n, "size": bytes }    ends by itself
-// TCP connections that nobody answers give up after a moment; how much came back is printed as JSON.
+//   send  { "to": address, "tcp": [ports], "udp": [ports], "rounds": n, "size": bytes, "patienceMs": n }    ends by itself
+// What nobody answers is given up after a moment, `patienceMs`; how much came back is printed as JSON.
 import dgram from 'node:dgram'
 import net from 'node:net'
 
-const ANSWER_TIMEOUT_MS = 400
 const [verb, json] = process.argv.slice(2)
-const options = JSON.parse(json)
+const options = { patienceMs: 400, ...JSON.parse(json) }
 
 if (verb === 'serve') {
   const ready = []
@@ -52,7 +51,7 @@ function sendTcp(port) {
       resolve(result)
     }
     let received = 0
-    socket.setTimeout(ANSWER_TIMEOUT_MS, () => end(0))
+    socket.setTimeout(options.patienceMs, () => end(0))
     socket.on('error', () => end(0))
     socket.on('connect', () => socket.write(Buffer.alloc(options.size, 'w')))
     socket.on('data', (chunk) => {
@@ -71,7 +70,7 @@ function sendUdp(port) {
       socket.close()
       resolve(result)
     }
-    const timer = setTimeout(() => end(0), ANSWER_TIMEOUT_MS)
+    const timer = setTimeout(() => end(0), options.patienceMs)
     socket.on('error', () => end(0))
     socket.on('message', () => end(1))
     socket.connect(port, options.to, () => socket.send(Buffer.alloc(options.size, 'w'), () => {}))

@@ -102,9 +102,9 @@ export class GatewayWorld implements AsyncDisposable {
     from: Guest,
     to: Guest,
     ports: { tcp?: number[]; udp?: number[] },
-    { rounds = 1, size = 1200 } = {},
+    sending: { rounds?: number; size?: number; patienceMs?: number } = {},
   ): Promise<{ tcp: number; udp: number }> {
-    const options = JSON.stringify({ to: addressOf(to), ...ports, rounds, size })
+    const options = JSON.stringify({ to: addressOf(to), rounds: 1, size: 1200, ...ports, ...sending })
     const sender = this.network.start(this.#namespaces.get(from)!, NODE, TRAFFIC, 'send', options)
     let printed = ''
     sender.stdout?.on('data', (chunk: Buffer) => {
