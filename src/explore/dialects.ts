@@ -63,11 +63,14 @@ function clickhouseDefinitions(places: Place[], range: TimeRange | undefined): s
   const types = { text: 'String', number: 'UInt16', counter: 'UInt64' }
   // Fields that are '-' come as NULL.
   const structure = FIELDS.map(([name, type]) => `${name} Nullable(${types[type]})`).join(', ')
+  // What a URL or the patterns in it could take for something else stands as '*': the path is compared below.
+  const plain = (prefix: string): string => prefix.replaceAll(/[^\w./-]+/g, '*')
   const sources = places.map((place) => {
-    const url = literal(`https://ENDPOINT/${place.bucket}/${place.prefix}**.log.gz`)
+    const url = literal(`https://ENDPOINT/${place.bucket}/${plain(place.prefix)}**.log.gz`)
+    // Its literals know backslashes, other engines' do not.
     return `SELECT *, CAST(_path AS String) AS object FROM s3(${url}, 'ACCESS_KEY', 'SECRET_KEY', 'CustomSeparated',
     ${literal(structure)}, 'gzip')
-  WHERE match(_path, ${literal(objectPattern(place))})`
+  WHERE match(_path, ${literal(objectPattern(place).replaceAll('\\', '\\\\'))})`
   })
   return `-- ClickHouse 23.1 or newer; tested with 26.7. Put in ENDPOINT and the keys; 'CREATE TABLE … AS SELECT * FROM flows' imports the records.
 CREATE VIEW flows AS
@@ -136,7 +139,8 @@ ${selects.join('\nUNION ALL\n')}
 
 /** The objects of a place, and no others', as a pattern for their paths. */
 function objectPattern({ bucket, prefix }: Place): string {
-  const plain = (text: string): string => text.replaceAll(/[.+*?$(){}|]/g, '[$&]')
+  const plain = (text: string): string =>
+    text.replaceAll(/[[\]^\\]/g, '\\$&').replaceAll(/[.+*?$(){}|]/g, '[$&]')
   const stem = prefix === '' || prefix.endsWith('/') ? `${plain(prefix)}.+` : `${plain(prefix)}(/.+)?`
   return `(^|/)${plain(bucket)}/${stem}-[0-9]+[.]log[.]gz$`
 }

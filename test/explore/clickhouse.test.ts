@@ -26,6 +26,21 @@ function loadClickhouse(): (new () => Clickhouse) | undefined {
   }
 }
 
+/** Each is a pattern, or a part of a URL, to whom it is not told otherwise. */
+const ODD_PREFIXES = [
+  'a[1]^b',
+  'a1^b',
+  'a[1]',
+  'a\\b',
+  'a{b,c}',
+  'a?b',
+  'a*b',
+  "a'b",
+  'a b+c',
+  'a#b/c',
+  'ä%41b',
+]
+
 const Session = loadClickhouse()
 const missing = missingForRadosgw() ?? (Session === undefined ? 'chdb is not installed' : undefined)
 
@@ -47,13 +62,27 @@ test('ClickHouse runs what is printed for it, and finds what is in the records',
   const clickhouse = new Session!()
   after(() => clickhouse.cleanup())
 
-  const text = explainFor('clickhouse', sql, [{ bucket, prefix: 'web' }])
-    .replaceAll('https://ENDPOINT', world.ceph.endpoint)
-    .replaceAll('ACCESS_KEY', tenant.user.accessKeyId)
-    .replaceAll('SECRET_KEY', tenant.user.secretAccessKey)
-  const [definition, query] = text.split(/;\n/)
-  clickhouse.query(definition!)
-  const rows = clickhouse.query(query!, 'JSONCompactEachRow').trim().split('\n')
+  const ask = (sql: string, prefix: string): string => {
+    const text = explainFor('clickhouse', sql, [{ bucket, prefix }])
+      .replaceAll('https://ENDPOINT', world.ceph.endpoint)
+      .replaceAll('ACCESS_KEY', tenant.user.accessKeyId)
+      .replaceAll('SECRET_KEY', tenant.user.secretAccessKey)
+    const [definition, query] = text.split(/;\n/)
+    clickhouse.query('DROP VIEW IF EXISTS flows')
+    clickhouse.query(definition!)
+    return clickhouse.query(query!, 'JSONCompactEachRow').trim()
+  }
+  const odd = await Promise.all(
+    ODD_PREFIXES.map(async (prefix, at) => {
+      const record = { ...records[0]!, packets: BigInt(at + 1) }
+      const Body = gzipSync(`${formatRecord(record)}\n`)
+      const Key = `${prefix}-1795371000.log.gz`
+      await tenant.client.send(new PutObjectCommand({ Bucket: bucket, Key, Body }))
+      return { prefix, packets: `[${at + 1}]` }
+    }),
+  )
+  const oddRows = odd.map(({ prefix }) => ({ prefix, packets: ask('SELECT packets FROM flows', prefix) }))
+  const rows = ask(sql, 'web').split('\n')
   const skipped = clickhouse.query(
     "SELECT count(*), sum(packets) FROM flows WHERE srcaddr IS NULL AND log_status = 'SKIPDATA'",
     'JSONCompactEachRow',
@@ -67,6 +96,7 @@ test('ClickHouse runs what is printed for it, and finds what is in the records',
       return [...key.split(' '), some.length, bytes, Math.min(...some.map((it) => it.start)), some.length]
     })
     .sort((a, b) => (`${a[0]} ${a[1]}` < `${b[0]} ${b[1]}` ? -1 : 1))
+  assert.deepEqual(oddRows, odd)
   assert.ok(expected.length > 20)
   assert.deepEqual(
     rows.map((it) =>

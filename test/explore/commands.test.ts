@@ -126,6 +126,15 @@ test('what an answer shows as its SQL runs as a query, and gives the same', asyn
   )
 })
 
+test('the SQL of an answer about two addresses runs as a query, too', async () => {
+  const { srcaddr, dstaddr } = flows[0]!
+
+  const asked = await weir(['why', srcaddr!, dstaddr!, '--json', ...RANGE, ...FROM])
+  const { code, stderr } = await weir(['query', JSON.parse(asked.stdout).sql, '--json', ...FROM])
+
+  assert.equal(code, 0, stderr)
+})
+
 test('SQL that DuckDB refuses is a failure with its words', async () => {
   const { code, stderr } = await weir(['query', 'SELECT nothing FROM flows', ...FROM])
 
@@ -208,6 +217,30 @@ test('a query is stopped by Ctrl-C', async () => {
   )
 
   assert.equal(code, 1)
+})
+
+test('all columns of flows are those that the documents name', async () => {
+  const { stdout } = await weir(['query', 'SELECT * FROM flows LIMIT 1', '--json', ...FROM])
+
+  const text = await readFile(path.resolve('docs/queries.md'), 'utf8')
+  const table = text
+    .slice(text.indexOf('## SQL'))
+    .split('\n')
+    .filter((line) => /^\| `\w+`.*\| .*\| .*\|$/.test(line))
+  const named = table.flatMap((line) => [...line.split('|')[1]!.matchAll(/`(\w+)`/g)].map(([, it]) => it!))
+  assert.deepEqual(Object.keys(JSON.parse(stdout)).sort(), named.sort())
+})
+
+test('odd characters of a prefix stand for themselves, in the words of each engine', async () => {
+  const prefix = 'a[1]^b\\(c)'
+  const places = ['--from', `s3://logs/${prefix}`]
+
+  for (const engine of ['trino', 'athena']) {
+    const { stdout } = await weir(['query', 'SELECT 1 FROM flows', '--explain-for', engine, ...places])
+    const [, pattern] = /regexp_like\("\$path", '([^']+)'\)/.exec(stdout)!
+    assert.match(`s3://logs/${prefix}-1795371000.log.gz`, new RegExp(pattern!))
+    assert.doesNotMatch('s3://logs/a1b-1795371000.log.gz', new RegExp(pattern!))
+  }
 })
 
 test('the same query is explained for engines of more than one machine', async () => {

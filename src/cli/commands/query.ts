@@ -170,12 +170,13 @@ async function makeView(session: Session, select: string, { interfaces }: Access
     for (const address of addresses)
       await session.run(`INSERT INTO own_addresses VALUES (${literal(id)}, ${literal(address)})`)
   }
+  const columns = '* EXCLUDE (window_s)' // Keys and hash stay: in_network and the SQL of answers need them.
   // Without an inventory there is nothing to join, and the columns are there all the same.
   const named =
     interfaces.length === 0
-      ? `SELECT *, interface_id AS interface, NULL::VARCHAR AS server, NULL::VARCHAR AS datacenter
+      ? `SELECT ${columns}, interface_id AS interface, NULL::VARCHAR AS server, NULL::VARCHAR AS datacenter
         FROM (${select})`
-      : `SELECT records.*, coalesce(inventory.interface, records.interface_id) AS interface, server, datacenter
+      : `SELECT records.${columns}, coalesce(inventory.interface, records.interface_id) AS interface, server, datacenter
           FROM (${select}) records LEFT JOIN inventory USING (interface_id)`
   await session.run(`CREATE TEMP VIEW flows AS ${named}`)
 }
