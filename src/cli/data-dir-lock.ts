@@ -1,65 +1,56 @@
-import { closeSync, openSync, readFileSync, rmSync, writeSync } from 'node:fs'
+import { closeSync, constants, ftruncateSync, openSync, readFileSync, writeSync } from 'node:fs'
 import path from 'node:path'
+import { tryLock } from '../capture/ebpf/ffi/flock.ts'
 import { WeirError } from '../model/errors.ts'
 
 /** What a data directory has one of: `weir server` and `weir agent` may share it, `weir up` is both. */
 export type Part = 'server' | 'agent'
 
-/** Keeps a second Weir out of a data directory; a lock whose process is gone is taken over. Released by `using`. */
+/**
+ * Keeps a second Weir out of a data directory, also one in another container. The lock is the kernel's and ends with its
+ * process; what the file says is for people. The file stays: a lock on a file that was removed keeps nobody out.
+ */
 export class DataDirLock implements Disposable {
-  readonly #file: string
+  readonly #lock: number
 
   constructor(directory: string, part: Part, command: 'up' | Part) {
-    this.#file = path.join(directory, `${part}.pid`)
-    if (this.#take(command)) return
-    const holder = readLock(this.#file)
-    if (holder !== undefined && startTimeOf(holder.pid) === holder.startTime) {
-      throw new WeirError(
-        'WEIR_DATA_DIR_IN_USE',
-        `${directory} is in use by 'weir ${holder.command}', process ${holder.pid}`,
-      )
+    const file = path.join(directory, `${part}.pid`)
+    this.#lock = open(file)
+    try {
+      if (!tryLock(this.#lock)) throw inUse(directory, file)
+    } catch (error) {
+      closeSync(this.#lock)
+      throw error
     }
-    rmSync(this.#file, { force: true })
-    if (!this.#take(command))
-      throw new WeirError('WEIR_DATA_DIR_IN_USE', `${directory} was just taken by another weir`)
+    this.#say(`${process.pid} ${command}\n`)
   }
 
-  #take(command: string): boolean {
-    let lock: number
+  #say(text: string): void {
     try {
-      lock = openSync(this.#file, 'wx', 0o644)
-    } catch (cause) {
-      const { code } = cause as NodeJS.ErrnoException
-      if (code === 'EEXIST') return false
-      throw new WeirError('WEIR_CONFIG_INVALID', `${this.#file} cannot be written (${code})`, { cause })
+      ftruncateSync(this.#lock)
+      writeSync(this.#lock, text, 0)
+    } catch {
+      // The disk is full: locked it is nevertheless.
     }
-    writeSync(lock, `${process.pid} ${startTimeOf(process.pid)} ${command}\n`)
-    closeSync(lock)
-    return true
   }
 
   [Symbol.dispose](): void {
-    rmSync(this.#file, { force: true })
+    this.#say('')
+    closeSync(this.#lock)
   }
 }
 
-function readLock(file: string): { pid: number; startTime: string; command: string } | undefined {
+function open(file: string): number {
   try {
-    const [pid = '', startTime = '', command = ''] = readFileSync(file, 'utf8').trim().split(' ')
-    return /^\d+$/.test(pid) ? { pid: Number(pid), startTime, command } : undefined
-  } catch {
-    return undefined // Released in this moment.
+    return openSync(file, constants.O_RDWR | constants.O_CREAT, 0o644)
+  } catch (cause) {
+    const { code } = cause as NodeJS.ErrnoException
+    throw new WeirError('WEIR_CONFIG_INVALID', `${file} cannot be written (${code})`, { cause })
   }
 }
 
-/** Clock ticks since boot at which a process started: a pid alone may have been given to another process since. */
-function startTimeOf(pid: number): string {
-  try {
-    const text = readFileSync(`/proc/${pid}/stat`, 'utf8')
-    const [state = '', ...rest] = text.slice(text.lastIndexOf(')') + 2).split(' ')
-    if (/[ZX]/.test(state)) return 'gone' // Dead, and only its parent has not looked yet.
-    return rest[18] ?? ''
-  } catch {
-    return 'gone'
-  }
+function inUse(directory: string, file: string): WeirError {
+  const [, pid, command] = /^(\d+) (\w+)$/m.exec(readFileSync(file, 'utf8')) ?? []
+  const holder = pid === undefined ? 'another weir' : `'weir ${command}', process ${pid}`
+  return new WeirError('WEIR_DATA_DIR_IN_USE', `${directory} is in use by ${holder}`)
 }
