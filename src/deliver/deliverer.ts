@@ -246,18 +246,13 @@ export class Deliverer {
    * Delivers at once what can be delivered, and returns when nothing is left, when what is left has failed again and
    * again, or when the deadline (milliseconds from now) has passed.
    */
-  async drain(options: {
-    deadlineMs: number
-    signal?: AbortSignal
-  }): Promise<{ delivered: number; left: number }> {
+  async drain({ deadlineMs }: { deadlineMs: number }): Promise<{ delivered: number; left: number }> {
     const before = this.#delivered
     this.#draining = true
     this.#serverFailures = 0
     for (const lane of this.#lanes.values()) lane.failures = 0
     const { promise, resolve } = Promise.withResolvers<void>()
-    const deadline = setTimeout(resolve, options.deadlineMs)
-    options.signal?.addEventListener('abort', () => resolve(), { once: true })
-    if (options.signal?.aborted) resolve()
+    const deadline = setTimeout(resolve, deadlineMs)
     this.#onIdle = resolve
     this.wake()
     await promise
