@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { createHash } from 'node:crypto'
 import { access, mkdir, mkdtemp, readdir, readFile, rm, symlink } from 'node:fs/promises'
 import path from 'node:path'
 import { test } from 'node:test'
@@ -38,6 +39,21 @@ test('no name leads out of the bucket', async () => {
       code: 'WEIR_INVALID',
     })
   }
+})
+
+test('the store’s own folder comes back when somebody has tidied it away', async () => {
+  await using weir = await startControlPlane()
+  const content = Buffer.from('twelve bytes')
+  const sha256 = createHash('sha256').update(content).digest('hex')
+  const order = { bucket: 'flowlogs', objectName: 'a-1.log.gz', size: content.length, sha256 }
+  const { url, headers } = await weir.buckets.signUpload({
+    ...order,
+    expiresAtMs: Date.now() + 60_000,
+    origin: weir.origin,
+  })
+
+  await rm(path.join(weir.directory, 'buckets', '.weir'), { recursive: true })
+  assert.equal(await put(url, headers, content), 201)
 })
 
 test('an upload that breaks off leaves nothing behind', async () => {

@@ -109,14 +109,22 @@ export class DirectoryStore {
     const folder = this.#bucketPath(bucket)
     const found = await stat(folder).catch(ignoreMissing)
     if (!found?.isDirectory()) return undefined
-    const { dev } = await stat(this.#ownPath('tmp'))
-    if (found.dev !== dev) {
+    if (found.dev !== (await this.#ownDevice())) {
       return {
         writeFault: "its folder must be on one file system with the store's own, .weir",
       }
     }
     const fault = await access(folder, constants.W_OK).catch((it: NodeJS.ErrnoException) => it.code)
     return fault === undefined ? {} : { writeFault: `its folder cannot be written (${fault})` }
+  }
+
+  /** The folder is made anew when somebody has tidied it away. */
+  async #ownDevice(): Promise<number> {
+    const drafts = this.#ownPath('tmp')
+    const found = await stat(drafts).catch(ignoreMissing)
+    if (found !== undefined) return found.dev
+    await mkdir(drafts, { recursive: true, mode: 0o750 })
+    return (await stat(drafts)).dev
   }
 
   nameFault(objectName: string): string | undefined {
