@@ -157,9 +157,14 @@ function explain(error: unknown, name: string, context: CommandContext): ExitCod
     context.stderr.write(`weir ${name}: ${error.message}\n(see 'weir ${name} --help')\n`)
     return ExitCode.usage
   }
-  if (!(error instanceof WeirError)) throw error // A bug: let it show its stack.
+  if (!(error instanceof WeirError) && !isSystemFault(error)) throw error // A bug: let it show its stack.
   context.stderr.write(`weir ${name}: ${error.message}\n`)
   return error.code === 'WEIR_UNSUPPORTED' ? ExitCode.unsupported : ExitCode.failed
+}
+
+/** What the system refused: a full disk, a file that may not be read. */
+function isSystemFault(error: unknown): error is NodeJS.ErrnoException {
+  return error instanceof Error && 'syscall' in error && 'errno' in error
 }
 
 function isUsageFault(error: unknown): error is Error {

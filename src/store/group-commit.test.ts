@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { sql } from 'kysely'
 import { contractNumbers, createContract } from './accounts.ts'
 import type { CommitLog } from './sqlite-log.ts'
 import { openStore, Store } from './store.ts'
@@ -54,6 +55,25 @@ test('a database that takes no transaction fails the changes that wait for one',
     outcomes.map((it) => it.status),
     ['rejected', 'rejected'],
   )
+})
+
+test('a full disk refuses what shares its commit, says so, and takes changes when it has room', async () => {
+  const store = await openStore({ sqlitePath: ':memory:' })
+  const limit = (pages: number) => sql.raw(`pragma max_page_count = ${pages}`).execute(store.db)
+  const make = (contractNumber: number) =>
+    store.change((change) => createContract(change, { contractNumber, name: 'x'.repeat(100_000) }))
+
+  await limit(1) // As many as it has.
+  const outcomes = await Promise.allSettled([make(1), make(2)])
+  await limit(1_000_000)
+  await make(3)
+
+  for (const it of outcomes) {
+    assert.equal(it.status, 'rejected')
+    assert.match(String(it.reason), /the disk does not take changes: database or disk is full/)
+  }
+  assert.deepEqual(await contractNumbers(store.db), [3])
+  await store.close()
 })
 
 test('patient changes go with the first that cannot wait, else when their patience ends', async () => {

@@ -104,7 +104,9 @@ async function runOne(job: Job, tx: Transaction<Tables>): Promise<void> {
     job.outcome = { value: await job.work(tx) }
   } catch (error) {
     job.outcome = { error }
-    await tx.executeQuery(ROLLBACK)
+    await tx.executeQuery(ROLLBACK).catch(() => {
+      throw error // A full disk has made SQLite roll back everything.
+    })
   }
   await tx.executeQuery(RELEASE)
 }

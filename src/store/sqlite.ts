@@ -29,7 +29,10 @@ export function openSqlite(path: string, onAccessWrite: () => void): SqliteDatab
       const known = statements.get(text)
       if (known !== undefined) return known
       if (statements.size >= STATEMENTS_MAX) statements.clear()
-      const statement = adapt(database.prepare(text), BARS_NOBODY.test(text) ? undefined : onAccessWrite)
+      const statement =
+        text === 'rollback'
+          ? rollback(database)
+          : adapt(database.prepare(text), BARS_NOBODY.test(text) ? undefined : onAccessWrite)
       statements.set(text, statement)
       return statement
     },
@@ -51,20 +54,35 @@ function open(path: string): DatabaseSync {
   }
 }
 
+/** A disk that takes nothing makes SQLite roll back by itself, and then it refuses to do it again. */
+function rollback(database: DatabaseSync): SqliteStatement {
+  const statement = adapt(database.prepare('rollback'), undefined)
+  return { ...statement, run: (none) => (database.isTransaction ? statement.run(none) : NOTHING_CHANGED) }
+}
+
+const NOTHING_CHANGED = { changes: 0, lastInsertRowid: 0 }
+
 function adapt(statement: StatementSync, onRun: (() => void) | undefined): SqliteStatement {
+  const tell = <T>(run: (...parameters: SQLInputValue[]) => T, parameters: readonly unknown[]): T => {
+    onRun?.()
+    try {
+      return run.apply(statement, parameters as SQLInputValue[])
+    } catch (cause) {
+      throw diskFault(cause) ?? cause
+    }
+  }
   return {
     reader: statement.columns().length > 0,
-    all: (parameters) => {
-      onRun?.()
-      return statement.all(...(parameters as SQLInputValue[]))
-    },
-    run: (parameters) => {
-      onRun?.()
-      return statement.run(...(parameters as SQLInputValue[]))
-    },
-    iterate: (parameters) => {
-      onRun?.()
-      return statement.iterate(...(parameters as SQLInputValue[]))
-    },
+    all: (parameters) => tell(statement.all, parameters),
+    run: (parameters) => tell(statement.run, parameters),
+    iterate: (parameters) => tell(statement.iterate, parameters),
   }
+}
+
+const DISK_FAULTS = [8, 10, 13, 14] // READONLY, IOERR, FULL, CANTOPEN of sqlite3.h, in the low byte of their extended codes.
+
+function diskFault(cause: unknown): WeirError | undefined {
+  const { errcode = 0, message } = cause as Error & { errcode?: number }
+  if (!DISK_FAULTS.includes(errcode & 0xff)) return undefined
+  return new WeirError('WEIR_STORE_UNAVAILABLE', `the disk does not take changes: ${message}`, { cause })
 }

@@ -10,6 +10,7 @@ import { Spool } from '../../src/spool/spool.ts'
 import { SpoolError } from '../../src/spool/spool-error.ts'
 import { WindowWriter } from '../../src/spool/window-writer.ts'
 import { withoutRoot } from '../support/network.ts'
+import { runWeir } from '../support/server-process.ts'
 import { silentLog } from '../support/spool-world.ts'
 
 // What a real file system says when it is full or read-only, which no fake has thought of.
@@ -136,4 +137,15 @@ test('a disk that became read-only still delivers, takes no window, and is in or
   assert.equal(after.segment(segmentId), undefined)
   assert.equal(after.segments().length, 5)
   assert.deepEqual(after.committedWindows().sort(), ['boot-1', 'boot-2', 'boot-3'])
+})
+
+test('a server that finds its disk full says so in a sentence', { skip: withoutRoot }, () => {
+  using disk = new TinyDisk('200k')
+  const fill = path.join(disk.folder, 'fill')
+  const start = (): string => runWeir(['server', '--data-dir', disk.folder, '--listen', 'localhost:0']).stderr
+
+  fs.writeFileSync(fill, Buffer.alloc(200 * 1024 - fs.statfsSync(disk.folder).bsize))
+  assert.match(start(), /^weir server: .*full\n$/)
+  fs.truncateSync(fill, 100 * 1024) // Enough to begin.
+  assert.match(start(), /^weir server: the disk does not take changes: database or disk is full\n$/)
 })
