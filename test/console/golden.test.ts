@@ -341,6 +341,22 @@ test('ports over time: each cell and each sum', { skip: SKIP }, async () => {
   const drawn = new Map(shown.map(([from, row, value]) => [`${bare(row!)} ${from}`, value]))
   assert.equal(drawn.size, wanted.length)
   for (const { key, atS, value } of wanted) assertNear(drawn.get(`${key} ${atS}`), value, `${key} at ${atS}`)
+
+  // A cell is a row and a time, and so is what it filters by; one step back takes both away.
+  const before = reader.page.url()
+  const [fromS, row] = shown[0]!
+  const firstCell = reader.page
+    .getByRole('table', { name: 'Every cell of the map' })
+    .getByRole('button')
+    .first()
+  await firstCell.press('Enter')
+  await reader.page.waitForURL(/filter=/)
+  const { searchParams } = new URL(reader.page.url())
+  assert.equal(searchParams.get('filter'), `service = ${bare(row!)}`)
+  assert.equal(Number(searchParams.get('since')), fromS)
+  assert.equal(Number(searchParams.get('until')), Number(fromS) + timesS[1]! - timesS[0]!)
+  await reader.page.goBack()
+  assert.equal(reader.page.url(), before)
 })
 
 test('what was refused: over time, by whom, where, and what the answer to a question says', {

@@ -144,6 +144,31 @@ test('a range that ends before it begins is not asked for', { skip: withoutBrows
   assert.deepEqual(reader.faults, [])
 })
 
+test('a range in words is what commands understand, and what nobody understands is said', {
+  skip: withoutBrowser,
+}, async () => {
+  await using world = await startConsole(NARROW)
+  const { weir, reader, page } = world
+  await reader.signIn(weir.owner)
+
+  await reader.goto('/explore')
+  await page.getByRole('button', { name: 'Other…' }).press('Enter')
+  await page.getByLabel('Since').fill('last tuesday or so')
+  await reader.assertAccessible('a range in words')
+  await reader.assertFits('a range in words')
+  await page.getByLabel('Since').press('Enter')
+  await page
+    .getByText(/'last tuesday or so' is not a time: '2h'/)
+    .first()
+    .waitFor()
+  await page.getByRole('button', { name: 'Since last tuesday or so' }).press('Enter')
+  await page.getByLabel('Since').fill('2 days ago')
+  await page.getByLabel('until').fill('yesterday')
+  await page.getByRole('button', { name: 'Show that' }).press('Enter')
+  await page.waitForURL(/since=2\+days\+ago&until=yesterday/)
+  await page.getByText('No flows yet').waitFor()
+})
+
 test('a range that nobody touched stays to the second, in the second of two equal hours as well', {
   skip: withoutBrowser,
 }, async () => {

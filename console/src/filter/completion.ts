@@ -1,4 +1,5 @@
 import { type KeyboardEvent, useEffect, useRef, useState } from 'react'
+import { flushSync } from 'react-dom'
 import { type FilterHelp, filterHelp, type Suggestion, seenValues } from '../api/explore.ts'
 import { useScope } from '../state/scope.ts'
 
@@ -39,7 +40,9 @@ export function useCompletion(value: string, onApply: (text: string) => void) {
 
   // What was proposed for another text would be put in the wrong place.
   const suggestions = open && found?.of === text ? found.suggestions.slice(0, SHOWN_MAX) : []
-  const fault = text.trim() === '' || (text === value && !open) ? undefined : found?.fault
+  const isUnasked = text.trim() === '' || (text === value && !open)
+  // Until the next word of the server the last one stands, about the text that it was said of.
+  const fault = isUnasked || found?.fault === undefined ? undefined : { ...found.fault, of: found.of }
   const close = () => {
     setOpen(false)
     setChosen(-1)
@@ -50,11 +53,16 @@ export function useCompletion(value: string, onApply: (text: string) => void) {
     setOpen(true)
     setChosen(-1)
   }
+  const select = ({ at, length }: { at: number; length: number }) => {
+    input.current?.focus()
+    input.current?.setSelectionRange(at, at + length)
+  }
   const take = (it: Suggestion) => {
     const next = `${text.slice(0, it.from)}${it.text}${text.slice(it.to)}`
     const at = it.from + it.text.length
-    type(next.endsWith(' ') || at < next.length ? next : `${next} `, at + 1)
-    requestAnimationFrame(() => input.current?.setSelectionRange(at + 1, at + 1))
+    // At once: a moment later the next letter may have been typed, and the cursor would go back behind it.
+    flushSync(() => type(next.endsWith(' ') || at < next.length ? next : `${next} `, at + 1))
+    input.current?.setSelectionRange(at + 1, at + 1)
   }
   const apply = (applied = text.trim()) => {
     close()
@@ -76,5 +84,5 @@ export function useCompletion(value: string, onApply: (text: string) => void) {
     const count = suggestions.length
     if (count > 0) setChosen((it) => (it + (key === 'ArrowDown' ? 1 : it < 0 ? 0 : -1) + count) % count)
   }
-  return { text, input, suggestions, chosen, fault, setCursor, setOpen, type, take, apply, onKeyDown }
+  return { text, input, suggestions, chosen, fault, setCursor, setOpen, type, select, take, apply, onKeyDown }
 }

@@ -57,7 +57,19 @@ export function FilterLine({ value, onApply }: Props) {
       </div>
       <Suggestions id={`${id}-list`} suggestions={suggestions} chosen={chosen} onTake={it.take} />
       <p id={`${id}-fault`} className="filter-fault" aria-live="polite">
-        {fault === undefined ? '' : `At character ${fault.at + 1}: ${fault.message}`}
+        {fault !== undefined && (
+          <>
+            {`At character ${fault.at + 1}: ${fault.message} `}
+            <code aria-hidden="true">
+              {fault.of.slice(0, fault.at)}
+              <mark>{fault.of.slice(fault.at, fault.at + fault.length) || ' '}</mark>
+              {fault.of.slice(fault.at + fault.length)}
+            </code>{' '}
+            <Button look="text" onClick={() => it.select(fault)}>
+              Go there
+            </Button>
+          </>
+        )}
       </p>
     </search>
   )

@@ -42,6 +42,12 @@ function HeatAnswer({ answer, metric, rows }: { answer: Answer<'heat'>; metric: 
   const { scope } = useScope()
   const { result, names } = answer
   const labels = result.rows.map((row) => keyText(rows, row, names))
+  const choose = (at: number, row: number) => {
+    const sinceS = result.timesS[at]!
+    filterByClick(scope.filter, { dimension: rows, key: result.rows[row]!.key })
+    const range = { since: String(sinceS), until: String(sinceS + result.stepS), live: undefined }
+    setQuery(range, { replace: true }) // One step back takes both away.
+  }
   const smallest = Math.min(...result.cells.map(([, , value]) => value))
   return (
     <>
@@ -51,8 +57,8 @@ function HeatAnswer({ answer, metric, rows }: { answer: Answer<'heat'>; metric: 
         height={Math.max(200, result.rows.length * 22 + 40)}
         option={(colours, width) => heatOption(result, colours, metric, { labels, width })}
         onClick={({ data }) => {
-          const row = result.rows[(data as number[])[1] ?? -1]
-          if (row !== undefined) filterByClick(scope.filter, { dimension: rows, key: row.key })
+          const [at, row] = data as Heat['cells'][number]
+          choose(at, row)
         }}
       />
       <p className="heat-scale muted small">
@@ -82,19 +88,38 @@ function HeatAnswer({ answer, metric, rows }: { answer: Answer<'heat'>; metric: 
         )}
       </Disclosure>
       <Disclosure summary="Every cell as a table">
-        {() => <CellsTable result={result} metric={metric} labels={labels} />}
+        {() => <CellsTable result={result} metric={metric} labels={labels} onChoose={choose} />}
       </Disclosure>
     </>
   )
 }
 
-function CellsTable({ result, metric, labels }: { result: Heat; metric: Metric; labels: string[] }) {
+interface CellsTableProps {
+  result: Heat
+  metric: Metric
+  labels: string[]
+  onChoose(at: number, row: number): void
+}
+
+function CellsTable({ result, metric, labels, onChoose }: CellsTableProps) {
   return (
     <Table
       caption="Every cell of the map"
       columns={[
         { title: 'From', value: ([at]) => <Time s={result.timesS[at]!} /> },
-        { title: 'Row', value: ([, row]) => labels[row]! },
+        {
+          title: 'Row',
+          value: ([at, row]) => (
+            <button
+              type="button"
+              className="filter-by"
+              title={`${labels[row]}: filter by it, in this part of the time`}
+              onClick={() => onChoose(at, row)}
+            >
+              {labels[row]}
+            </button>
+          ),
+        },
         {
           title: 'Rate',
           value: ([, , value]) => <Amount value={value} text={(it) => rateText(metric, it)} />,

@@ -81,44 +81,82 @@ function OwnRange({ onDone }: { onDone(): void }) {
   const nowS = Math.floor(Date.now() / 1000)
   const startS = /^\d+$/.test(scope.since) ? Number(scope.since) : nowS - 3600
   const endS = scope.until !== undefined && /^\d+$/.test(scope.until) ? Number(scope.until) : nowS
+  const show = (since: string, until: string) => {
+    setQuery({ since, until, live: undefined, page: undefined })
+    onDone()
+  }
   return (
-    <form
-      className="range-own"
-      onSubmit={(event) => {
-        event.preventDefault()
-        const fields = new FormData(event.currentTarget)
-        // What nobody touched stays to the second, and the second of two equal hours when clocks go back.
-        const read = (name: string, shownS: number) => {
-          const text = String(fields.get(name))
-          return text === inputText(shownS) ? shownS : inputSeconds(text)
-        }
-        const [since, until] = [read('since', startS), read('until', endS)]
-        if (until <= since) return setFault('The end must be after the beginning.')
-        setQuery({
-          since: String(since),
-          until: String(until),
-          live: undefined,
-          page: undefined,
-        })
-        onDone()
-      }}
-    >
-      <label htmlFor={`${id}-since`}>From</label>
-      <input
-        id={`${id}-since`}
-        name="since"
-        type="datetime-local"
-        required
-        defaultValue={inputText(startS)}
-      />
-      <label htmlFor={`${id}-until`}>to</label>
-      <input id={`${id}-until`} name="until" type="datetime-local" required defaultValue={inputText(endS)} />
-      <Button look="strong" type="submit">
-        Show
-      </Button>
-      <p className="form-fault" role="alert">
-        {fault}
-      </p>
-    </form>
+    <div className="range-own">
+      <form
+        className="range-form"
+        onSubmit={(event) => {
+          event.preventDefault()
+          const fields = new FormData(event.currentTarget)
+          // What nobody touched stays to the second, and the second of two equal hours when clocks go back.
+          const read = (name: string, shownS: number) => {
+            const text = String(fields.get(name))
+            return text === inputText(shownS) ? shownS : inputSeconds(text)
+          }
+          const [since, until] = [read('since', startS), read('until', endS)]
+          if (until <= since) return setFault('The end must be after the beginning.')
+          show(String(since), String(until))
+        }}
+      >
+        <label htmlFor={`${id}-since`}>From</label>
+        <input
+          id={`${id}-since`}
+          name="since"
+          type="datetime-local"
+          required
+          defaultValue={inputText(startS)}
+        />
+        <label htmlFor={`${id}-until`}>to</label>
+        <input
+          id={`${id}-until`}
+          name="until"
+          type="datetime-local"
+          required
+          defaultValue={inputText(endS)}
+        />
+        <Button look="strong" type="submit">
+          Show
+        </Button>
+        <p className="form-fault" role="alert">
+          {fault}
+        </p>
+      </form>
+      <form
+        className="range-form"
+        onSubmit={(event) => {
+          event.preventDefault()
+          const fields = new FormData(event.currentTarget)
+          show(String(fields.get('words')).trim(), String(fields.get('words-until')).trim())
+        }}
+      >
+        <label htmlFor={`${id}-words`}>Since</label>
+        <input
+          id={`${id}-words`}
+          name="words"
+          required
+          defaultValue={scope.since}
+          placeholder="2h, yesterday, 2026-11-23T08:00Z"
+          spellCheck={false}
+        />
+        <label htmlFor={`${id}-words-until`}>until</label>
+        <input
+          id={`${id}-words-until`}
+          name="words-until"
+          defaultValue={scope.until ?? ''}
+          placeholder="now"
+          spellCheck={false}
+        />
+        <Button look="strong" type="submit">
+          Show that
+        </Button>
+        <p className="muted small">
+          In words or RFC 3339, as commands take them; days begin at midnight in UTC.
+        </p>
+      </form>
+    </div>
   )
 }
