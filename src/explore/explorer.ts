@@ -186,6 +186,7 @@ export class Explorer {
       objectsOutside: lists.reduce((sum, it) => sum + it.outside, 0),
       objectsFailed: faults.length,
       linesFailed: 0,
+      oldestWindowS: null,
       newestWindowS: null,
       faults: faults.slice(0, FAULTS_SHOWN_MAX),
     }
@@ -290,6 +291,7 @@ function count(
 ): void {
   coverage.objects++
   coverage.linesFailed += cached.linesFailed
+  coverage.oldestWindowS = Math.min(coverage.oldestWindowS ?? cached.windowS, cached.windowS)
   coverage.newestWindowS = Math.max(coverage.newestWindowS ?? 0, cached.windowS)
   const reason =
     cached.fault ?? (cached.linesFailed > 0 ? `${cached.linesFailed} lines are no records` : undefined)

@@ -264,6 +264,8 @@ export interface Coverage {
   objectsOutside: number
   objectsFailed: number
   linesFailed: number
+  /** Starts of the first and the last window that was read. */
+  oldestWindowS: number | null
   newestWindowS: number | null
   /** The first of what failed. */
   faults: { object: string; reason: string }[]

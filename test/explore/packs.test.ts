@@ -97,6 +97,8 @@ test('a bucket that may not be listed is named, and the others are answered', as
 test('objects of other times are not opened', async () => {
   await using world = await World.make()
   await world.deliver(records)
+  const windows = records.map(({ object }) => Number(/-(\d+)\.log\.gz$/.exec(object)![1]))
+  const all = await world.explorer.ask({ ...SUMMARY, since: '24h' }, world.access)
   const old = `flowlogs/web-${NOW_S - 9_000}.log.gz`
   await world.put(old, Buffer.from('if this were opened it would be named'))
 
@@ -106,6 +108,8 @@ test('objects of other times are not opened', async () => {
   assert.equal(totals.flows, countOf(inRange))
   assert.deepEqual(coverage.faults, [])
   assert.ok(coverage.objectsOutside > 10)
+  assert.equal(all.coverage.oldestWindowS, Math.min(...windows))
+  assert.equal(all.coverage.newestWindowS, Math.max(...windows))
 })
 
 test('a flow of a long window is found by an object that began an hour before', async () => {

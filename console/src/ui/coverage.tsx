@@ -53,17 +53,24 @@ export function Coverage({
   )
 }
 
-function Sum({ around: { totals, coverage, live, tookMs } }: { around: Around }) {
+function Sum({ around: { totals, coverage, live, range, tookMs } }: { around: Around }) {
+  const { oldestWindowS, newestWindowS } = coverage
   return (
     <>
       {plural(totals.flows, 'flow record')}, {bytesText(totals.bytes)} in {plural(totals.packets, 'packet')},
       from {plural(coverage.objects, 'object')}
       {live !== undefined && live.answering > 0 && ` and ${plural(live.answering, 'flow log')} live`} in{' '}
       {countText(Math.round(tookMs))} ms.
-      {coverage.newestWindowS !== null && (
+      {oldestWindowS !== null && oldestWindowS > range.sinceS && (
         <>
           {' '}
-          Newest window: <Time s={coverage.newestWindowS} />.
+          No records before <Time s={oldestWindowS} />.
+        </>
+      )}
+      {newestWindowS !== null && (
+        <>
+          {' '}
+          Newest window: <Time s={newestWindowS} />.
         </>
       )}
     </>

@@ -183,6 +183,7 @@ const answerOf = (kind: string, result: TSchema): TSchema =>
       objectsOutside: count,
       objectsFailed: count,
       linesFailed: count,
+      oldestWindowS: numberOrNull,
       newestWindowS: numberOrNull,
       faults: Type.Array(closed({ object: text, reason: text })),
     }),
