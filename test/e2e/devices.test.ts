@@ -28,9 +28,7 @@ test('a device is waited for, observed while it is there, let go when it vanishe
   assert.match(point().message!, /no device tap7 in network namespace/)
 
   const appear = (): Promise<true> => {
-    network.veth({ namespace: host, device: 'tap7' }, { namespace: guest, device: 'eth0' })
-    network.address(host, 'tap7', '10.6.0.1/24')
-    network.address(guest, 'eth0', '10.6.0.2/24')
+    network.connect(host, 'tap7', guest, '10.6.0')
     return eventually('tap7 is observed', () => point().state === 'attached')
   }
   const pings = 4
@@ -53,15 +51,12 @@ test('a device is waited for, observed while it is there, let go when it vanishe
 test("a guest's tap is found by its MAC address alone", { skip: withoutRoot }, async () => {
   await using network = new TestNetwork()
   await using weir = new WeirProcess()
-  const [host, guest] = [network.namespace('h'), network.namespace('g')]
-  network.veth({ namespace: host, device: 'vnet0' }, { namespace: guest, device: 'eth0' })
+  const [host, guest] = network.hostAndGuest('vnet0', '10.6.1')
   const tail = process.pid
     .toString(16)
     .padStart(6, '0')
     .replace(/(..)(..)(..)/, '$1:$2:$3')
   network.run(host, 'ip', 'link', 'set', 'vnet0', 'address', `fe:54:00:${tail}`)
-  network.address(host, 'vnet0', '10.6.1.1/24')
-  network.address(guest, 'eth0', '10.6.1.2/24')
   await weir.start(['--window', '2'])
 
   weir.cli('nic', 'add', '--name', 'vm', '--mac', `52:54:00:${tail}`, '--side', 'guest')
@@ -78,10 +73,7 @@ test('hooks that somebody removes are put back within seconds, and what was coun
 }, async () => {
   await using network = new TestNetwork()
   await using weir = new WeirProcess()
-  const [host, guest] = [network.namespace('h'), network.namespace('g')]
-  network.veth({ namespace: host, device: 'tap0' }, { namespace: guest, device: 'eth0' })
-  network.address(host, 'tap0', '10.6.2.1/24')
-  network.address(guest, 'eth0', '10.6.2.2/24')
+  const [host, guest] = network.hostAndGuest('tap0', '10.6.2')
   await weir.start(['--window', '60'])
   weir.cli('nic', 'add', '--name', 'vm', '--device', 'tap0', '--netns', host, '--side', 'guest')
   weir.cli('flowlog', 'create', '--nic', 'vm', '--bucket', 'flowlogs/vm')
@@ -108,10 +100,7 @@ test('a NIC whose side is changed has its directions turned, from then on', {
 }, async () => {
   await using network = new TestNetwork()
   await using weir = new WeirProcess()
-  const [host, guest] = [network.namespace('h'), network.namespace('g')]
-  network.veth({ namespace: host, device: 'tap0' }, { namespace: guest, device: 'eth0' })
-  network.address(host, 'tap0', '10.6.3.1/24')
-  network.address(guest, 'eth0', '10.6.3.2/24')
+  const [host, guest] = network.hostAndGuest('tap0', '10.6.3')
   await weir.start(['--window', '60'])
   weir.cli('nic', 'add', '--name', 'vm', '--device', 'tap0', '--netns', host, '--side', 'guest')
   weir.cli('flowlog', 'create', '--nic', 'vm', '--bucket', 'flowlogs/vm', '--direction', 'INGRESS')

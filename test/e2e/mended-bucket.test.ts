@@ -11,10 +11,7 @@ test('what waits for a bucket that was away arrives at once when somebody says t
 }, async () => {
   await using network = new TestNetwork()
   await using weir = new WeirProcess()
-  const [host, guest] = [network.namespace('h'), network.namespace('g')]
-  network.veth({ namespace: host, device: 'tap0' }, { namespace: guest, device: 'eth0' })
-  network.address(host, 'tap0', '10.6.4.1/24')
-  network.address(guest, 'eth0', '10.6.4.2/24')
+  const [host, guest] = network.hostAndGuest('tap0', '10.6.4')
   await weir.start(['--window', '2'])
   weir.cli('bucket', 'create', 'mended')
   weir.cli('nic', 'add', '--name', 'vm', '--device', 'tap0', '--netns', host, '--side', 'guest')

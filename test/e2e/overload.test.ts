@@ -20,9 +20,7 @@ test('a scan from one guest is declared as skipped to the packet, and costs its 
     string,
   ]
   for (const [guest, device, net] of [[scanner, 'tap-s', 0] as const, [quiet, 'tap-q', 1] as const]) {
-    network.veth({ namespace: host, device }, { namespace: guest, device: 'eth0' })
-    network.address(host, device, `10.7.${net}.1/24`)
-    network.address(guest, 'eth0', `10.7.${net}.2/24`)
+    network.connect(host, device, guest, `10.7.${net}`)
   }
   await weir.start(['--window', '60', '--flows-per-nic', String(FLOWS_MAX)])
   for (const device of ['tap-s', 'tap-q']) {
@@ -52,10 +50,7 @@ test('what a full spool has to give up while the bucket is away is declared to t
 }, async () => {
   await using network = new TestNetwork()
   await using weir = new WeirProcess()
-  const [host, guest] = [network.namespace('h'), network.namespace('g')]
-  network.veth({ namespace: host, device: 'tap' }, { namespace: guest, device: 'eth0' })
-  network.address(host, 'tap', '10.7.2.1/24')
-  network.address(guest, 'eth0', '10.7.2.2/24')
+  const [host, guest] = network.hostAndGuest('tap', '10.7.2')
   network.run(guest, 'ip', 'route', 'add', 'default', 'via', '10.7.2.1')
   const bucket = path.join(weir.dataDir, 'buckets/flowlogs')
   await weir.start(['--window', '2', '--spool-mib-max', '1'])

@@ -23,10 +23,7 @@ test(`an agent killed ${KILLS} times delivers every packet, once (seed ${SEED})`
   await using network = new TestNetwork()
   const dataDir = mkdtempSync(path.join(tmpdir(), 'weir-kill-'))
   network.onEnd(() => rmSync(dataDir, { recursive: true, force: true }))
-  const [host, guest] = [network.namespace('h'), network.namespace('g')]
-  network.veth({ namespace: host, device: 'veth-g' }, { namespace: guest, device: 'eth0' })
-  network.address(host, 'veth-g', '10.5.0.1/24')
-  network.address(guest, 'eth0', '10.5.0.2/24')
+  const [host, guest] = network.hostAndGuest('veth-g', '10.5.0')
   network.nft(
     host,
     `table ip f { chain input { type filter hook input priority 0; udp dport ${REFUSED_PORT} drop; }; }`,

@@ -58,9 +58,7 @@ class World implements AsyncDisposable {
   }
 
   connect(): void {
-    this.network.veth({ namespace: this.host, device: 'tap0' }, { namespace: this.guest, device: 'eth0' })
-    this.network.address(this.host, 'tap0', '10.6.5.1/24')
-    this.network.address(this.guest, 'eth0', '10.6.5.2/24')
+    this.network.connect(this.host, 'tap0', this.guest, '10.6.5')
   }
 
   /** Let in, not started. */

@@ -64,6 +64,20 @@ export class TestNetwork implements AsyncDisposable {
     }
   }
 
+  /** A guest behind a device of its host: the host is `<net>.1` there, the guest `<net>.2` on its eth0. */
+  connect(host: string, device: string, guest: string, net: string): void {
+    this.veth({ namespace: host, device }, { namespace: guest, device: 'eth0' })
+    this.address(host, device, `${net}.1/24`)
+    this.address(guest, 'eth0', `${net}.2/24`)
+  }
+
+  /** A host and a guest, connected. */
+  hostAndGuest(device: string, net: string): [host: string, guest: string] {
+    const ends: [string, string] = [this.namespace('h'), this.namespace('g')]
+    this.connect(ends[0], device, ends[1], net)
+    return ends
+  }
+
   address(namespace: string, device: string, ...addresses: string[]): void {
     for (const address of addresses) {
       this.run(

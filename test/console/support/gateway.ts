@@ -56,11 +56,9 @@ export class GatewayWorld implements AsyncDisposable {
     this.#host = host
     for (const guest of GUESTS) {
       const namespace = this.network.namespace(guest)
-      const [a, b] = [addressOf(guest).replace(/2$/, '1'), addressOf(guest)]
-      this.network.veth({ namespace: host, device: `veth-${guest}` }, { namespace, device: 'eth0' })
-      this.network.address(host, `veth-${guest}`, `${a}/24`)
-      this.network.address(namespace, 'eth0', `${b}/24`)
-      this.network.run(namespace, 'ip', 'route', 'add', 'default', 'via', a)
+      const net = addressOf(guest).replace(/\.2$/, '')
+      this.network.connect(host, `veth-${guest}`, namespace, net)
+      this.network.run(namespace, 'ip', 'route', 'add', 'default', 'via', `${net}.1`)
       this.#namespaces.set(guest, namespace)
     }
     this.network.run(host, 'sysctl', '-qw', 'net.ipv4.ip_forward=1')
