@@ -1,4 +1,4 @@
-import { attachmentOf, isBeingDetached } from './flow-logs.ts'
+import { attachmentOf, isBeingDetached } from './points.ts'
 import {
   type Concerning,
   finishRequest,

@@ -12,7 +12,7 @@ import {
 } from '../../model/agent-protocol.ts'
 import { WeirError } from '../../model/errors.ts'
 import { issueAgentToken, recordHeartbeat, redeemEnrolment, revokeAgentTokens } from '../../store/agents.ts'
-import { carriedIds, recordPoints, saysNews } from '../../store/flow-logs.ts'
+import { carriedIds, recordPoints, saysNews } from '../../store/points.ts'
 import { settleRequests } from '../../store/settle.ts'
 import type { Db } from '../../store/store.ts'
 import type { Services } from '../app.ts'
