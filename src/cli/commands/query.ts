@@ -35,7 +35,8 @@ weir query 'SELECT …' --explain-for clickhouse|trino|athena`,
   --explain-for E   print the table's definition and the same query for clickhouse, trino or athena
 ${EXPLORE_HELP}
 Columns of flows: srcaddr dstaddr srcport dstport protocol protocol_name service packets bytes start_time end_time
-start_s end_s action log_status interface_id interface server datacenter account_id object window_start.
+start_s end_s action log_status interface_id interface server datacenter account_id object window_start, and
+src_key dst_key pair_hash of both addresses (docs/queries.md).
 in_network(srcaddr, '10.0.0.0/8') asks whether srcaddr (or dstaddr) lies in a network.`,
   async run(args, context) {
     const { values, positionals } = parseArgs({
