@@ -338,14 +338,16 @@ test('letters of twice the size are as large as the reader wants them, and all f
 }, async () => {
   await using weir = await startControlPlane({ consoleDirectory: CONSOLE })
   await using browser = await startBrowser({ lettersPx: 32 })
-  await using reader = await Reader.open(browser, weir.origin, DESK)
-  await reader.signIn(weir.owner)
-  for (const target of PAGES) {
-    await reader.goto(target)
-    await reader.assertFits(`${target}, large letters`)
+  for (const options of [DESK, NARROW]) {
+    await using reader = await Reader.open(browser, weir.origin, options)
+    await reader.signIn(weir.owner)
+    for (const target of PAGES) {
+      await reader.goto(target)
+      await reader.assertFits(`${target}, large letters`)
+    }
+    const size = "getComputedStyle(document.querySelector('main p')).fontSize"
+    assert.ok(Number.parseFloat(await reader.page.evaluate<string>(size)) > 24)
   }
-  const size = "getComputedStyle(document.querySelector('main p')).fontSize"
-  assert.ok(Number.parseFloat(await reader.page.evaluate<string>(size)) > 24)
 })
 
 test('the colours that a reader chose stay', { skip: withoutBrowser }, async () => {
