@@ -45,6 +45,8 @@ class World implements AsyncDisposable {
         },
         detach: (point: number) => this.#attached.delete(point),
         points: () => [...this.#attached.values()],
+        mend() {},
+        robbed: () => [],
         syncClock() {},
         windows: () => this.windows,
         clearWindow: (generation: bigint) => {

@@ -33,6 +33,10 @@ export interface Meter {
   attach(point: PointConfig): AttachedPoint
   detach(point: number): void
   points(): AttachedPoint[]
+  /** Puts back what somebody has removed of the pins. */
+  mend(): void
+  /** Those that have lost their hooks, but not their device. */
+  robbed(): AttachedPoint[]
   syncClock(): void
   windows(): KernelWindow[]
   closeWindows(): void
@@ -197,6 +201,7 @@ export class Agent {
   #startedAt = ''
   #reportIsDue = false
   #packetsSkipped = 0
+  #hooksRemoved = 0
   #clockSyncedAtMs = 0
   #limitsCheckedAtMs = 0
   #reportedAtMs = 0
@@ -277,7 +282,7 @@ export class Agent {
     if (Math.abs(nowMs - this.#clockSyncedAtMs) >= CLOCK_SYNC_MS) {
       meter.syncClock()
       this.#clockSyncedAtMs = nowMs
-      // Somebody's tool may have removed our hooks; no event tells of that.
+      this.#mend()
       const attached = [...this.#statuses.values()].filter((it) => it.state === 'attached').length
       if (meter.points().length !== attached) this.#reconcile()
     }
@@ -291,6 +296,25 @@ export class Agent {
       this.#sealing = undefined
     })
     if (Math.abs(nowMs - this.#reportedAtMs) >= HEARTBEAT_MS) this.#report()
+  }
+
+  /** Of what somebody's tool has removed no event tells. */
+  #mend(): void {
+    const { meter, log } = this.#dependencies
+    try {
+      meter.mend()
+    } catch (error) {
+      log.error({ err: error }, 'what somebody has removed from bpffs cannot be put back')
+    }
+  }
+
+  #tellRobbed(): void {
+    const { meter, log } = this.#dependencies
+    for (const { flowLogId, device, netns } of meter.robbed()) {
+      this.#hooksRemoved++
+      this.#lastFault = { message: `somebody had removed the hooks of ${device}`, at: this.#now() }
+      log.warn({ flowLogId, device, netns }, 'somebody has removed hooks, nothing was counted since')
+    }
   }
 
   /** A flow log that leaves the host may come back, and then tells them. */
@@ -324,11 +348,11 @@ export class Agent {
         meter.clearWindow(window.generation)
       } catch (error) {
         // The rows stay in the kernel and are tried again; the ring keeps several windows apart meanwhile.
-        this.#lastFault = {
-          message: `window ${window.startS} is not moved to the spool: ${messageOf(error)}`,
-          at: this.#now(),
-        }
-        log.error({ err: error, windowStartS: window.startS }, 'sealing a window failed')
+        const message = `window ${window.startS} is not moved to the spool: ${messageOf(error)}`
+        if (this.#lastFault?.message !== message)
+          // Else a full disk would be told several times a second.
+          log.error({ err: error, windowStartS: window.startS }, 'sealing a window failed')
+        this.#lastFault = { message, at: this.#now() }
         if (error instanceof WeirError && error.code === 'WEIR_SPOOL_FULL') spool.makeRoom(ROOM_SIZE)
         return
       }
@@ -437,6 +461,8 @@ export class Agent {
   /** Makes the kernel's points match the assignments and the devices that are there. */
   #reconcile(): void {
     if (this.#assignments.version === '') return
+    this.#mend()
+    this.#tellRobbed()
     const { meter, points } = this.#dependencies
     const before = JSON.stringify([...this.#statuses])
     const wanted = new Map(this.#assignments.assignments.map((it) => [it.flowLogId, it]))
@@ -516,7 +542,7 @@ export class Agent {
 
   /** After a start: kernel points that the table does not know, and live ones that the kernel has lost. */
   #retireStrangers(): void {
-    const { meter, points } = this.#dependencies
+    const { meter, points, log } = this.#dependencies
     const inKernel = new Set(meter.points().map((it) => it.point))
     const inTable = new Map(points.all().map((it) => [it.point, it]))
     for (const point of inKernel) {
@@ -524,6 +550,9 @@ export class Agent {
       if (record === undefined || record.retiredAtS !== undefined) meter.detach(point)
     }
     const lost = [...inTable.keys()].filter((point) => !inKernel.has(point))
+    const isLive = (point: number): boolean => inTable.get(point)!.retiredAtS === undefined
+    if (lost.some(isLive))
+      log.warn({}, 'the kernel has forgotten what was observed: a reboot, or removed pins')
     points.retire(lost, this.#retiredAtS())
   }
 
@@ -584,6 +613,7 @@ export class Agent {
         hookNs: Number(stats.hookNs),
         lateVerdicts: Number(stats.lateVerdicts),
         lostPackets: Number(stats.lostPackets),
+        hooksRemoved: this.#hooksRemoved,
         liveFailures: this.#live.failures,
         spool: spool.stats(),
         ...(lastDelivery === undefined ? {} : { lastDelivery: deliveryOf(lastDelivery) }),

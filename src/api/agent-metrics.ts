@@ -15,6 +15,7 @@ const FROM_HEALTH = {
   weir_meter_skipped_packets: (it) => it.skippedPackets,
   weir_meter_lost_packets: (it) => it.lostPackets,
   weir_meter_late_verdicts: (it) => it.lateVerdicts,
+  weir_meter_removed_hooks: (it) => it.hooksRemoved,
   weir_meter_hook_runs: (it) => it.hookRuns,
   weir_meter_hook_ns: (it) => it.hookNs,
   weir_spool_segments: (it) => it.spool?.segments,

@@ -133,6 +133,8 @@ export interface AgentHealth {
   lateVerdicts: number
   /** Counted nowhere, for want of kernel memory. */
   lostPackets: number
+  /** Times that somebody else removed the hooks of a device, since the agent started: until they were back nothing was counted. */
+  hooksRemoved?: number
   /** Reports of live flows that failed, since the agent started. */
   liveFailures?: number
   spool: SpoolHealth

@@ -49,6 +49,11 @@ export const METRICS = {
     kind: 'gauge',
     labels: ['host'],
   },
+  weir_meter_removed_hooks: {
+    help: 'Times that somebody removed the hooks of a device, which ends counting until they are back a second later',
+    kind: 'gauge',
+    labels: ['host'],
+  },
   weir_meter_hook_runs: {
     help: 'Runs of the hooks (with kernel.bpf_stats_enabled)',
     kind: 'gauge',

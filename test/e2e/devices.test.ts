@@ -93,6 +93,7 @@ test('hooks that somebody removes are put back within seconds, and what was coun
     packets: 6,
     octets: 504,
   })
+  assert.match(weir.output, /somebody has removed hooks/)
 })
 
 test('a NIC whose side is changed has its directions turned, from then on', {

@@ -329,3 +329,28 @@ test('devices are seen as they appear, are renamed and vanish, in every namespac
   const inSecond = watcher.list().filter((it) => it.netns === second)
   assert.deepEqual(inSecond.map((it) => it.name).sort(), ['lo', 'new', 'peer'])
 })
+
+test('pins that somebody removes are put back with what was counted, and lost hooks are told', {
+  skip: withoutRoot,
+}, async () => {
+  await using network = new TestNetwork()
+  using world = new KernelWorld()
+  const netns = network.namespace('k')
+  pair(network, netns)
+  world.attach(1, 'port', netns)
+  receive(netns)
+
+  rmSync(world.options.pinPath, { recursive: true })
+  const isHooked = () => network.run(netns, 'bpftool', 'net', 'show', 'dev', 'port').includes('tcx')
+  await eventually('the kernel has let go of the hooks', () => !isHooked())
+  world.meter.mend()
+  const robbed = world.meter.robbed().map((it) => it.point)
+  world.meter.detach(1)
+  world.attach(2, 'port', netns)
+  receive(netns)
+  world.restart()
+
+  assert.deepEqual(robbed, [1])
+  assert.deepEqual(world.meter.robbed(), [])
+  assert.deepEqual(counts(world), ['1 INGRESS 1', '2 INGRESS 1'])
+})

@@ -340,6 +340,24 @@ test('an agent that died while it loaded left nothing that the next one adopts',
   assert.ok(!existsSync(`${pinPath}/unpublished`))
 })
 
+test('pins of which somebody has removed a part are begun anew, or removed', { skip: withoutRoot }, () => {
+  using world = new KernelWorld()
+  const { pinPath } = world.options
+  const { bootId } = world.meter
+  const stopAndRemove = (name: string): void => {
+    world.meter.stop()
+    rmSync(`${pinPath}/v${LAYOUT_VERSION}/${name}`)
+  }
+
+  stopAndRemove('fragments')
+  world.meter.start()
+  assert.notEqual(world.meter.bootId, bootId)
+  stopAndRemove('tc_egress')
+  world.meter.detachAll()
+
+  assert.ok(!existsSync(pinPath))
+})
+
 test('the switch of an agent that was killed while it attached is set back', {
   skip: withoutRoot,
 }, async () => {

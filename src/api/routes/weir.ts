@@ -211,6 +211,7 @@ const HEALTH_OF_ALL: readonly (keyof AgentHealth)[] = [
   'hookNs',
   'lateVerdicts',
   'lostPackets',
+  'hooksRemoved',
   'liveFailures',
   'spool',
 ]

@@ -69,6 +69,7 @@ export const healthProperties = {
   hookNs: Type.Optional(amount),
   lateVerdicts: Type.Optional(amount),
   lostPackets: Type.Optional(amount),
+  hooksRemoved: Type.Optional(amount),
   liveFailures: Type.Optional(amount),
   spool: Spool,
   lastDelivery: Type.Optional(LastDelivery),

@@ -11,6 +11,7 @@ import { COUNTERS, COUNTERS_SIZE, DRAIN_GRACE_NS, SKIPPED, SKIPPED_SIZE } from '
 import {
   foreignLayouts,
   layoutPath,
+  missingPins,
   Pins,
   publishPins,
   refreshPrograms,
@@ -122,6 +123,7 @@ export class KernelMeter {
     removeTree(this.#unpublishedPath()) // An agent died here before its programs counted anything.
     restoreGracePeriods(pinPath)
     this.#refuseForeignLayouts()
+    this.#removeIncomplete()
     const isAdopted = existsSync(layoutPath(pinPath))
     if (!isAdopted) expedited(this.#options.pinPath, () => this.#load())
     this.#open()
@@ -169,6 +171,28 @@ export class KernelMeter {
   points(): AttachedPoint[] {
     assert(this.#points !== undefined, 'KernelMeter not started')
     return this.#points.inPlace()
+  }
+
+  /** The points whose hooks somebody has removed from a device that is there. */
+  robbed(): AttachedPoint[] {
+    assert(this.#points !== undefined, 'KernelMeter not started')
+    const robbed = this.#points.robbed()
+    if (robbed.length > 0) sleepMs(LINK_RELEASE_MS) // Else the old hooks might count beside those that follow.
+    return robbed
+  }
+
+  /** Call it every second: pins again what somebody has removed, so that the next agent finds it. */
+  mend(): void {
+    assert(this.#pins !== undefined, 'KernelMeter not started')
+    ensureBpffs()
+    const directory = layoutPath(this.#options.pinPath)
+    this.#pins.restore(directory)
+    const verdictLink = path.join(directory, 'links', 'verdict')
+    if (!existsSync(verdictLink)) {
+      sleepMs(LINK_RELEASE_MS) // The kernel lets go of the old one from a queue of its own.
+      mkdirSync(path.dirname(verdictLink), { recursive: true, mode: 0o700 })
+      attachVerdict(this.#pins.program('verdict'), verdictLink)
+    }
   }
 
   /** Call it every second: tells the kernel what the wall clock says, and ends a window that no packet has ended. */
@@ -255,6 +279,7 @@ export class KernelMeter {
   /** Removes every trace from devices and from bpffs, counted flows included. Works without `start`, too. */
   detachAll(): void {
     const { pinPath } = this.#options
+    if (this.#pins === undefined) this.#removeIncomplete()
     if (this.#pins === undefined && existsSync(layoutPath(pinPath))) {
       this.#open()
     }
@@ -278,6 +303,16 @@ export class KernelMeter {
       `${pinPath} holds flows in layout ${foreign}, which this version cannot read: ` +
         'let the version that made them deliver them and exit, or give them up with --detach-all',
     )
+  }
+
+  /** Of what somebody has removed a part while no agent ran, the rest is of no use. */
+  #removeIncomplete(): void {
+    const directory = layoutPath(this.#options.pinPath)
+    if (!existsSync(directory)) return
+    const missing = missingPins(directory)
+    if (missing.length === 0) return
+    this.#log.warn({ directory, missing }, 'somebody has removed pins: what was counted there is lost')
+    removeTree(directory)
   }
 
   #unpublishedPath(): string {

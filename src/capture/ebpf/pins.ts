@@ -1,4 +1,4 @@
-import { mkdirSync, readdirSync, renameSync, rmdirSync, unlinkSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, renameSync, rmdirSync, unlinkSync } from 'node:fs'
 import path from 'node:path'
 import { BpfObject, type Descriptor, openPin, pin, programTag } from './ffi/libbpf.ts'
 import { LAYOUT_VERSION } from './layout.ts'
@@ -22,6 +22,7 @@ const MAPS = [
   'stashes',
 ] as const
 const PROGRAMS = ['tc_ingress', 'tc_egress', 'verdict', 'control'] as const
+const NAMES = [...MAPS, 'state', ...PROGRAMS] as const
 const STATE_SECTION = '.data.state'
 
 export type MapName = (typeof MAPS)[number] | 'state'
@@ -82,8 +83,7 @@ export class Pins implements Disposable {
 
   constructor(directory: string) {
     try {
-      for (const name of [...MAPS, 'state', ...PROGRAMS])
-        this.#maps.set(name, openPin(path.join(directory, name)))
+      for (const name of NAMES) this.#maps.set(name, openPin(path.join(directory, name)))
     } catch (error) {
       this[Symbol.dispose]()
       throw error
@@ -98,10 +98,22 @@ export class Pins implements Disposable {
     return this.#maps.get(name)!.fd
   }
 
+  /** Pins again what somebody has removed: it lives on as long as it is open here. */
+  restore(directory: string): void {
+    const missing = missingPins(directory)
+    if (missing.length === 0) return
+    mkdirSync(path.join(directory, 'links'), { recursive: true, mode: 0o700 })
+    for (const name of missing) pin(this.#maps.get(name)!.fd, path.join(directory, name))
+  }
+
   [Symbol.dispose](): void {
     for (const descriptor of this.#maps.values()) descriptor[Symbol.dispose]()
     this.#maps.clear()
   }
+}
+
+export function missingPins(directory: string): string[] {
+  return NAMES.filter((name) => !existsSync(path.join(directory, name)))
 }
 
 /** Removes a folder of pins. What only the pins held is gone with them: links detach, maps are freed. */

@@ -42,6 +42,8 @@ interface Log {
   warn(fields: object, message: string): void
 }
 
+type Found = Pick<PointRecord, 'ifindex' | 'netnsCookie' | 'hasEthernetHeader'>
+
 const HOOKS = ['ingress', 'egress'] as const satisfies Hook[]
 const CLASSIC_HANDLE = 0x77650000 // 'we', then the point: tells our filters from others.
 
@@ -85,10 +87,7 @@ export class PointRegistry {
     assert(point >= 0 && point <= 0xffff && !this.#records.has(point), `point ${point} is in use`)
     if (!pointFits(config)) throw new WeirError('WEIR_INVALID', `the names of point ${point} are too long`)
     const where = netns === undefined ? device : `${device} in network namespace ${netns}`
-    const found = inNetns(netns, () => {
-      const link = findDeviceByName(device)
-      return link === undefined ? undefined : { ...link, netnsCookie: netnsCookie() }
-    })
+    const found = findDevice(config)
     if (found === undefined) throw new WeirError('WEIR_NOT_FOUND', `there is no device ${where}`)
     const other = this.#find(found.netnsCookie, found.ifindex)
     if (other !== undefined) {
@@ -141,6 +140,12 @@ export class PointRegistry {
 
   inPlace(): AttachedPoint[] {
     return [...this.#records.values()].filter((it) => this.#isInPlace(it)).map(publicPoint)
+  }
+
+  /** Those whose device is there, and whose hooks somebody has removed. */
+  robbed(): AttachedPoint[] {
+    const removed = [...this.#records.values()].filter((it) => !this.#isInPlace(it))
+    return removed.filter(isDeviceThere).map(publicPoint)
   }
 
   #find(netnsCookie: bigint, ifindex: number): PointRecord | undefined {
@@ -231,6 +236,23 @@ export class PointRegistry {
     const [only] = sharers
     const entry = only === undefined ? 0n : sharers.length === 1 ? tableEntry(only) : POINT_AMBIGUOUS
     update(this.#pins.map('by_ifindex'), u32(place), u64(entry))
+  }
+}
+
+function findDevice({ device, netns }: PointConfig): Found | undefined {
+  return inNetns(netns, () => {
+    const link = findDeviceByName(device)
+    return link === undefined ? undefined : { ...link, netnsCookie: netnsCookie() }
+  })
+}
+
+function isDeviceThere(record: PointRecord): boolean {
+  try {
+    const found = findDevice(record)
+    return found?.ifindex === record.ifindex && found.netnsCookie === record.netnsCookie
+  } catch (error) {
+    if (error instanceof WeirError && error.code === 'WEIR_NOT_FOUND') return false
+    throw error
   }
 }
 
