@@ -11,6 +11,10 @@ const deriveKey = promisify(scrypt) as (
 // OWASP's choice for scrypt with a small memory footprint: 2^15, 8, 3.
 const COST = { N: 2 ** 15, r: 8, p: 3 }
 const KEY_SIZE = 32
+/** Of the four threads that Node has: commits wait for the disk in the others, whoever tries passwords. */
+const DERIVATIONS_AT_ONCE = 2
+let derivations = 0
+const waiting: (() => void)[] = []
 
 /** `scrypt$N$r$p$salt$key`: the parameters travel along, so that they can be raised later. */
 export async function hashPassword(password: string): Promise<string> {
@@ -29,8 +33,16 @@ export async function passwordMatches(password: string, hash: string): Promise<b
   return actual.length === expected.length && timingSafeEqual(actual, expected)
 }
 
-function derive(password: string, salt: Buffer, cost: typeof COST): Promise<Buffer> {
-  return deriveKey(password, salt, KEY_SIZE, { ...cost, maxmem: 256 * cost.N * cost.r })
+async function derive(password: string, salt: Buffer, cost: typeof COST): Promise<Buffer> {
+  if (derivations < DERIVATIONS_AT_ONCE) derivations++
+  else await new Promise<void>((resolve) => waiting.push(resolve))
+  try {
+    return await deriveKey(password, salt, KEY_SIZE, { ...cost, maxmem: 256 * cost.N * cost.r })
+  } finally {
+    const next = waiting.shift()
+    if (next === undefined) derivations--
+    else next()
+  }
 }
 
 /** A random secret of 256 bits; the prefix tells a person who finds one what it opens. */
