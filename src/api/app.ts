@@ -1,4 +1,5 @@
 import { isUtf8 } from 'node:buffer'
+import type { Server as HttpsServer } from 'node:https'
 import type { Socket } from 'node:net'
 import fastify, {
   type FastifyBaseLogger,
@@ -50,6 +51,12 @@ import { type DeliveredObject, Uploads } from './uploads.ts'
 
 export type { DeliveredObject } from './uploads.ts'
 
+/** Certificate chain and its key, PEM. */
+export interface Tls {
+  cert: string
+  key: string
+}
+
 export interface AppOptions {
   /** Length of the windows that agents cut, in seconds. */
   windowSizeS: number
@@ -67,7 +74,7 @@ export interface AppOptions {
   /** Takes client addresses and the protocol from the headers of a reverse proxy. */
   trustProxy?: boolean | string
   /** Serve HTTPS: certificate chain and key, PEM. */
-  tls?: { cert: string; key: string }
+  tls?: Tls
   /** Takes this issuer's tokens, too. */
   openId?: OpenIdOptions
   /** The built console; without one there is none. */
@@ -182,6 +189,16 @@ export async function createApp(
   return app
 }
 
+function tlsOptions(tls: Tls): Tls & { minVersion: 'TLSv1.2' } {
+  return { ...tls, minVersion: 'TLSv1.2' }
+}
+
+/** Whoever connects from now on gets this certificate. */
+export function renewCertificate(app: FastifyInstance, tls: Tls): void {
+  const server: unknown = app.server // Its type says HTTP, whatever was asked for.
+  ;(server as HttpsServer).setSecureContext(tlsOptions(tls))
+}
+
 type Authenticate = (request: FastifyRequest) => Promise<void>
 
 function newFastify(
@@ -189,7 +206,7 @@ function newFastify(
   { log, limit, authenticate }: { log: Logger; limit: RateLimit; authenticate: Authenticate },
 ): FastifyInstance {
   const app = fastify({
-    ...(options.tls === undefined ? {} : { https: { ...options.tls, minVersion: 'TLSv1.2' } }),
+    ...(options.tls === undefined ? {} : { https: tlsOptions(options.tls) }),
     loggerInstance: log as FastifyBaseLogger,
     logController: new LogController({ disableRequestLogging: true }),
     bodyLimit: BODY_SIZE_MAX,

@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs'
 import type { AddressInfo } from 'node:net'
 import { availableParallelism, totalmem } from 'node:os'
 import path from 'node:path'
-import { createApp, type DeliveredObject } from '../api/app.ts'
+import { createApp, type DeliveredObject, renewCertificate, type Tls } from '../api/app.ts'
 import { bootstrap, bootstrapContract, bootstrapShared } from '../api/bootstrap.ts'
 import type { BucketStore } from '../api/bucket-store.ts'
 import type { OpenIdOptions } from '../api/open-id.ts'
@@ -29,8 +29,8 @@ export interface ControlPlaneOptions {
   publicUrl?: string
   /** PostgreSQL, shared with other replicas; the data directory's own database without one. */
   databaseUrl?: string
-  /** Serve HTTPS: certificate chain and key, PEM. */
-  tls?: { cert: string; key: string }
+  /** Serve HTTPS. */
+  tls?: Tls
   trustProxy?: boolean
   /** Agents get only what is bound to their host. */
   requireBindings?: boolean
@@ -54,6 +54,7 @@ export interface RunningControlPlane extends AsyncDisposable {
   agentToken: string
   bucket: string
   nics: { id: string; name: string; device: string; path: string }[]
+  renewCertificate(tls: Tls): void
 }
 
 /** Starts the API over the data directory's database and buckets, and writes credentials.json. */
@@ -115,6 +116,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<R
     consoleUrl: hasConsole ? `${options.publicUrl ?? origin}/` : undefined,
     token: credentials?.token ?? '',
     ...rest,
+    renewCertificate: (tls) => renewCertificate(app, tls),
     async [Symbol.asyncDispose]() {
       await app.close()
       await store.close()

@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
 import { existsSync, mkdtempSync, readFileSync, renameSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { test } from 'node:test'
+import { connect } from 'node:tls'
 import { makeCertificate } from '../support/certificate.ts'
 import { eventually } from '../support/eventually.ts'
 import { withoutRoot } from '../support/network.ts'
@@ -50,6 +52,36 @@ test('over TLS an enrolled agent needs no options, and a restart of the control 
   assert.equal(stopped, 0)
   assert.deepEqual(agentsOf(server), [])
 })
+
+test('a renewed certificate is served without a restart, and one that cannot be used is not', async () => {
+  using host = temporaryDirectory()
+  const { certFile, keyFile } = makeCertificate(host.directory)
+  const renewed = makeCertificate(host.directory, 'renewed')
+  await using server = new ServerProcess()
+  await server.start('--tls-cert', certFile, '--tls-key', keyFile)
+  const before = await certificateName(server.origin)
+
+  renameSync(renewed.certFile, certFile) // Not the key's any more.
+  await eventually('the mismatch is told', () => /the certificate stays as it was/.test(server.output))
+  const between = await certificateName(server.origin)
+  renameSync(renewed.keyFile, keyFile)
+  await eventually('the new one is served', async () => (await certificateName(server.origin)) === 'renewed')
+
+  assert.deepEqual([before, between], ['tls', 'tls'])
+})
+
+/** Of whom the certificate says that it is. */
+async function certificateName(origin: string): Promise<string | undefined> {
+  const { hostname, port } = new URL(origin)
+  const socket = connect({ host: hostname, port: Number(port), rejectUnauthorized: false })
+  try {
+    await once(socket, 'secureConnect')
+    const name = socket.getPeerCertificate().subject.CN
+    return Array.isArray(name) ? name[0] : name
+  } finally {
+    socket.destroy()
+  }
+}
 
 interface AgentLine {
   host: string

@@ -27,6 +27,11 @@ export class ServerProcess implements AsyncDisposable {
     return this.#url.replace('/cloudapi/v6', '')
   }
 
+  /** Everything that it has printed, on both channels. */
+  get output(): string {
+    return this.#child.output
+  }
+
   /** The port that the first start got is kept for later ones: agents know no other. */
   async start(...args: string[]): Promise<void> {
     const listen = this.#url === '' ? '127.0.0.1:0' : new URL(this.#url).host

@@ -1,17 +1,19 @@
-import { readFileSync } from 'node:fs'
+import { readFileSync, unwatchFile, watchFile } from 'node:fs'
 import { hostname } from 'node:os'
 import { createSecureContext } from 'node:tls'
 import { parseArgs } from 'node:util'
 import { WeirError } from '../../model/errors.ts'
 import { aborted } from '../../stdx/wait.ts'
 import { originOf } from '../api-client.ts'
-import { type Command, ExitCode } from '../command.ts'
+import { type Command, type CommandContext, ExitCode } from '../command.ts'
 import { credentialsPath, dataDirectory, makeDataDirectory } from '../data-dir.ts'
 import { DataDirLock } from '../data-dir-lock.ts'
 import { OPENID_HELP, OPENID_OPTIONS, parseOpenId } from '../openid-options.ts'
 import { parseListen, parseWindowSize } from '../options.ts'
-import { startControlPlane } from '../run-control-plane.ts'
+import { type RunningControlPlane, startControlPlane } from '../run-control-plane.ts'
 import { parseS3, S3_HELP, S3_OPTIONS } from '../s3-options.ts'
+
+const TLS_LOOK_INTERVAL_MS = 2_000
 
 export const server: Command = {
   usage:
@@ -72,9 +74,37 @@ ${S3_HELP}`,
       context.stdout.write(`console      ${controlPlane.consoleUrl}\n`)
     context.stdout.write(`API          ${controlPlane.url}\n`)
     context.stdout.write(`credentials  ${credentialsPath(dataDir)}\nready\n`)
+    using _watch = tls === undefined ? undefined : watchTls(values, controlPlane, context)
     await aborted(context.signal)
     return ExitCode.ok
   },
+}
+
+interface TlsFiles {
+  'tls-cert'?: string | undefined
+  'tls-key'?: string | undefined
+}
+
+/** Certificates are renewed while servers run. One that cannot be used leaves the former in its place. */
+function watchTls(
+  { 'tls-cert': certFile, 'tls-key': keyFile }: TlsFiles,
+  controlPlane: RunningControlPlane,
+  { stderr }: CommandContext,
+): Disposable {
+  const files = [certFile!, keyFile!]
+  const renew = (): void => {
+    try {
+      controlPlane.renewCertificate(readTls(certFile, keyFile)!)
+    } catch (error) {
+      stderr.write(`weir: ${(error as Error).message}; the certificate stays as it was\n`)
+    }
+  }
+  for (const it of files) watchFile(it, { interval: TLS_LOOK_INTERVAL_MS, persistent: false }, renew)
+  return {
+    [Symbol.dispose]: () => {
+      for (const it of files) unwatchFile(it, renew)
+    },
+  }
 }
 
 function readTls(
