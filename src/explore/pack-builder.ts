@@ -67,7 +67,7 @@ export class PackBuilder {
 
   async #inTurn<T>(key: string, work: () => Promise<T>): Promise<T> {
     const before = this.#queues.get(key)
-    const turn = (before ?? Promise.resolve()).catch(() => undefined).then(work)
+    const turn = (before ?? Promise.resolve()).catch(() => undefined).then(work) // Whoever asked first is told.
     this.#queues.set(key, turn)
     try {
       return await turn

@@ -201,6 +201,7 @@ export class PackCache {
       const { id } = pack
       if (nowMs - (this.#usedAtMs.get(id) ?? 0) < TOUCH_INTERVAL_MS) continue
       this.#usedAtMs.set(id, nowMs)
+      // Of a pack that goes in this moment nobody needs to know when it was used.
       await utimes(this.#index(pack), nowMs / 1000, nowMs / 1000).catch(() => undefined)
     }
   }

@@ -33,7 +33,7 @@ const HEARTBEAT_PATIENCE_MS = 100
 
 /** The agent protocol: docs/reference/agent-protocol.md. Every route is for one host, the token's. */
 export async function agentRoutes(app: FastifyInstance, services: Services): Promise<void> {
-  const { store, feed, live, uploads, metrics, options } = services
+  const { store, feed, live, metrics, options } = services
 
   app.get('/agent/v1/assignments', { schema: { querystring: WaitQuery } }, async (request, reply) => {
     const query = request.query as { version?: string; live?: string; changes?: string; waitS?: string }
@@ -80,11 +80,33 @@ export async function agentRoutes(app: FastifyInstance, services: Services): Pro
     return (await live.wanted([host])).get(host)
   })
 
+  uploadRoutes(app, services)
+
+  // The code is the credential; the authentication hook lets this path pass.
+  app.post('/agent/v1/enroll', { schema: { body: Enrolment } }, async (request, reply) => {
+    const { code } = request.body as { code: string }
+    const enrolled = await store.change(async (change) => {
+      const host = await redeemEnrolment(change, code)
+      if (host === undefined) return undefined
+      // Two agents of one host would meter, and deliver, the same packets twice.
+      const grant = { host, purpose: 'enrolled' }
+      await revokeAgentTokens(change, grant)
+      return { host, token: await issueAgentToken(change, grant) }
+    })
+    if (enrolled === undefined) {
+      throw new WeirError('WEIR_UNAUTHORIZED', 'the code is not known, was used before, or has expired')
+    }
+    return reply.code(201).send(enrolled)
+  })
+}
+
+/** Some segments of a request may be refused: each has an answer of its own. */
+function uploadRoutes(app: FastifyInstance, { uploads, metrics, origin }: Services): void {
   app.post('/agent/v1/uploads', { schema: { body: Uploads } }, async (request): Promise<UploadsAnswer> => {
     const { segments } = request.body as { segments: unknown[] }
     const faults = segments.map((it) => faultOf(request, it))
     const sound = segments.filter((_, i) => faults[i] === undefined) as UploadRequest[]
-    const grants = await uploads.grant(request.agentHost!, sound, services.origin(request))
+    const grants = await uploads.grant(request.agentHost!, sound, origin(request))
     const answers = faults.map((fault) => {
       const grant = fault === undefined ? grants.shift()! : { status: 'rejected' as const, reason: fault }
       return grant.status === 'fulfilled' ? grant.value : refusal(request, grant.reason)
@@ -112,23 +134,6 @@ export async function agentRoutes(app: FastifyInstance, services: Services): Pro
     if (status >= 500) request.log.error({ err: error, host: request.agentHost }, 'segment refused')
     return refused
   }
-
-  // The code is the credential; the authentication hook lets this path pass.
-  app.post('/agent/v1/enroll', { schema: { body: Enrolment } }, async (request, reply) => {
-    const { code } = request.body as { code: string }
-    const enrolled = await store.change(async (change) => {
-      const host = await redeemEnrolment(change, code)
-      if (host === undefined) return undefined
-      // Two agents of one host would meter, and deliver, the same packets twice.
-      const grant = { host, purpose: 'enrolled' }
-      await revokeAgentTokens(change, grant)
-      return { host, token: await issueAgentToken(change, grant) }
-    })
-    if (enrolled === undefined) {
-      throw new WeirError('WEIR_UNAUTHORIZED', 'the code is not known, was used before, or has expired')
-    }
-    return reply.code(201).send(enrolled)
-  })
 }
 
 function faultOf(request: FastifyRequest, segment: unknown): WeirError | undefined {

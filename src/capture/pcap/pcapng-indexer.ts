@@ -194,7 +194,7 @@ function directionOf(view: DataView, at: number, size: number, captured: number,
  * Seconds from 64-bit time stamps: `resolution` is the negative power of 10, or of 2 where its high bit is
  * set. Times before 1970 and after 2106 come to the nearest second that a record can have.
  */
-export function secondsOf(resolution: number, offsetS: number): (high: number, low: number) => number {
+function secondsOf(resolution: number, offsetS: number): (high: number, low: number) => number {
   const power = resolution & 0x7f
   const units = (resolution & 0x80) === 0 ? 10n ** BigInt(power) : 1n << BigInt(power)
   const unitsPerSecond = Number(units)

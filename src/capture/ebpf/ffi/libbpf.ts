@@ -38,7 +38,6 @@ const C = {
   ),
   testRun: library.func('int bpf_prog_test_run_opts(int program, void *opts)'),
   tcHookCreate: library.func('int bpf_tc_hook_create(void *hook)'),
-  tcHookDestroy: library.func('int bpf_tc_hook_destroy(void *hook)'),
   tcAttach: library.func('int bpf_tc_attach(const void *hook, void *opts)'),
   tcDetach: library.func('int bpf_tc_detach(const void *hook, const void *opts)'),
   tcQuery: library.func('int bpf_tc_query(const void *hook, void *opts)'),

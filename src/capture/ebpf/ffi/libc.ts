@@ -31,7 +31,6 @@ export const ERRNO = {
   EINVAL: 22,
   ENOSPC: 28,
   ENOLINK: 67,
-  EOPNOTSUPP: 95,
   ENOBUFS: 105,
 } as const
 
