@@ -222,7 +222,7 @@ test('a stretch of time is chosen with the mouse, and live goes on by itself', {
   await reader.goto('/explore?since=15m')
 
   const box = (await page.locator('.chart-canvas').boundingBox())!
-  await page.waitForTimeout(300) // The chart takes the mouse one frame after it is painted.
+  await reader.painted()
   await page.mouse.move(box.x + box.width * 0.5, box.y + box.height / 2)
   await page.mouse.down()
   await page.mouse.move(box.x + box.width * 0.97, box.y + box.height / 2, { steps: 8 })

@@ -238,7 +238,7 @@ test('the tip of the chart says what was drawn, in the zone of the reader and in
   const steps = await cells('Every step of the chart')
   const box = (await reader.page.locator('.chart-canvas').boundingBox())!
   const tip = reader.page.locator('.tip')
-  await reader.page.waitForTimeout(300) // The chart takes the mouse one frame after it is painted.
+  await reader.painted()
   await reader.page.mouse.move(box.x + box.width / 2, box.y + box.height / 2)
   await tip.waitFor()
   const utc = (await tip.locator('.tip-note').textContent())!
@@ -582,7 +582,7 @@ test('what is clicked filters, a link of two ends by both; a page that is not th
   assert.equal(filterOf(), 'direction = ingress')
 
   await open(`/explore?${RANGE}&view=sankey&path=interface&metric=packets`, 'The links as a table')
-  await page.waitForTimeout(300) // The chart takes the mouse one frame after it is painted.
+  await reader.painted()
   const box = (await page.locator('.chart-canvas').boundingBox())!
   for (let y = 10; y < box.height && filterOf() === null; y += 12) {
     await page.mouse.click(box.x + box.width * 0.55, box.y + y) // Between interfaces and services.
@@ -590,7 +590,7 @@ test('what is clicked filters, a link of two ends by both; a page that is not th
   assert.match(filterOf()!, /^interface = [0-9a-f-]{36} and service = \S+$/)
 
   await open(`/throughput?${RANGE}`)
-  await page.waitForTimeout(300)
+  await reader.painted()
   const chart = (await page.locator('.chart-canvas').boundingBox())!
   await page.mouse.click(chart.x + chart.width / 2, chart.y + chart.height - 40)
   await page.waitForURL(/filter=/)
@@ -615,7 +615,7 @@ test('where the reader forces colours, lines are told apart and choices are seen
     await forced.assertAccessible(`${target}, colours forced`)
   }
   await forced.goto(`/explore?${RANGE}&split=service`)
-  await page.waitForTimeout(300)
+  await forced.painted()
   const swatches = await page.evaluate<string[]>(GROUNDS('.swatch'))
   const options = await page.evaluate<string[]>(GROUNDS('.range-presets button'))
   const painted = await page.evaluate<number>(PAINTED)

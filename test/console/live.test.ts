@@ -59,7 +59,7 @@ test('what a reader is at in a live page stays: the flow, the tip of a chart, a 
   assert.equal(await focused(), before)
 
   await reader.goto('/explore?live=1')
-  await page.waitForTimeout(300) // The chart takes the mouse one frame after it is painted.
+  await reader.painted()
   const box = (await page.locator('.chart-canvas').boundingBox())!
   await page.mouse.move(box.x + box.width / 2, box.y + box.height / 2)
   await page.locator('.tip').waitFor()
@@ -67,7 +67,7 @@ test('what a reader is at in a live page stays: the flow, the tip of a chart, a 
   const seen = await asOf.textContent()
   await world.send('office', 'web', { tcp: [443] })
   await asOf.filter({ hasNotText: seen! }).waitFor()
-  await page.waitForTimeout(300)
+  await reader.painted()
   assert.ok(await page.locator('.tip').isVisible(), 'the tip after a refresh')
   const body = JSON.stringify({ httpStatus: 429, messages: [{ errorCode: '429', message: 'too many' }] })
   await page.route('**/weir/v1/explore', (route) => route.fulfill({ status: 429, body }), { times: 1 })
@@ -110,11 +110,11 @@ test('what live cannot show is said: no agent, an agent that is away, windows on
     await reader.assertAccessible('no agent')
   }
   await agent.poll(0)
-  await agent.report()
   const told = { flowLogId: web, rows: 3, left: 1_234, underway: 2 }
   for (const options of [LIGHT, DARK, NARROW]) {
     await using reader = await Reader.open(browser, weir.origin, options)
     await reader.signIn(weir.owner)
+    await agent.report() // Who has not reported for a while counts as not connected.
     await reader.page.goto(`${weir.origin}/explore?live=1&view=flows`)
     if (options === LIGHT) await reader.page.getByText('asking the agents').waitFor()
     await whileTelling(agent, [told, { flowLogId: db, rows: 1 }], async () => {
@@ -135,7 +135,7 @@ test('what live cannot show is said: no agent, an agent that is away, windows on
   assert.deepEqual(reader.faults, [])
 })
 
-/** Tells as an agent does, again and again: what it told last is soon forgotten. */
+/** Reports and tells as an agent does, again and again: what it said last is soon forgotten. */
 async function whileTelling(
   agent: TestAgent,
   flows: Parameters<TestAgent['tellLive']>[0],
@@ -144,6 +144,7 @@ async function whileTelling(
   let isOver = false
   const tell = async (): Promise<void> => {
     while (!isOver) {
+      await agent.report()
       await agent.tellLive(flows)
       await setTimeout(500)
     }

@@ -40,7 +40,7 @@ async function main(): Promise<void> {
     await reader.signIn(world.credentials)
     for (const [name, target] of Object.entries(pages(sinceS, untilS))) {
       await reader.goto(target)
-      await reader.page.waitForTimeout(300) // A chart is painted one frame after its data is there.
+      await reader.painted()
       const file = path.join(FOLDER, `${name}-${mode}.png`)
       const { size } = await reader.page
         .screenshot({ path: file, fullPage: !LONG.includes(name) })

@@ -213,10 +213,13 @@ test('why a flow log does not work is said where it is, and with what to do', {
   await agent.poll(0)
   const [assignment] = agent.assignments
   const point = { flowLogId: assignment!.flowLogId, device: 'eth0' }
-  await agent.report([{ ...point, state: 'failed', message: 'no such device eth0' }])
+  // Before each page: who has not reported for a while counts as not connected.
+  const report = () => agent.report([{ ...point, state: 'failed', message: 'no such device eth0' }])
+  await report()
   await reader.signIn(weir.owner)
 
   await reader.page.getByText("No such device eth0. Check the NIC's binding").waitFor()
+  await report()
   await reader.goto('/delivery')
   await reader.page.getByText("No such device eth0. Check the NIC's binding").waitFor()
   await reader.assertAccessible('delivery that fails')

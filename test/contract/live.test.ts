@@ -64,8 +64,9 @@ async function askAndTell(caller: Caller, question: object): Promise<Answer> {
   return ask(caller, question)
 }
 
-function tellBoth(): Promise<unknown> {
-  return agent.tellLive([
+async function tellBoth(): Promise<void> {
+  await agent.report() // Who has not reported for a while counts as not connected.
+  await agent.tellLive([
     { flowLogId: shared.flowLogId, rows: 5, left: 2 },
     { flowLogId: hidden.flowLogId, rows: 3, underway: 1 },
   ])

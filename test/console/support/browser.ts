@@ -56,6 +56,12 @@ const SETTLED = `
   document.querySelector('.loading, [aria-busy=true]') === null &&
   [...document.querySelectorAll('.chart-canvas')].every((it) => it.querySelector('canvas') !== null)`
 
+const TWENTY_FRAMES = `new Promise((done) => {
+  let left = 20
+  const next = () => (left-- === 0 ? done() : requestAnimationFrame(next))
+  next()
+})`
+
 // What moved by itself, not because of the reader (https://web.dev/articles/cls).
 const COUNT_SHIFTS = `
   globalThis.shifted = 0
@@ -127,6 +133,14 @@ export class Reader implements AsyncDisposable {
       await this.page.waitForTimeout(50)
     }
     await this.page.evaluate('document.fonts.ready.then(() => undefined)')
+  }
+
+  /**
+   * Waits until charts are painted and take the mouse, which is some frames after they are there. Frames are counted,
+   * not milliseconds: a busy machine gets the time that it needs.
+   */
+  async painted(): Promise<void> {
+    await this.page.evaluate(TWENTY_FRAMES)
   }
 
   /** No rule of axe is broken on the page as it is now; WCAG 2.2 A and AA, and best practices. */
