@@ -101,6 +101,38 @@ test('a flow log is enabled and disabled with the keyboard alone', { skip: witho
   assert.deepEqual(reader.faults, [])
 })
 
+test('a time says what it is in UTC to whoever touches it, hovers over it, or reaches it with the keyboard', {
+  skip: withoutBrowser,
+}, async () => {
+  await using world = await startConsole({ ...NARROW, hasTouch: true })
+  const { weir, reader, page } = world
+  await weir.post(`${weir.nicPath}/flowlogs`, FLOW_LOG)
+  const fault = { last_error: "bucket 'flowlogs' answered 403 AccessDenied", last_error_at: 1 }
+  await weir.store.change(({ tx }) => tx.updateTable('flow_logs').set(fault).execute())
+  await reader.signIn(weir.owner)
+  await reader.goto('/delivery')
+
+  const tried = page.locator('time').first()
+  const tip = page.getByRole('tooltip').filter({ hasText: '1970-01-01 00:00:00 UTC' })
+  for (const show of [() => tried.tap(), () => tried.hover(), () => tried.press('ArrowLeft')]) {
+    await show()
+    await tip.waitFor()
+    assert.equal(await tried.getAttribute('aria-describedby'), await tip.getAttribute('id'))
+    await reader.assertAccessible('a time')
+    await reader.assertFits('a time')
+    await page.keyboard.press('Escape')
+    await tip.waitFor({ state: 'detached' })
+    await tried.blur()
+  }
+  await page.getByRole('button', { name: 'Try again' }).focus()
+  await page.keyboard.press('Shift+Tab')
+  await tip.waitFor()
+  await page.keyboard.press('Tab')
+  await tip.waitFor({ state: 'detached' })
+
+  assert.deepEqual(reader.faults, [])
+})
+
 test('whoever has mended a bucket has it tried again with a button', { skip: withoutBrowser }, async () => {
   await using world = await startConsole()
   const { weir, reader, page } = world
@@ -181,6 +213,7 @@ test('a range that nobody touched stays to the second, in the second of two equa
   await reader.goto(`/explore?since=${sinceS}&until=${sinceS + 7245}`)
   await page.getByRole('button', { name: /1 Nov/ }).press('Enter')
   assert.equal(await page.getByLabel('From').inputValue(), '2026-11-01T01:30')
+  assert.equal(await page.getByLabel('Since').inputValue(), '2026-11-01T06:30:45Z')
   await page.getByLabel('to', { exact: true }).fill('2026-11-01T02:15')
   await page.getByRole('button', { name: 'Show', exact: true }).press('Enter')
   await page.waitForURL(new RegExp(`since=${sinceS}&until=${clocksGoBackS + 4500}$`))

@@ -70,8 +70,17 @@ export function RangePicker() {
 
 function rangeText(since: string, until: string | undefined): string {
   const text = (value: string) =>
-    /^\d+$/.test(value) ? timeText(Number(value)).replace(/(:\d\d):00$/, '$1') : value
+    isMoment(value) ? timeText(Number(value)).replace(/(:\d\d):00$/, '$1') : value
   return until === undefined ? `Since ${text(since)}` : `${text(since)} – ${text(until)}`
+}
+
+/** Unix seconds, and no words. */
+function isMoment(text: string): boolean {
+  return /^\d+$/.test(text)
+}
+
+function inWords(text: string): string {
+  return isMoment(text) ? new Date(Number(text) * 1000).toISOString().replace('.000', '') : text
 }
 
 function OwnRange({ onDone }: { onDone(): void }) {
@@ -79,8 +88,8 @@ function OwnRange({ onDone }: { onDone(): void }) {
   const id = useId()
   const [fault, setFault] = useState('')
   const nowS = Math.floor(Date.now() / 1000)
-  const startS = /^\d+$/.test(scope.since) ? Number(scope.since) : nowS - 3600
-  const endS = scope.until !== undefined && /^\d+$/.test(scope.until) ? Number(scope.until) : nowS
+  const startS = isMoment(scope.since) ? Number(scope.since) : nowS - 3600
+  const endS = scope.until !== undefined && isMoment(scope.until) ? Number(scope.until) : nowS
   const show = (since: string, until: string) => {
     setQuery({ since, until, live: undefined, page: undefined })
     onDone()
@@ -138,7 +147,7 @@ function OwnRange({ onDone }: { onDone(): void }) {
           id={`${id}-words`}
           name="words"
           required
-          defaultValue={scope.since}
+          defaultValue={inWords(scope.since)}
           placeholder="2h, yesterday, 2026-11-23T08:00Z"
           spellCheck={false}
         />
@@ -146,7 +155,7 @@ function OwnRange({ onDone }: { onDone(): void }) {
         <input
           id={`${id}-words-until`}
           name="words-until"
-          defaultValue={scope.until ?? ''}
+          defaultValue={inWords(scope.until ?? '')}
           placeholder="now"
           spellCheck={false}
         />
