@@ -449,6 +449,33 @@ test('whoever waits for an answer, the first or another, sees how many objects h
   assert.deepEqual(reader.faults, [])
 })
 
+test('what was refused is shown while the answer to a question is awaited, and each part comes by itself', {
+  skip: withoutBrowser,
+}, async () => {
+  await using world = await startConsole()
+  const { weir, reader, page } = world
+  await reader.signIn(weir.owner)
+  const held = { reach: Promise.withResolvers<void>(), rejects: Promise.withResolvers<void>() }
+  await page.route('**/weir/v1/explore', async (route) => {
+    const { kind } = route.request().postDataJSON() as { kind: string }
+    await held[kind as keyof typeof held]?.promise
+    await route.continue()
+  })
+
+  await page.goto(`${weir.origin}/firewall?from=any&to=10.0.0.2`)
+  await page.getByText('No rule changed').waitFor()
+  await page.getByText('Every known service is used').waitFor()
+  await page.getByText('Loading what was refused').waitFor({ state: 'attached' })
+  held.rejects.resolve()
+  await page.getByText('No flows yet').waitFor()
+  await page.getByText('Loading the answer').waitFor({ state: 'attached' })
+  await reader.assertAccessible('while the answer is awaited')
+  held.reach.resolve()
+  await page.locator('.reach-answer').getByText('Not seen').waitFor()
+
+  assert.deepEqual(reader.faults, [])
+})
+
 test('a user of several contracts goes from one to another, in all tabs', {
   skip: withoutBrowser,
 }, async () => {

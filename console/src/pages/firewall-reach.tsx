@@ -51,7 +51,7 @@ export function ReachPanel({ question, loaded }: Props) {
           <Failure error={loaded.error} again={loaded.again} />
         )}
         {question !== undefined && loaded.value === undefined && loaded.error === undefined && (
-          <Loading what="the answer" rows={1} />
+          <Loading what="the answer" rows={8} />
         )}
         {question !== undefined && loaded.value !== undefined && (
           <ReachAnswer question={question} answer={loaded.value} />

@@ -4,7 +4,7 @@ import { Chart } from '../chart/chart.tsx'
 import { seriesOption } from '../chart/series-option.ts'
 import { FilterLine } from '../filter/filter-line.tsx'
 import { openFromS, useAnswer } from '../state/explore.ts'
-import { type Loaded, useSettled } from '../state/load.ts'
+import type { Loaded } from '../state/load.ts'
 import { pathWithScope, setQuery } from '../state/location.ts'
 import { useScope, withCondition } from '../state/scope.ts'
 import { useSession } from '../state/session.ts'
@@ -30,10 +30,6 @@ export function Firewall() {
   const refused = useAnswer({ kind: 'rejects', ...scope }, refreshMs)
   const changed = useAnswer({ kind: 'changed', ...scope, limit: 20 }, refreshMs)
   const unused = useAnswer({ kind: 'unused', ...scope, limit: 20 })
-  // From top to bottom, whichever answer comes first.
-  const hasReach = useSettled(reach, question !== undefined)
-  const hasRefused = useSettled(refused) && hasReach
-  const hasChanged = useSettled(changed) && hasRefused
   return (
     <>
       <header className="page-head">
@@ -41,21 +37,17 @@ export function Firewall() {
         <RangePicker />
       </header>
       <ReachPanel question={question} loaded={reach} />
-      {hasReach && (
-        <>
-          <FilterLine value={scope.filter ?? ''} onApply={(filter) => setQuery({ filter })} />
-          <Refused loaded={refused} />
-        </>
-      )}
-      {hasRefused && <Changed loaded={changed} />}
-      {hasChanged && <Unused loaded={unused} />}
+      <FilterLine value={scope.filter ?? ''} onApply={(filter) => setQuery({ filter })} />
+      <Refused loaded={refused} />
+      <Changed loaded={changed} />
+      <Unused loaded={unused} />
     </>
   )
 }
 
 function Refused({ loaded }: { loaded: Loaded<Answer<'rejects'>> }) {
   return (
-    <section className="panel" aria-labelledby="refused">
+    <section className="panel refused" aria-labelledby="refused">
       <header className="panel-head">
         <h2 id="refused">What was refused</h2>
       </header>
