@@ -13,8 +13,8 @@ export interface Loaded<T> {
  * Whether an answer, or a fault, has come at least once. What stands below waits for that: else it would jump down under
  * the reader's eyes.
  */
-export function useSettled({ value, error }: Loaded<unknown>, isAsked = true): boolean {
-  const isNow = !isAsked || value !== undefined || error !== undefined
+export function useSettled({ value, error }: Loaded<unknown>): boolean {
+  const isNow = value !== undefined || error !== undefined
   const [was, setWas] = useState(isNow)
   if (isNow && !was) setWas(true)
   return isNow || was
