@@ -28,7 +28,8 @@ import { median, parameter, random, report } from './bench.ts'
 // bound to a host that has no agent. Creates come in two ways: from clients each of which waits for its answer
 // before it asks again, and at the budget's own rate whatever the answers do, timed from when each was due. Clients,
 // agents and server are a process each, so that nobody's time holds another's event loop; what the server itself
-// took, from a request's head to the end of its answer, is given beside it.
+// took, from a request's head to the end of its answer, is given beside it. Before all that it is told how much of a
+// processor the server takes while nobody asks for anything but the agents.
 const nics = parameter('nics', { smoke: 200, full: 100_000 })
 const agents = parameter('agents', { smoke: 10, full: 1_000 })
 const requests = parameter('requests', { smoke: 200, full: 30_000 })
@@ -36,6 +37,7 @@ const creations = parameter('creations', { smoke: 20, full: 5_000 })
 const concurrency = parameter('concurrency', { smoke: 4, full: 16 })
 const ratePerSecond = parameter('rate', { smoke: 50, full: 500 })
 const changes = parameter('changes', { smoke: 3, full: 50 })
+const idleMs = parameter('idle', { smoke: 200, full: 20_000 })
 const next = random(42)
 const NICS_PER_SERVER = 20
 const REPORT_INTERVAL_MS = 5_000
@@ -119,6 +121,9 @@ async function measure(): Promise<void> {
   }
   let rssMax = 0
 
+  const beforeIdle = await usage()
+  await sleep(idleMs)
+  const idleCpuPercent = Math.round(((await usage()).cpuMs - beforeIdle.cpuMs) / (idleMs / 1_000)) / 10
   const gets = await phase(requests, () => call('GET', `${paths[anyNic()]}/flowlogs?depth=1`))
   const items = await phase(requests, () => call('GET', paths[anyNic()]!))
   const lists = await phase(requests / 5, () =>
@@ -156,6 +161,7 @@ async function measure(): Promise<void> {
   report('api', {
     nics,
     agents,
+    idleCpuPercent,
     getsPerSecond: gets.perSecond,
     getP99Ms: gets.p99Ms,
     getServerMs: gets.serverMsPerRequest,

@@ -266,10 +266,15 @@ function testDelivery(): void {
     for (let first = 1; first <= schedules; first += width) {
       const seeds = Array.from({ length: Math.min(width, schedules - first + 1) }, (_, i) => first + i)
       await using group = new AsyncDisposableStack()
+      const started = await Promise.allSettled(seeds.map(() => S3Delivery.startCopy(world, prepared)))
+      for (const it of started) if (it.status === 'fulfilled') group.use(it.value)
+      const deliveries = started.map((it) => {
+        if (it.status === 'rejected') throw it.reason
+        return it.value
+      })
       const ready = await Promise.all(
-        seeds.map(async (seed) => {
-          const delivery = group.use(await S3Delivery.startCopy(world, prepared))
-          return { seed, delivery, bucket: await withFlowLogs(delivery) }
+        deliveries.map(async (delivery, i) => {
+          return { seed: seeds[i]!, delivery, bucket: await withFlowLogs(delivery) }
         }),
       )
       await Promise.all([

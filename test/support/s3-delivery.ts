@@ -71,7 +71,7 @@ export class S3Delivery implements AsyncDisposable {
   #app: FastifyInstance | undefined
   #store: Store | undefined
   #buckets: S3Store | undefined
-  #controlPort = 0
+  #origin = ''
 
   private constructor(parts: Parts) {
     this.owner = parts.owner
@@ -110,17 +110,16 @@ export class S3Delivery implements AsyncDisposable {
   ): Promise<S3Delivery> {
     const storeProxy = new TcpProxy({ host: '127.0.0.1', port: world.ceph.port })
     await storeProxy.start()
-    const controlPort = await freePort()
-    const controlProxy = new TcpProxy({ host: '127.0.0.1', port: controlPort })
+    const controlProxy = new TcpProxy()
     await controlProxy.start()
     const delivery = new S3Delivery({ ...prepared, world, storeProxy, controlProxy, storeOptions })
-    delivery.#controlPort = controlPort
     await delivery.startControlPlane()
     return delivery
   }
 
+  /** Another one after each start of the control plane; the proxy before it keeps its own. */
   get origin(): string {
-    return `http://127.0.0.1:${this.#controlPort}`
+    return this.#origin
   }
 
   /** Lets another host in; returns its agent's token. */
@@ -148,10 +147,12 @@ export class S3Delivery implements AsyncDisposable {
       { windowSizeS: 60, attachGraceMs: 10 },
       { store: this.#store, buckets: this.#buckets },
     )
-    await this.#app.listen({ host: '127.0.0.1', port: this.#controlPort })
+    this.#origin = await this.#app.listen({ host: '127.0.0.1', port: 0 })
+    this.controlProxy.target = { host: '127.0.0.1', port: Number(new URL(this.#origin).port) }
   }
 
   async stopControlPlane(): Promise<void> {
+    this.controlProxy.target = undefined
     await this.#app?.close()
     await this.#store?.close()
     this.#buckets?.stop()
@@ -283,12 +284,4 @@ export class S3Delivery implements AsyncDisposable {
     await this.storeProxy.stop()
     fs.rmSync(this.#directory, { recursive: true, force: true })
   }
-}
-
-async function freePort(): Promise<number> {
-  const probe = new TcpProxy({ host: '127.0.0.1', port: 1 })
-  await probe.start()
-  const { port } = probe
-  await probe.stop()
-  return port
 }

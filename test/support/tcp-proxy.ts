@@ -23,12 +23,13 @@ export class TcpProxy {
   faults: (head: Buffer) => ProxyFault = () => ({ kind: 'pass' })
   requests = 0
   #port = 0
-  readonly #target: { host: string; port: number }
+  /** Undefined while there is none: connections end as they begin. */
+  target: { host: string; port: number } | undefined
   readonly #server: net.Server
   readonly #sockets = new Set<net.Socket>()
 
-  constructor(target: { host: string; port: number }) {
-    this.#target = target
+  constructor(target?: { host: string; port: number }) {
+    this.target = target
     this.#server = net.createServer((client) => this.#connect(client))
   }
 
@@ -51,7 +52,11 @@ export class TcpProxy {
   }
 
   #connect(client: net.Socket): void {
-    const server = net.connect(this.#target)
+    if (this.target === undefined) {
+      client.destroy()
+      return
+    }
+    const server = net.connect(this.target)
     for (const socket of [client, server]) {
       this.#sockets.add(socket)
       socket.on('close', () => {
