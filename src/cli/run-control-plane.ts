@@ -63,15 +63,19 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<R
   const { dataDir } = options
   const log = createLogger({ level: 'warn', destination: process.stderr })
   const { databaseUrl } = options
+  await using started = new AsyncDisposableStack() // What has begun ends if something after it fails.
   const store = await openStore(
     databaseUrl === undefined ? { sqlitePath: path.join(dataDir, 'weir.db') } : { postgresUrl: databaseUrl },
   )
+  started.defer(() => store.close())
   const buckets = await openBuckets(options, log)
   const hasConsole = existsSync(path.join(CONSOLE, 'index.html'))
   const made = await firstThings(options, { store, buckets })
   // Before anything else can fail: nobody but us has the password.
   if (made.credentials !== undefined)
     writeCredentials(dataDir, { ...made.credentials, url: expectedUrl(options) })
+  const explorer = await openExplorer(dataDir, buckets)
+  started.defer(() => explorer.stop())
   const app = await createApp(
     {
       windowSizeS: options.windowSizeS,
@@ -86,15 +90,14 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<R
       store,
       buckets,
       log,
-      explorer: await openExplorer(dataDir, buckets),
+      explorer,
       ...(options.onDelivered ? { onDelivered: options.onDelivered } : {}),
     },
   )
+  started.defer(() => app.close())
   try {
     await app.listen(options.listen)
   } catch (cause) {
-    await app.close() // Its timers and workers would keep the process alive.
-    await store.close()
     const { host, port } = options.listen
     const reason = (cause as NodeJS.ErrnoException).code ?? String(cause)
     throw new WeirError(
@@ -110,6 +113,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<R
   const url = `${options.publicUrl ?? origin}/cloudapi/v6`
   const { credentials, ...rest } = made
   if (credentials !== undefined) writeCredentials(dataDir, { ...credentials, url })
+  const running = started.move()
   return {
     origin,
     url,
@@ -117,10 +121,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<R
     token: credentials?.token ?? '',
     ...rest,
     renewCertificate: (tls) => renewCertificate(app, tls),
-    async [Symbol.asyncDispose]() {
-      await app.close()
-      await store.close()
-    },
+    [Symbol.asyncDispose]: () => running.disposeAsync(),
   }
 }
 

@@ -29,7 +29,7 @@ test('what is over is deleted in time, and what is not over never', async () => 
     const userId = await createUser(change, { ...names, contractNumber, role: 'owner' })
     const token = { userId, contractNumber, purpose: 'x' }
     const forever = await issueToken(change, token)
-    await issueToken(change, { ...token, expiresAtMs: change.nowMs + 1 })
+    for (let i = 0; i < 3; i++) await issueToken(change, { ...token, expiresAtMs: change.nowMs + 1 })
     await insertFlowLog(change, flowLog('kept'))
     await insertFlowLog(change, flowLog('gone'))
     await removeFlowLogs(change, ['gone'])
@@ -44,9 +44,11 @@ test('what is over is deleted in time, and what is not over never', async () => 
   const early = await store.change((change) => deleteOutdated(change))
   const stillThere = await findRequest(store.db, contractNumber, made.requestId)
   nowMs += KEPT_MS.flowLogs + 2
-  const late = await store.change((change) => deleteOutdated(change))
+  const late: number[] = []
+  while (late.at(-1) !== 0) late.push(await store.change((change) => deleteOutdated(change, 1)))
 
-  assert.deepEqual([early, late], [0, 3])
+  assert.equal(early, 0)
+  assert.deepEqual(late, [3, 1, 1, 0]) // One of each kind at a time: changes wait meanwhile.
   assert.notEqual(stillThere, undefined)
   assert.equal(await findRequest(store.db, contractNumber, made.requestId), undefined)
   assert.deepEqual(

@@ -71,13 +71,26 @@ async function deleteSmall({ tx, nowMs }: Change, rowsMax: number): Promise<numb
     .selectFrom(oldest)
     .select('ordinal')
     .where('at', '<', nowMs - KEPT_MS.audit)
+  const tokens = tx
+    .selectFrom('tokens')
+    .select('id')
+    .where((it) => it.or([it('expires_at', '<', outdated), it('revoked_at', '<', outdated)]))
+    .limit(rowsMax)
+  const agentTokens = tx
+    .selectFrom('agent_tokens')
+    .select('id')
+    .where('revoked_at', '<', outdated)
+    .limit(rowsMax)
+  const enrolments = tx
+    .selectFrom('enrolments')
+    .select('hash')
+    .where('expires_at', '<', outdated)
+    .limit(rowsMax)
   const deletions = [
     tx.deleteFrom('audit').where('ordinal', 'in', lines),
-    tx
-      .deleteFrom('tokens')
-      .where((it) => it.or([it('expires_at', '<', outdated), it('revoked_at', '<', outdated)])),
-    tx.deleteFrom('agent_tokens').where('revoked_at', '<', outdated),
-    tx.deleteFrom('enrolments').where('expires_at', '<', outdated),
+    tx.deleteFrom('tokens').where('id', 'in', tokens),
+    tx.deleteFrom('agent_tokens').where('id', 'in', agentTokens),
+    tx.deleteFrom('enrolments').where('hash', 'in', enrolments),
   ]
   let count = 0
   for (const it of deletions) count += Number((await it.executeTakeFirst()).numDeletedRows)

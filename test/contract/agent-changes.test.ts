@@ -136,6 +136,19 @@ test('a report need not repeat itself: only of a withdrawn flow log does silence
   assert.equal((await weir.get(path)).status, 404)
 })
 
+test('an agent of another version of the protocol is told which side is to be upgraded', async () => {
+  const { weir, agent } = await withOne()
+  await using _ = weir
+  const answers: string[] = []
+  for (const protocol of [0, 2]) {
+    agent.protocol = protocol
+    await agent.report().catch((error: Error) => answers.push(error.message))
+  }
+
+  assert.match(answers[0]!, /^report: 400 .*protocol 0 is not spoken here, only 1: upgrade the agent/)
+  assert.match(answers[1]!, /^report: 400 .*protocol 2 is not spoken here, only 1: upgrade the control plane/)
+})
+
 test('a database that was away when the first agent asked is asked again for the next', async (t) => {
   await using weir = await startControlPlane()
   const agent = agentOf(weir)

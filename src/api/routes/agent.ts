@@ -54,7 +54,9 @@ export async function agentRoutes(app: FastifyInstance, services: Services): Pro
     const report = request.body as AgentReport
     const host = request.agentHost!
     if (report.protocol !== AGENT_PROTOCOL_VERSION) {
-      const message = `protocol ${report.protocol} is not spoken here, only ${AGENT_PROTOCOL_VERSION}: upgrade the agent`
+      const { protocol } = report
+      const older = protocol < AGENT_PROTOCOL_VERSION ? 'agent' : 'control plane'
+      const message = `protocol ${protocol} is not spoken here, only ${AGENT_PROTOCOL_VERSION}: upgrade the ${older}`
       throw new WeirError('WEIR_BAD_REQUEST', message)
     }
     const version = versionNumber(report.assignmentsVersion)

@@ -1,15 +1,16 @@
 import { createHash } from 'node:crypto'
-import type {
-  Acknowledged,
-  AgentHealth,
-  AgentReport,
-  Assignment,
-  Assignments,
-  LiveRow,
-  LiveWanted,
-  PointState,
-  SegmentRefusal,
-  UploadGrant,
+import {
+  type Acknowledged,
+  AGENT_PROTOCOL_VERSION,
+  type AgentHealth,
+  type AgentReport,
+  type Assignment,
+  type Assignments,
+  type LiveRow,
+  type LiveWanted,
+  type PointState,
+  type SegmentRefusal,
+  type UploadGrant,
 } from '../../../src/model/agent-protocol.ts'
 import { changedBy } from '../../../src/model/assignment-changes.ts'
 
@@ -32,6 +33,7 @@ export class TestAgent implements AsyncDisposable {
   assignments: Assignment[] = []
   version: string | undefined
   startedAt = '2026-01-01T00:00:00Z'
+  protocol = AGENT_PROTOCOL_VERSION
   /** What this agent says about a flow log; 'attached' unless a test wants otherwise. */
   stateOf: (assignment: Assignment) => PointState = () => 'attached'
   readonly #origin: string
@@ -109,7 +111,7 @@ export class TestAgent implements AsyncDisposable {
 
   async report(points = this.#points()): Promise<void> {
     const report: AgentReport = {
-      protocol: 1,
+      protocol: this.protocol,
       agentVersion: '0.1.0',
       startedAt: this.startedAt,
       assignmentsVersion: this.version ?? '0',
