@@ -65,8 +65,9 @@ export class Settler {
     const { store } = this.#dependencies
     const nowMs = store.clock.nowMs()
     if (nowMs - this.#tidiedAtMs < TIDY_INTERVAL_MS) return
+    const deleted = await store.change((change) => deleteOutdated(change))
+    if (deleted > 0) return // The next round goes on: changes have their turn between.
     this.#tidiedAtMs = nowMs
-    await store.change((change) => deleteOutdated(change))
     if (store.dialect === 'postgres') await store.change((change) => forgetLive(change))
   }
 }

@@ -17,7 +17,7 @@ export const KEPT_MS = {
  * Deletes a bounded number of rows of each kind. Returns how many that were. What is written at every change has no
  * index by age: the oldest are looked at, which their ordinals tell.
  */
-export async function deleteOutdated(change: Change, rowsMax = 1_000): Promise<number> {
+export async function deleteOutdated(change: Change, rowsMax = 100): Promise<number> {
   const { tx, nowMs } = change
   const requests = await tx
     .selectFrom((from) =>
