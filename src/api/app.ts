@@ -20,7 +20,7 @@ import { AuditLog } from './audit-log.ts'
 import { Authentication } from './authentication.ts'
 import type { BucketStore } from './bucket-store.ts'
 import './caller.ts'
-import { errorBody, invalidInput, sendError } from './errors.ts'
+import { errorBody, invalidInput, RateLimitedError, sendError } from './errors.ts'
 import { Inventory } from './inventory.ts'
 import { createLiveBoard, type LiveBoard } from './live-board.ts'
 import { OpenIdIssuer, type OpenIdOptions } from './open-id.ts'
@@ -150,10 +150,8 @@ export async function createApp(
     origin: (request) => originOf(options.publicUrl, request),
     base: (request) => `${originOf(options.publicUrl, request)}${API_BASE}`,
   }
-  const authentication = new Authentication(
-    store,
-    options.openId === undefined ? undefined : new OpenIdIssuer(options.openId),
-  )
+  const openId = options.openId === undefined ? undefined : new OpenIdIssuer(options.openId)
+  const authentication = new Authentication({ store, metrics, openId })
   const files =
     options.consoleDirectory === undefined ? undefined : await readConsole(options.consoleDirectory)
   const authenticate = async (request: FastifyRequest) => {
@@ -161,7 +159,7 @@ export async function createApp(
       files !== undefined && (isConsolePath(request.method, pathOf(request)) || isLostReader(app, request))
     if (!isConsole) await authenticateByPath(authentication, request)
   }
-  const limit = new RateLimit(options.rateLimit ?? RATE_LIMIT_DEFAULT, store.clock)
+  const limit = new RateLimit<number>(options.rateLimit ?? RATE_LIMIT_DEFAULT, store.clock)
   const app = newFastify(options, { log, limit, authenticate })
   addHooks(app, { services, authenticate, limit })
   addErrorAnswers(app, { log, files })
@@ -203,7 +201,7 @@ type Authenticate = (request: FastifyRequest) => Promise<void>
 
 function newFastify(
   options: AppOptions,
-  { log, limit, authenticate }: { log: Logger; limit: RateLimit; authenticate: Authenticate },
+  { log, limit, authenticate }: { log: Logger; limit: RateLimit<number>; authenticate: Authenticate },
 ): FastifyInstance {
   const app = fastify({
     ...(options.tls === undefined ? {} : { https: tlsOptions(options.tls) }),
@@ -288,7 +286,11 @@ function encodingFault({ headers }: FastifyRequest, body: Buffer): WeirError | u
 
 function addHooks(
   app: FastifyInstance,
-  { services, authenticate, limit }: { services: Services; authenticate: Authenticate; limit: RateLimit },
+  {
+    services,
+    authenticate,
+    limit,
+  }: { services: Services; authenticate: Authenticate; limit: RateLimit<number> },
 ): void {
   const { metrics } = services
   app.addHook('onRequest', async (request, reply) => {
@@ -318,7 +320,7 @@ function addHooks(
   })
 }
 
-function addLimits(reply: FastifyReply, limit: RateLimit): void {
+function addLimits(reply: FastifyReply, limit: RateLimit<number>): void {
   reply.header('x-ratelimit-limit', limit.perMinute)
   reply.header('x-ratelimit-burst', limit.burst)
   reply.header('x-ratelimit-remaining', limit.burst)
@@ -332,7 +334,7 @@ function toPrettyJson(reply: FastifyReply, payload: unknown): string {
 }
 
 function takeFromLimit(
-  limit: RateLimit,
+  limit: RateLimit<number>,
   contractNumber: number,
   reply: FastifyReply,
   metrics: Metrics,
@@ -341,8 +343,7 @@ function takeFromLimit(
   reply.header('x-ratelimit-remaining', remaining)
   if (allowed) return
   metrics.add('weir_api_rate_limited_total')
-  reply.header('retry-after', retryAfterS)
-  throw new WeirError('WEIR_RATE_LIMITED', `more than ${limit.perMinute} requests per minute`)
+  throw new RateLimitedError(`more than ${limit.perMinute} requests per minute`, retryAfterS)
 }
 
 /** Everything needs a user, but for what has credentials of its own kind. */

@@ -1,4 +1,3 @@
-import { createHmac, randomBytes } from 'node:crypto'
 import type { IncomingHttpHeaders } from 'node:http'
 import { WeirError } from '../model/errors.ts'
 import {
@@ -12,39 +11,40 @@ import {
 } from '../store/accounts.ts'
 import { findAgentToken } from '../store/agents.ts'
 import type { UserRow } from '../store/schema.ts'
-import { hashPassword, passwordMatches } from '../store/secrets.ts'
 import type { Store } from '../store/store.ts'
+import type { Metrics } from '../telemetry/metrics.ts'
 import { AccessMemory } from './access-memory.ts'
 import { InvalidInputError } from './errors.ts'
 import type { OpenIdIssuer } from './open-id.ts'
+import { PasswordCheck } from './password-check.ts'
 import { assertSameOrigin, sessionToken } from './session-cookie.ts'
 
 /** What says who asks. */
 export interface Asking {
   headers: IncomingHttpHeaders
   method: string
+  /** The client's address. */
+  ip: string
 }
 
 /** Our own tokens have no dots. */
 const JWT = /^[\w-]+\.[\w-]+\.[\w-]*$/
-const VERIFIED_MAX = 10_000
-const DERIVATIONS_MAX = 32
 
 /** Finds out who asks. Runs before routing, so that a stranger does not even learn which paths exist. */
 export class Authentication {
   readonly #store: Store
   readonly #openId: OpenIdIssuer | undefined
-  // scrypt takes tens of milliseconds: a password that matched once is remembered, keyed so that it cannot
-  // be read.
-  readonly #verified = new Set<string>()
-  readonly #key = randomBytes(32)
+  readonly #passwords: PasswordCheck
   readonly #tokens: AccessMemory<TokenBearer>
   readonly #agentTokens: AccessMemory<string>
-  #decoyHash: Promise<string> | undefined
-  #derivations = 0
 
-  constructor(store: Store, openId: OpenIdIssuer | undefined) {
+  constructor({
+    store,
+    metrics,
+    openId,
+  }: { store: Store; metrics: Metrics; openId: OpenIdIssuer | undefined }) {
     this.#store = store
+    this.#passwords = new PasswordCheck({ clock: store.clock, metrics })
     this.#openId = openId
     this.#tokens = new AccessMemory(store)
     this.#agentTokens = new AccessMemory(store)
@@ -90,8 +90,11 @@ export class Authentication {
     const text = Buffer.from(credentials, 'base64').toString('utf8')
     const colon = text.indexOf(':')
     if (colon < 0 || text.includes('\0')) throw unauthorized() // PostgreSQL takes no NUL in a text.
-    const user = await findUserByEmail(this.#store.db, text.slice(0, colon))
-    const isRight = await this.#isPassword(text.slice(colon + 1), user?.password_hash ?? undefined)
+    const email = text.slice(0, colon)
+    const user = await findUserByEmail(this.#store.db, email)
+    const hash = user?.password_hash ?? undefined
+    const guess = { email: email.toLowerCase(), password: text.slice(colon + 1), hash, address: request.ip }
+    const isRight = await this.#passwords.isRight(guess)
     if (user === undefined || user.active === 0 || !isRight) throw unauthorized()
     return this.#asMember(user, wantedContract(request))
   }
@@ -125,26 +128,6 @@ export class Authentication {
     const mayEnter = user.operator === 1 && (await contractExists(this.#store.db, contractNumber))
     if (mayEnter) return accountOf(user, { contractNumber, role: 'admin' })
     throw foreignContract(contractNumber)
-  }
-
-  /** Takes as long for unknown users as for known ones. */
-  async #isPassword(password: string, hash: string | undefined): Promise<boolean> {
-    this.#decoyHash ??= hashPassword(randomBytes(16).toString('hex'))
-    const against = hash ?? (await this.#decoyHash)
-    const key = createHmac('sha256', this.#key).update(`${against}\0${password}`).digest('base64')
-    if (this.#verified.has(key)) return true
-    if (this.#derivations >= DERIVATIONS_MAX) {
-      throw new WeirError('WEIR_STORE_UNAVAILABLE', 'too many passwords are being checked')
-    }
-    this.#derivations++
-    try {
-      if (!(await passwordMatches(password, against)) || hash === undefined) return false
-    } finally {
-      this.#derivations--
-    }
-    if (this.#verified.size >= VERIFIED_MAX) this.#verified.clear()
-    this.#verified.add(key)
-    return true
   }
 }
 

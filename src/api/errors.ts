@@ -13,6 +13,14 @@ export class InvalidInputError extends WeirError {
   }
 }
 
+export class RateLimitedError extends WeirError {
+  readonly retryAfterS: number
+  constructor(message: string, retryAfterS: number) {
+    super('WEIR_RATE_LIMITED', message)
+    this.retryAfterS = retryAfterS
+  }
+}
+
 export interface ErrorBody {
   httpStatus: number
   messages: { errorCode: string; message: string }[]
@@ -78,6 +86,7 @@ export function sendError(reply: FastifyReply, error: unknown): FastifyReply {
     reply.header('www-authenticate', 'Basic realm="weir", charset="UTF-8"')
   // For agents: a fault of one bucket must not look like one of this server.
   if (error instanceof WeirError) reply.header('x-weir-code', error.code)
+  if (error instanceof RateLimitedError) reply.header('retry-after', error.retryAfterS)
   if (body.httpStatus === 503) reply.header('retry-after', '5')
   return reply.code(body.httpStatus).type('application/json; charset=utf-8').send(body)
 }

@@ -52,7 +52,7 @@ export async function sessionRoutes(
     assertSameOrigin(request) // Else another site could sign somebody in as somebody else.
     const credentials = request.body as Credentials
     const headers = headersOf(credentials)
-    const account = await authentication.user({ headers, method: request.method })
+    const account = await authentication.user({ headers, method: request.method, ip: request.ip })
     const { userId, contractNumber } = account
     const expiresAtMs = store.clock.nowMs() + SESSION_MS
     const purpose = credentials.token === undefined ? BY_PASSWORD : BY_TOKEN

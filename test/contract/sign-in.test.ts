@@ -1,0 +1,35 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { startControlPlane } from './support/control-plane.ts'
+
+test('who guesses passwords is told to wait, and tokens work meanwhile', async () => {
+  await using weir = await startControlPlane()
+  const { username, password, token } = weir.owner
+  const ask = (authorization: string) => fetch(`${weir.base}/contracts`, { headers: { authorization } })
+  const basic = (guess: string) => `Basic ${Buffer.from(`${username}:${guess}`).toString('base64')}`
+  const right = basic(password)
+  const before = await ask(right)
+
+  const statuses: number[] = []
+  let refused: Response
+  do {
+    refused = await ask(basic(`guess ${statuses.length}`))
+    statuses.push(refused.status)
+  } while (refused.status === 401 && statuses.length < 100)
+  const form = { username, password: 'another guess' }
+  const signIn = await fetch(`${weir.origin}/weir/v1/session`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json', 'x-weir-console': '1' },
+    body: JSON.stringify(form),
+  })
+  const byToken = await ask(`Bearer ${token}`)
+
+  assert.equal(before.status, 200)
+  assert.ok(statuses.length > 10, `${statuses}`)
+  for (const it of [refused, signIn]) {
+    assert.equal(it.status, 429)
+    assert.match(it.headers.get('retry-after') ?? '', /^[1-6]$/)
+    assert.match(await it.text(), /"too many wrong passwords for this user: try again in [1-6] s"/)
+  }
+  assert.equal(byToken.status, 200)
+})
