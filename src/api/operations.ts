@@ -38,6 +38,7 @@ type Tag = keyof typeof TAGS
 const api = '/cloudapi/v6'
 const users = `${api}/um/users`
 const groups = `${api}/um/groups`
+const sharables = `${api}/um/resources`
 const done = { status: 202 } as const
 const made = { status: 201 } as const
 const gone = { status: 204 } as const
@@ -63,6 +64,19 @@ const MEMBERS: Record<string, Operation> = {
   [`GET ${groups}/:groupId/shares`]: um('List what a group may see', {
     answer: ref('Shares'),
     query: 'list',
+  }),
+  [`GET ${groups}/:groupId/resources`]: um('List the data centers that a group may see', {
+    answer: ref('Sharables'),
+    query: 'list',
+  }),
+  [`GET ${sharables}`]: um('List what can be shared', { answer: ref('Sharables'), query: 'list' }),
+  [`GET ${sharables}/:resourceType`]: um('List what can be shared, of a type', {
+    answer: ref('Sharables'),
+    query: 'list',
+  }),
+  [`GET ${sharables}/:resourceType/:resourceId`]: um('Get what can be shared', {
+    answer: ref('Sharable'),
+    query: 'item',
   }),
   [`GET ${groups}/:groupId/shares/:resourceId`]: um('Get a share', { answer: ref('Share'), query: 'item' }),
   [`POST ${groups}/:groupId/shares/:resourceId`]: um('Share a data center', {

@@ -209,6 +209,15 @@ function userRules(): Record<string, Rule> {
       ]),
     ),
     ...membershipRules(groups),
+    'GET /cloudapi/v6/um/resources': { expect: ADMINISTRATORS, target: at('/um/resources') },
+    'GET /cloudapi/v6/um/resources/:resourceType': {
+      expect: ADMINISTRATORS,
+      target: at('/um/resources/datacenter'),
+    },
+    'GET /cloudapi/v6/um/resources/:resourceType/:resourceId': {
+      expect: OWN_ADMINISTRATORS,
+      target: async (tenants) => ({ path: `/um/resources/datacenter/${tenants.datacenterId}` }),
+    },
   }
 }
 
@@ -236,6 +245,9 @@ function membershipRules(groups: string): Record<string, Rule> {
     [`DELETE ${groups}/:groupId/users/:userId`]: rule(async (tenants) => ({ path: await withUser(tenants) })),
     [`GET ${groups}/:groupId/shares`]: rule(async (tenants) => ({
       path: `${await newGroup(tenants)}/shares`,
+    })),
+    [`GET ${groups}/:groupId/resources`]: rule(async (tenants) => ({
+      path: `${await newGroup(tenants)}/resources`,
     })),
     [`GET ${groups}/:groupId/shares/:resourceId`]: rule(async (tenants) => ({
       path: await withShare(tenants),
@@ -533,6 +545,10 @@ test('lists show what belongs to the caller and nothing else', async () => {
   assert.equal((await listed('owner', '/datacenters')).length, 2)
   assert.deepEqual(await listed('stranger', '/requests'), [])
   assert.deepEqual(await listed('stranger', '/um/groups'), [])
+  assert.deepEqual(await listed('stranger', '/um/resources'), [])
+  assert.equal((await listed('owner', '/um/resources')).length, 2)
+  const shared = `/um/groups/${tenants.groupId}/resources`
+  assert.deepEqual(await listed('owner', shared), [tenants.datacenterId])
 })
 
 test('who is a member of two contracts cannot be taken over by the administrators of one', async () => {

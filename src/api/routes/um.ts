@@ -16,25 +16,32 @@ import {
   listShares,
   type Member,
   removeMember,
-  type Share,
   setRole,
   share,
   unshare,
   updateGroup,
   updateUser,
 } from '../../store/members.ts'
-import { recordDoneRequest } from '../../store/requests.ts'
 import { findByIds } from '../../store/resources.ts'
 import { hashPassword } from '../../store/secrets.ts'
 import type { Change, Db } from '../../store/store.ts'
 import { API_BASE, type Services } from '../app.ts'
 import { assertAdministrator, notFound } from '../caller.ts'
-import { etagOf } from '../etag.ts'
-import { refine, renderCollection } from '../listing.ts'
 import { PRIVILEGES } from '../privileges.ts'
 import { parseQuery } from '../query.ts'
-import { type Envelope, wireDate } from '../render.ts'
-import { requestLineOf, statusUrl } from './inventory.ts'
+import {
+  accept,
+  asReference,
+  collectionOf,
+  groupOf,
+  type Rendered,
+  reference,
+  renderGroup,
+  renderSharable,
+  renderShare,
+  renderUser,
+} from './um-answers.ts'
+import { sharedWith, umResourceRoutes } from './um-resources.ts'
 
 const text = Type.String({ minLength: 1, maxLength: 200 })
 const password = Type.String({ minLength: 8, maxLength: 200 })
@@ -87,6 +94,7 @@ export async function umRoutes(app: FastifyInstance, services: Services): Promis
     addGroups(um, services)
     addGroupUsers(um, services)
     addShares(um, services)
+    umResourceRoutes(um, services)
   })
 }
 
@@ -245,21 +253,16 @@ async function groupAt(
   const shown = (it: Rendered) => (depth === 1 ? asReference(it) : it)
   const users = (await membersOf(db, group)).map((it) => shown(renderUser(base, it)))
   const shares = (await listShares(db, group.id)).map((it) => shown(renderShare(base, group, it)))
+  const resources = (await sharedWith(db, group)).map((it) => shown(renderSharable(base, it)))
   const { entities = {} } = rendered
   const entity = (name: string, items: Rendered[]) => ({ [name]: { ...(entities[name] as object), items } })
-  return { ...rendered, entities: { ...entity('users', users), ...entity('shares', shares) } }
+  const filled = { ...entity('users', users), ...entity('resources', resources), ...entity('shares', shares) }
+  return { ...rendered, entities: filled }
 }
 
 async function membersOf(db: Db, group: Group): Promise<Member[]> {
   const ids = await groupUsers(db, group.id)
   return (await listMembers(db, group.contract_number)).filter((it) => ids.includes(it.id))
-}
-
-async function groupOf({ store }: Services, request: FastifyRequest): Promise<Group> {
-  const { groupId } = request.params as { groupId: string }
-  const group = await findGroup(store.db, request.account!.contractNumber, groupId)
-  if (group === undefined) throw notFound()
-  return group
 }
 
 function addGroupUsers(app: FastifyInstance, services: Services): void {
@@ -341,100 +344,4 @@ function addShares(app: FastifyInstance, services: Services): void {
       return { ...reference(services.base(request), 'resource', href), gone: true }
     })
   })
-}
-
-interface Rendered extends Envelope {
-  gone?: true
-}
-
-/** Does the change, and answers as for every other mutation; it is done before the client can ask. */
-async function accept(
-  services: Services,
-  request: FastifyRequest,
-  reply: FastifyReply,
-  work: (change: Change) => Promise<Rendered>,
-): Promise<FastifyReply> {
-  const account = request.account!
-  const { rendered, requestId } = await services.store.change(async (change) => {
-    const rendered = await work(change)
-    const path = rendered.href.slice(services.base(request).length)
-    const requestId = await recordDoneRequest(change, account, {
-      ...withoutPassword(requestLineOf(services, request)),
-      contractNumber: account.contractNumber,
-      target: { id: rendered.id, type: rendered.type, path },
-    })
-    return { rendered, requestId }
-  })
-  reply.code(202).header('location', statusUrl(services, request, requestId))
-  return rendered.gone === true ? reply.send() : reply.send(rendered)
-}
-
-/** What is kept for `/requests` must not hold a secret. */
-function withoutPassword<T extends { body: string }>(line: T): T {
-  return line.body.includes('password') ? { ...line, body: '' } : line
-}
-
-function collectionOf<T>(
-  services: Services,
-  request: FastifyRequest,
-  path: string,
-  rows: T[],
-  render: (base: string, row: T) => Rendered,
-): Record<string, unknown> {
-  const query = parseQuery(request.query)
-  const { offset, limit, depth } = query
-  const base = services.base(request)
-  const found = refine(
-    { of: (it: Rendered) => it },
-    rows.map((it) => render(base, it)),
-    query,
-  )
-  const items = found.slice(offset, offset + limit).map((it) => (depth > 0 ? it : asReference(it)))
-  const frame = { id: path.slice('/um/'.length), href: `${base}${path}`, url: request.url }
-  return renderCollection(frame, items, { offset, limit, total: found.length })
-}
-
-function asReference({ id, type, href }: Rendered): Rendered {
-  return { id, type, href }
-}
-
-function reference(base: string, type: string, path: string): Rendered {
-  return { id: path.slice(path.lastIndexOf('/') + 1), type, href: `${base}${path}` }
-}
-
-function renderUser(base: string, it: Member): Rendered {
-  const user = reference(base, 'user', `/um/users/${it.id}`)
-  const properties = {
-    firstname: it.first_name,
-    lastname: it.last_name,
-    email: it.email,
-    administrator: it.role !== 'member',
-    forceSecAuth: false,
-    secAuthActive: false,
-    active: it.active === 1,
-  }
-  return {
-    ...user,
-    metadata: { etag: etagOf(JSON.stringify(properties)), createdDate: wireDate(it.created_at) },
-    properties,
-  }
-}
-
-function renderGroup(base: string, it: Group): Rendered {
-  const group = reference(base, 'group', `/um/groups/${it.id}`)
-  const given = JSON.parse(it.privileges) as Record<string, boolean>
-  const flags = Object.fromEntries(PRIVILEGES.map((name) => [name, given[name] === true]))
-  const entity = (name: string) => ({
-    [name]: { id: `${it.id}/${name}`, type: 'collection', href: `${group.href}/${name}` },
-  })
-  return {
-    ...group,
-    properties: { name: it.name, ...flags },
-    entities: { ...entity('users'), ...entity('shares') },
-  }
-}
-
-function renderShare(base: string, group: Group, it: Share): Rendered {
-  const found = reference(base, 'resource', `/um/groups/${group.id}/shares/${it.resource_id}`)
-  return { ...found, properties: { editPrivilege: it.may_edit === 1, sharePrivilege: false } }
 }

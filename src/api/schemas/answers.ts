@@ -131,11 +131,13 @@ const userSchemas: Schemas = {
   Group: member(
     'group',
     { name: text, ...Object.fromEntries(PRIVILEGES.map((it) => [it, flag])) },
-    { entities: closed({ users: ref('Users'), shares: ref('Shares') }) },
+    { entities: closed({ users: ref('Users'), resources: ref('Sharables'), shares: ref('Shares') }) },
   ),
   Groups: collectionOf(ref('Group')),
   Share: member('resource', { editPrivilege: flag, sharePrivilege: flag }),
   Shares: collectionOf(ref('Share')),
+  Sharable: member('datacenter', { name: text, secAuthProtection: flag }, { metadata: ref('Metadata') }),
+  Sharables: collectionOf(ref('Sharable')),
 }
 
 const point = {
