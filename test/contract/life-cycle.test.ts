@@ -176,3 +176,36 @@ test('a waiting agent hears of a change at once, and of none after its waiting t
   assert.equal(agent.version, heard)
   assert.equal(agent.assignments.length, 1)
 })
+
+test('a host that does not report, or is not let in any more, is not said to be capturing', async () => {
+  await using weir = await startControlPlane({ attachGraceMs: LONG_MS })
+  await using agent = agentOf(weir)
+  const created = await weir.post(`${weir.nicPath}/flowlogs`, FLOW_LOG)
+  await agent.poll(0)
+  await agent.report()
+  const look = async () => (await weir.get(`/weir/v1/flowlogs/${created.body.id}`)).body.delivery
+  const seenAt = Date.parse('2026-01-02T03:04:05Z')
+
+  await weir.store.change(({ tx }) => tx.updateTable('agents').set({ last_seen_at: seenAt }).execute())
+  const silent = await look()
+  await agent.report()
+  const back = await look()
+  await weir.call('DELETE', '/weir/v1/agents/host-1')
+  const expelled = await look()
+
+  assert.equal(silent.status, 'host does not report')
+  assert.deepEqual(silent.points, [
+    {
+      flowLogId: created.body.id,
+      host: 'host-1',
+      state: 'attached',
+      device: 'eth0',
+      message: 'the agent of host host-1 has not reported since 2026-01-02T03:04:05.000Z',
+      live: false,
+    },
+  ])
+  assert.equal(back.status, 'capturing')
+  assert.deepEqual([back.points[0].message, back.points[0].live], [null, true])
+  assert.equal(expelled.status, 'host does not report')
+  assert.equal(expelled.points[0].message, 'host host-1 is no longer let in')
+})

@@ -24,6 +24,8 @@ export interface Point {
   state: 'attached' | 'waiting' | 'failed'
   device: string | null
   message: string | null
+  /** Of a host that reports. */
+  live: boolean
 }
 
 export interface Health {

@@ -24,10 +24,17 @@ export function stateOf(flowLog: FlowLog | undefined, delivery: FlowLogDelivery 
     }
   }
   if (flowLog.state === 'INACTIVE') return { word: 'Disabling', tone: 'busy' }
-  const attached = delivery?.delivery.points.some((it) => it.state === 'attached') ?? false
-  if (!attached) {
+  const attached = delivery?.delivery.points.filter((it) => it.state === 'attached') ?? []
+  if (attached.length === 0) {
     const waiting = delivery?.delivery.points.find((it) => it.state === 'waiting')
     return { word: 'Waiting', tone: 'warn', why: waiting?.message ?? waitingText(delivery) }
+  }
+  if (!attached.some(({ live }) => live)) {
+    return {
+      word: 'Silent',
+      tone: 'bad',
+      why: withRemedy(attached[0]?.message ?? 'its host does not report'),
+    }
   }
   if ((delivery?.delivery.objects ?? 0) > 0) return { word: 'Delivering', tone: 'good' }
   return {
@@ -51,6 +58,11 @@ export function withRemedy(message: string): string {
 }
 
 const REMEDIES: { pattern: RegExp; words: string }[] = [
+  {
+    pattern: /has not reported since/,
+    words: 'Start it again; the kernel of a host that runs goes on counting meanwhile.',
+  },
+  { pattern: /no longer let in/, words: 'Enrol the host again, or bind the interface to another one.' },
   {
     pattern: /no such device|not found.*device|device.*(missing|absent)/i,
     words: "Check the NIC's binding: the device may have another name, or be in another network namespace.",

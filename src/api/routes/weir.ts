@@ -1,19 +1,14 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { Type } from 'typebox'
-import type { AgentHealth } from '../../model/agent-protocol.ts'
 import { WeirError } from '../../model/errors.ts'
 import { parseDestination } from '../../model/flow-log.ts'
 import { LIFECYCLE_DAYS_MAX, noRule } from '../../model/lifecycle.ts'
 import type { Account } from '../../store/accounts.ts'
-import { hasTwin, listAgents } from '../../store/agents.ts'
 import { listAudit } from '../../store/audit.ts'
 import { findRegistration, listRegistrations, registerBucket } from '../../store/buckets.ts'
-import { isContested } from '../../store/claims.ts'
 import { findFlowLogs, listFlowLogs, retryDelivery } from '../../store/flow-logs.ts'
-import { pointsOf } from '../../store/points.ts'
 import { findByIds } from '../../store/resources.ts'
-import type { FlowLogRow, PointRow } from '../../store/schema.ts'
-import { LIVE_MS } from '../../store/settle.ts'
+import type { FlowLogRow } from '../../store/schema.ts'
 import { collectAgentMetrics } from '../agent-metrics.ts'
 import type { Services } from '../app.ts'
 import {
@@ -25,20 +20,13 @@ import {
   notFound,
   visibleDatacenters,
 } from '../caller.ts'
-import {
-  type BucketStatus,
-  bucketStatuses,
-  healthOf,
-  lastErrorOf,
-  oldestWindowS,
-  type PendingDeliveries,
-  pendingDeliveries,
-} from '../delivery-status.ts'
+import { bucketStatuses } from '../delivery-status.ts'
 import { ownerOf } from '../destinations.ts'
 import { InvalidInputError } from '../errors.ts'
 import { etagOf } from '../etag.ts'
 import { interfaceTree, renderInterfaceTree } from '../interface-tree.ts'
 import { describeApi } from '../openapi.ts'
+import { renderAgent, renderBucket, renderFlowLogs, timeText, whatIsTold } from './status-answers.ts'
 
 const LISTING_MAX = 1_000
 const API_VERSION = '6.0'
@@ -96,36 +84,22 @@ function addStatus(app: FastifyInstance, services: Services): void {
     const account = request.account!
     assertAdministrator(account)
     const flowLogs = await listFlowLogs(store.db, account.operator ? undefined : account.contractNumber)
-    const points = await allPoints(services, flowLogs)
-    const nowMs = store.clock.nowMs()
-    const rows = await listAgents(store.db)
-    const pending = pendingDeliveries(rows)
-    const agents = rows.map((it) => ({
-      host: it.host,
-      live: isLive(it.last_seen_at, nowMs),
-      twin: hasTwin(it, nowMs),
-      lastSeenAt: timeText(it.last_seen_at),
-      agentVersion: it.agent_version,
-      startedAt: it.started_at,
-      points: points.filter(({ host }) => host === it.host).map(renderPoint),
-      health: renderHealth(it, account),
-    }))
-    const carrying = new Set(points.map(({ host }) => host))
+    const told = await whatIsTold(services, flowLogs)
+    const agents = told.agents.map((it) => renderAgent(it, account, told))
+    const carrying = new Set(told.points.map(({ host }) => host))
     return {
       // Hosts are the operator's; others see those that carry their flow logs.
-      agents: account.operator ? agents : agents.filter(({ host }) => carrying.has(host)),
+      agents: account.operator ? agents : agents.filter((it) => carrying.has(it['host'] as string)),
       windowSizeS: services.options.windowSizeS,
-      flowLogs: renderFlowLogs(flowLogs, { points, pending, nowMs }),
-      buckets: bucketStatuses(flowLogs, pending).map(renderBucket),
+      flowLogs: renderFlowLogs(flowLogs, told),
+      buckets: bucketStatuses(flowLogs, told.pending).map(renderBucket),
     }
   })
 
   app.get('/weir/v1/flowlogs', async (request, reply) => {
     const flowLogs = await visibleFlowLogs(services, request.account!)
-    const points = await allPoints(services, flowLogs)
-    const pending = pendingDeliveries(await listAgents(store.db))
-    const nowMs = store.clock.nowMs()
-    const items = renderFlowLogs(flowLogs, { points, pending, nowMs }).map(({ checkedAt: _, ...it }) => it)
+    const told = await whatIsTold(services, flowLogs)
+    const items = renderFlowLogs(flowLogs, told).map(({ checkedAt: _, ...it }) => it)
     return sendIfChanged(request, reply, { items })
   })
 
@@ -143,9 +117,7 @@ function addStatus(app: FastifyInstance, services: Services): void {
     const row = await assertVisible(store.db, request.account!, resource)
     const [flowLog] = await findFlowLogs(store.db, [row.id])
     if (flowLog === undefined) throw notFound()
-    const points = await allPoints(services, [flowLog])
-    const pending = pendingDeliveries(await listAgents(store.db))
-    return renderFlowLogs([flowLog], { points, pending, nowMs: store.clock.nowMs() })[0]
+    return renderFlowLogs([flowLog], await whatIsTold(services, [flowLog]))[0]
   })
 }
 
@@ -169,120 +141,6 @@ async function visibleFlowLogs({ store }: Services, account: Account): Promise<F
   )
   const shown = new Set(rows.filter((row) => visible.includes(datacenterIdOf(row.path))).map(({ id }) => id))
   return flowLogs.filter(({ id }) => shown.has(id))
-}
-
-/** As agents told them; one of a host to which another host does not leave the flow log has failed. */
-async function allPoints({ store }: Services, flowLogs: FlowLogRow[]): Promise<PointRow[]> {
-  const points: PointRow[] = []
-  for (let at = 0; at < flowLogs.length; at += 500) {
-    const some = flowLogs.slice(at, at + 500)
-    const told = Map.groupBy(
-      await pointsOf(
-        store.db,
-        some.map((it) => it.id),
-      ),
-      (it) => it.flow_log_id,
-    )
-    for (const flowLog of some) {
-      const own = told.get(flowLog.id) ?? []
-      points.push(...own.map((it) => (isContested(flowLog, it, own) ? contested(it, flowLog) : it)))
-    }
-  }
-  return points
-}
-
-function contested(point: PointRow, { claimed_by: holder }: FlowLogRow): PointRow {
-  const message = `host ${holder} has it: what this host captures is not delivered until ${holder} lets go of it`
-  return { ...point, state: 'failed', message }
-}
-
-function renderPoint(it: PointRow): Record<string, unknown> {
-  return { flowLogId: it.flow_log_id, state: it.state, device: it.device, message: it.message }
-}
-
-/** What names no bucket, object or fault of other tenants of the same host. */
-const HEALTH_OF_ALL: readonly (keyof AgentHealth)[] = [
-  'windowStartS',
-  'windowSizeS',
-  'flows',
-  'flowsMax',
-  'skippedPackets',
-  'hookRuns',
-  'hookNs',
-  'lateVerdicts',
-  'lostPackets',
-  'hooksRemoved',
-  'liveFailures',
-  'spool',
-]
-
-/** Deliveries stand with their flow logs. */
-function renderHealth(it: { health: string | null }, account: Account): Partial<AgentHealth> | null {
-  const health = healthOf(it)
-  if (health === null) return null
-  const { deliveries: _, ...all } = health
-  if (account.operator) return all
-  return Object.fromEntries(HEALTH_OF_ALL.map((name) => [name, all[name as keyof typeof all]]))
-}
-
-interface Shown {
-  points: readonly PointRow[]
-  pending: PendingDeliveries
-  nowMs: number
-}
-
-function renderFlowLogs(
-  flowLogs: FlowLogRow[],
-  { points, pending, nowMs }: Shown,
-): Record<string, unknown>[] {
-  const told = Map.groupBy(points, (it) => it.flow_log_id)
-  return flowLogs.map((it) => renderFlowLog(it, { points: told.get(it.id) ?? [], pending, nowMs }))
-}
-
-/** A flow log's delivery status, with its own points: Weir's own sub-resource. */
-function renderFlowLog(it: FlowLogRow, { points, pending, nowMs }: Shown): Record<string, unknown> {
-  const waiting = pending.get(it.id) ?? []
-  const error = lastErrorOf(it, waiting)
-  return {
-    id: it.id,
-    interfaceId: it.interface_id,
-    contractNumber: it.contract_number,
-    bucket: it.bucket,
-    prefix: it.prefix,
-    host: it.host,
-    delivery: {
-      status: error !== undefined ? 'delivery fails' : captureStatus(points),
-      points: points.map((point) => ({ host: point.host, ...renderPoint(point) })),
-      objects: it.objects,
-      bytes: it.octets,
-      records: it.records,
-      lastObject: it.last_object,
-      lastDeliveredAt: timeText(it.last_delivered_at),
-      pendingSegments: waiting.reduce((sum, { segments }) => sum + segments, 0),
-      pendingBytes: waiting.reduce((sum, { bytes }) => sum + bytes, 0),
-      oldestPendingWindow: windowText(oldestWindowS(waiting)),
-      lastError: error?.message ?? null,
-      lastErrorAt: error?.at ?? null,
-    },
-    checkedAt: timeText(nowMs),
-  }
-}
-
-function renderBucket(it: BucketStatus): Record<string, unknown> {
-  return {
-    bucket: it.bucket,
-    lastDeliveredAt: timeText(it.lastDeliveredAtMs),
-    oldestPendingWindow: windowText(it.oldestPendingWindowS),
-    lastError: it.lastError?.message ?? null,
-    lastErrorAt: it.lastError?.at ?? null,
-  }
-}
-
-/** One sentence for people; `points` say more. */
-function captureStatus(points: readonly PointRow[]): string {
-  if (points.some(({ state }) => state === 'attached')) return 'capturing'
-  if (points.some(({ state }) => state === 'failed')) return 'cannot be attached'
-  return 'waiting for an interface'
 }
 
 const BucketPath = Type.Object({ name: Type.String({ maxLength: 63 }) })
@@ -427,16 +285,4 @@ function addObjects(app: FastifyInstance, services: Services): void {
     if (content === undefined) throw new WeirError('WEIR_NOT_FOUND', `object '${name}' does not exist`)
     return reply.type('application/gzip').send(content)
   })
-}
-
-function isLive(lastSeenAtMs: number | null, nowMs: number): boolean {
-  return lastSeenAtMs !== null && nowMs - lastSeenAtMs < LIVE_MS
-}
-
-function windowText(startS: number | null): string | null {
-  return timeText(startS === null ? null : startS * 1000)
-}
-
-function timeText(ms: number | null): string | null {
-  return ms === null ? null : new Date(ms).toISOString()
 }

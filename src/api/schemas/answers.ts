@@ -145,6 +145,7 @@ const point = {
   state: oneOf('attached', 'waiting', 'failed'),
   device: textOrNull,
   message: textOrNull,
+  live: flag,
 }
 
 const deliverySchemas: Schemas = {
@@ -156,7 +157,13 @@ const deliverySchemas: Schemas = {
     prefix: text,
     host: textOrNull,
     delivery: closed({
-      status: oneOf('capturing', 'waiting for an interface', 'cannot be attached', 'delivery fails'),
+      status: oneOf(
+        'capturing',
+        'host does not report',
+        'waiting for an interface',
+        'cannot be attached',
+        'delivery fails',
+      ),
       points: Type.Array(closed({ host: text, ...point })),
       objects: count,
       bytes: count,
