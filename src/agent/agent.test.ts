@@ -7,8 +7,9 @@ import { eventually } from '../../test/support/eventually.ts'
 import type { AttachedPoint, KernelWindow, PointConfig } from '../capture/ebpf/kernel-meter.ts'
 import type { AgentReport, Assignment, Assignments } from '../model/agent-protocol.ts'
 import { WeirError } from '../model/errors.ts'
-import { Agent, type AgentDependencies, type SealTask } from './agent.ts'
+import { Agent } from './agent.ts'
 import { PointTable, replaceFile } from './point-table.ts'
+import type { AgentDependencies, SealTask } from './ports.ts'
 
 const DEVICE = { name: 'eth0', ifindex: 2, mac: '' }
 

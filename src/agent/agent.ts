@@ -1,161 +1,14 @@
-import type { AttachedPoint, KernelWindow, PointConfig } from '../capture/ebpf/kernel-meter.ts'
-import type {
-  AgentHealth,
-  AgentReport,
-  Assignment,
-  Assignments,
-  Binding,
-  DeliveryPlace,
-  LiveReport,
-  LiveWanted,
-  LiveWindow,
-  PendingDelivery,
-  SpoolHealth,
-} from '../model/agent-protocol.ts'
+import type { KernelWindow } from '../capture/ebpf/kernel-meter.ts'
+import type { AgentHealth, AgentReport, Assignments } from '../model/agent-protocol.ts'
 import { AGENT_PROTOCOL_VERSION } from '../model/agent-protocol.ts'
 import { changedBy } from '../model/assignment-changes.ts'
 import { WeirError } from '../model/errors.ts'
-import type { GivenUp } from '../spool/loss-ledger.ts'
 import { Backoff } from '../stdx/backoff.ts'
-import type { Clock } from '../stdx/clock.ts'
 import { pause } from '../stdx/wait.ts'
-import { type Device, findDevice } from './find-device.ts'
-import { LiveFlows, type LookResult, type LookTask } from './live-flows.ts'
-import type { PointTable } from './point-table.ts'
-import { type PointStatus, ReportedPoints } from './reported-points.ts'
-
-/** The kernel's side, as the agent needs it (`capture/ebpf` has it). */
-export interface Meter {
-  readonly bootId: string
-  start(): void
-  stop(): void
-  detachAll(): void
-  attach(point: PointConfig): AttachedPoint
-  detach(point: number): void
-  points(): AttachedPoint[]
-  /** Puts back what somebody has removed of the pins. */
-  mend(): void
-  /** Those that have lost their hooks, but not their device. */
-  robbed(): AttachedPoint[]
-  syncClock(): void
-  windows(): KernelWindow[]
-  closeWindows(): void
-  clearWindow(generation: bigint): void
-  setWindowSize(windowSizeS: number): void
-  stats(): {
-    flows: number
-    flowsMax: number
-    points: { skippedPackets: bigint }[]
-    hookRuns: bigint
-    hookNs: bigint
-    lateVerdicts: bigint
-    lostPackets: bigint
-  }
-}
-
-export interface Devices {
-  start(): void
-  stop(): void
-  list(): Device[]
-  onChange(callback: () => void): void
-}
-
-/** The control plane's side of the agent protocol. */
-export interface ControlPlane {
-  assignments(options: {
-    version?: string
-    changes: boolean
-    live: string
-    waitS: number
-    signal: AbortSignal
-  }): Promise<Assignments>
-  report(report: AgentReport, options: { signal: AbortSignal }): Promise<void>
-  live(report: LiveReport, options: { signal: AbortSignal }): Promise<LiveWanted>
-}
-
-/** Writes a closed window into the spool, committed when the promise resolves (a worker thread does it). */
-export interface Sealer {
-  seal(task: SealTask): Promise<SealResult>
-  /** Reads windows without changing them. */
-  look(task: LookTask): Promise<LookResult>
-  stop(): Promise<void>
-}
-
-export interface SealResult {
-  /** Rows that belonged to no flow log: a bug to be told. */
-  rowsUnassigned: number
-  /** Packets in SKIPDATA rows. */
-  packetsSkipped: number
-  /** Of the flow logs that the task wanted to see live. */
-  live: ReadonlyMap<string, LiveWindow>
-}
-
-export interface SealTask {
-  window: KernelWindow
-  /** Names the window in the spool; no two windows of this host ever share one. */
-  windowKey: string
-  points: ReadonlyMap<number, Assignment>
-  /** What the spool had to give up earlier and this window's objects will tell. */
-  givenUp: GivenUp[]
-  /** Whose flows somebody looks at: points, and rows of each flow log. */
-  live?: { points: ReadonlyMap<number, Assignment>; rowsMax: number }
-}
-
-export interface SpoolSide {
-  start(): void
-  stop(): void
-  /** Keys of windows that are in the spool. */
-  committedWindows(): string[]
-  addWindow(windowKey: string): void
-  /** Gives up what is too old or too much. */
-  enforceLimits(): void
-  /** Gives up the oldest segments until so many bytes are free; returns how many that are. */
-  makeRoom(bytes: number): number
-  flowLogsGivenUp(): string[]
-  /** Of flow logs that are not kept any more, as far as it was before `beforeS`. */
-  forgetGivenUp(kept: ReadonlySet<string>, beforeS: number): void
-  takeGivenUp(flowLogId: string): GivenUp[]
-  stats(): SpoolHealth
-}
-
-export interface Delivery {
-  start(): void
-  /** New segments are in the spool. */
-  wake(): void
-  /** What waits for these is tried at once. */
-  retry(places: readonly DeliveryPlace[]): void
-  /** Tries to deliver everything; returns what is left when the deadline has passed. */
-  drain(options: { deadlineMs: number }): Promise<{ left: number }>
-  stop(): Promise<void>
-  status(): {
-    lastDelivery?:
-      | { bucket: string; objectName: string; records: number; bytes: number; at: string }
-      | undefined
-    lastError?: { message: string; at: string } | undefined
-    flowLogs: PendingDelivery[]
-  }
-}
-
-export interface AgentDependencies {
-  meter: Meter
-  devices: Devices
-  points: PointTable
-  controlPlane: ControlPlane
-  sealer: Sealer
-  spool: SpoolSide
-  delivery: Delivery
-  /** The last assignments, kept over restarts; `undefined` when there are none. */
-  savedAssignments(): Assignments | undefined
-  saveAssignments(assignments: Assignments): void
-  clock: Clock
-  log: Logger
-}
-
-export interface Logger {
-  info(fields: object, message: string): void
-  warn(fields: object, message: string): void
-  error(fields: object, message: string): void
-}
+import { LiveFlows } from './live-flows.ts'
+import { Observation } from './observation.ts'
+import type { AgentDependencies, Delivery } from './ports.ts'
+import { ReportedPoints } from './reported-points.ts'
 
 export interface AgentOptions {
   version: string
@@ -171,12 +24,6 @@ const ROOM_SIZE = 64 * 2 ** 20 // When the disk is full: what one more window ma
 const POLL_WAIT_S = 30
 const POLL_PAUSE_MS = 200
 
-/** A flow log and the device at which it is to be captured from now on. */
-interface Placement {
-  assignment: Assignment
-  device: Device
-}
-
 /**
  * The data plane of one host, wired: assignments from the control plane become observation points in the kernel;
  * closed windows become segments in the spool; the spool is delivered.
@@ -188,7 +35,7 @@ export class Agent {
   readonly #options: AgentOptions
   readonly #dependencies: AgentDependencies
   readonly #stopping = new AbortController()
-  readonly #statuses = new Map<string, PointStatus>()
+  readonly #observation: Observation
   readonly #reported = new ReportedPoints()
   readonly #live: LiveFlows
   #assignments: Assignments
@@ -201,7 +48,6 @@ export class Agent {
   #startedAt = ''
   #reportIsDue = false
   #packetsSkipped = 0
-  #hooksRemoved = 0
   #clockSyncedAtMs = 0
   #limitsCheckedAtMs = 0
   #reportedAtMs = 0
@@ -214,6 +60,7 @@ export class Agent {
     this.#dependencies = dependencies
     this.#windowSizeS = options.windowSizeS
     this.#assignments = { version: '', windowSizeS: options.windowSizeS, assignments: [] }
+    this.#observation = new Observation(dependencies)
     this.#live = new LiveFlows({ signal: this.#stopping.signal }, dependencies)
   }
 
@@ -225,7 +72,7 @@ export class Agent {
     spool.start()
     this.#clearCommittedWindows()
     spool.enforceLimits()
-    this.#retireStrangers()
+    this.#observation.retireStrangers()
     delivery.start()
     devices.start()
     // Not before assignments are known: no assignments would mean that everything is to be let go.
@@ -261,7 +108,7 @@ export class Agent {
     this.#stopping.abort()
     await Promise.all([this.#polling, this.#reporting, this.#sealing, this.#live.ended])
     devices.stop()
-    this.#detach(meter.points().map((it) => it.point))
+    this.#observation.end()
     meter.closeWindows()
     await this.#sealClosedWindows()
     const { left } = await delivery.drain(options)
@@ -282,9 +129,8 @@ export class Agent {
     if (Math.abs(nowMs - this.#clockSyncedAtMs) >= CLOCK_SYNC_MS) {
       meter.syncClock()
       this.#clockSyncedAtMs = nowMs
-      this.#mend()
-      const attached = [...this.#statuses.values()].filter((it) => it.state === 'attached').length
-      if (meter.points().length !== attached) this.#reconcile()
+      this.#observation.mend()
+      if (this.#observation.hasChanged) this.#reconcile()
     }
     if (Math.abs(nowMs - this.#limitsCheckedAtMs) >= LIMITS_CHECK_MS) {
       spool.enforceLimits()
@@ -296,25 +142,6 @@ export class Agent {
       this.#sealing = undefined
     })
     if (Math.abs(nowMs - this.#reportedAtMs) >= HEARTBEAT_MS) this.#report()
-  }
-
-  /** Of what somebody's tool has removed no event tells. */
-  #mend(): void {
-    const { meter, log } = this.#dependencies
-    try {
-      meter.mend()
-    } catch (error) {
-      log.error({ err: error }, 'what somebody has removed from bpffs cannot be put back')
-    }
-  }
-
-  #tellRobbed(): void {
-    const { meter, log } = this.#dependencies
-    for (const { flowLogId, device, netns } of meter.robbed()) {
-      this.#hooksRemoved++
-      this.#lastFault = { message: `somebody had removed the hooks of ${device}`, at: this.#now() }
-      log.warn({ flowLogId, device, netns }, 'somebody has removed hooks, nothing was counted since')
-    }
   }
 
   /** A flow log that leaves the host may come back, and then tells them. */
@@ -334,7 +161,7 @@ export class Agent {
       if (!(error instanceof WeirError)) throw error
       log.error({ err: error }, 'the table of observation points is not on disk')
     }
-    if ([...this.#statuses.values()].some((it) => it.state === 'failed')) this.#reconcile()
+    if (this.#observation.hasFailed) this.#reconcile()
   }
 
   /** Oldest first, one at a time: commit to the spool, then clear in the kernel. */
@@ -458,107 +285,13 @@ export class Agent {
     this.#report()
   }
 
-  /** Makes the kernel's points match the assignments and the devices that are there. */
   #reconcile(): void {
     if (this.#assignments.version === '') return
-    this.#mend()
-    this.#tellRobbed()
-    const { meter, points } = this.#dependencies
-    const before = JSON.stringify([...this.#statuses])
-    const wanted = new Map(this.#assignments.assignments.map((it) => [it.flowLogId, it]))
-    const leaving = points
-      .all()
-      .filter((it) => it.retiredAtS === undefined && !wanted.has(it.assignment.flowLogId))
-      .map((it) => it.point)
-    const joining: Placement[] = []
-    this.#statuses.clear()
-    const attached = new Map(meter.points().map((it) => [it.point, it]))
-    const found = this.#dependencies.devices.list()
-    for (const assignment of wanted.values()) {
-      const device = findDevice(assignment.binding, found)
-      const live = points.live(assignment.flowLogId)
-      const now = live === undefined ? undefined : attached.get(live.point)
-      const status = statusOf(assignment, device, now, found)
-      this.#statuses.set(assignment.flowLogId, status)
-      if (status.state === 'attached') continue
-      if (live !== undefined) leaving.push(live.point)
-      if (!('waitingFor' in device)) joining.push({ assignment, device })
+    this.#observation.mend()
+    for (const device of this.#observation.robbed()) {
+      this.#lastFault = { message: `somebody had removed the hooks of ${device}`, at: this.#now() }
     }
-    this.#detach(leaving)
-    this.#attach(joining)
-    if (JSON.stringify([...this.#statuses]) !== before) this.#report()
-  }
-
-  #attach(placements: Placement[]): void {
-    const { meter, points, log } = this.#dependencies
-    const failed: number[] = []
-    const numbers = this.#numbersFor(placements)
-    for (const [i, { assignment, device }] of placements.entries()) {
-      const { flowLogId, interfaceId, binding } = assignment
-      const point = numbers[i]
-      if (point === undefined) return
-      const { name, netns } = device
-      try {
-        meter.attach({
-          point,
-          flowLogId,
-          interfaceId,
-          device: name,
-          ...(netns === undefined ? {} : { netns }),
-          mirrored: isMirrored(binding),
-        })
-        log.info({ flowLogId, device: name, netns }, 'flow log attached')
-        this.#statuses.set(flowLogId, { state: 'attached', device: name })
-      } catch (error) {
-        if (!(error instanceof WeirError)) throw error
-        failed.push(point)
-        log.warn({ err: error, device: name }, 'attaching failed')
-        this.#statuses.set(flowLogId, { state: 'failed', device: name, message: error.message })
-      }
-    }
-    points.retire(failed, this.#retiredAtS())
-  }
-
-  /** None where they cannot be written down: then nobody would know whose flows the kernel has. */
-  #numbersFor(placements: Placement[]): number[] {
-    const { points, log } = this.#dependencies
-    try {
-      return points.take(placements.map((it) => it.assignment)).map((it) => it.point)
-    } catch (error) {
-      if (!(error instanceof WeirError)) throw error
-      log.error({ err: error }, 'no observation points can be taken')
-      for (const { assignment, device } of placements) {
-        const { message } = error
-        this.#statuses.set(assignment.flowLogId, { state: 'failed', device: device.name, message })
-      }
-      return []
-    }
-  }
-
-  #detach(leaving: number[]): void {
-    for (const point of leaving) this.#dependencies.meter.detach(point)
-    this.#dependencies.points.retire(leaving, this.#retiredAtS())
-  }
-
-  /** After a start: kernel points that the table does not know, and live ones that the kernel has lost. */
-  #retireStrangers(): void {
-    const { meter, points, log } = this.#dependencies
-    const inKernel = new Set(meter.points().map((it) => it.point))
-    const inTable = new Map(points.all().map((it) => [it.point, it]))
-    for (const point of inKernel) {
-      const record = inTable.get(point)
-      if (record === undefined || record.retiredAtS !== undefined) meter.detach(point)
-    }
-    const lost = [...inTable.keys()].filter((point) => !inKernel.has(point))
-    const isLive = (point: number): boolean => inTable.get(point)!.retiredAtS === undefined
-    if (lost.some(isLive))
-      log.warn({}, 'the kernel has forgotten what was observed: a reboot, or removed pins')
-    points.retire(lost, this.#retiredAtS())
-  }
-
-  /** Not before the start of a window that may mention it: where the wall clock was set back, windows are ahead of it. */
-  #retiredAtS(): number {
-    return Math.max(this.#nowS(), ...this.#dependencies.meter.windows().map((it) => it.startS))
+    if (this.#observation.reconcile(this.#assignments.assignments)) this.#report()
   }
 
   /** Sends a report now; while one is on its way, once more after it. */
@@ -574,7 +307,7 @@ export class Agent {
     while (this.#reportIsDue && !this.#stopping.signal.aborted) {
       this.#reportIsDue = false
       this.#reportedAtMs = clock.nowMs()
-      const told = this.#reported.begin(this.#statuses, clock.nowMs())
+      const told = this.#reported.begin(this.#observation.statuses, clock.nowMs())
       try {
         await controlPlane.report(this.#currentReport(told.points), { signal: this.#stopping.signal })
         told.taken()
@@ -613,7 +346,7 @@ export class Agent {
         hookNs: Number(stats.hookNs),
         lateVerdicts: Number(stats.lateVerdicts),
         lostPackets: Number(stats.lostPackets),
-        hooksRemoved: this.#hooksRemoved,
+        hooksRemoved: this.#observation.hooksRemoved,
         liveFailures: this.#live.failures,
         spool: spool.stats(),
         ...(lastDelivery === undefined ? {} : { lastDelivery: deliveryOf(lastDelivery) }),
@@ -630,28 +363,6 @@ export class Agent {
   #now(): string {
     return new Date(this.#dependencies.clock.nowMs()).toISOString()
   }
-}
-
-/** Of a flow log before anything is done about it: `now` is where it is captured, if it is. */
-function statusOf(
-  assignment: Assignment,
-  device: ReturnType<typeof findDevice>,
-  now: AttachedPoint | undefined,
-  found: Device[],
-): PointStatus {
-  if ('waitingFor' in device) {
-    // The kernel knows better than a list that has just been lost and is being read anew.
-    const isListed = found.some((it) => it.ifindex === now?.ifindex && it.netns === now.netns)
-    if (now !== undefined && !isListed) return { state: 'attached', device: now.device }
-    return { state: 'waiting', message: `waiting for an interface: ${device.waitingFor}` }
-  }
-  const isSameDevice = now !== undefined && now.ifindex === device.ifindex && now.netns === device.netns
-  const isInPlace = isSameDevice && now.mirrored === isMirrored(assignment.binding)
-  return { state: isInPlace ? 'attached' : 'waiting', device: device.name }
-}
-
-function isMirrored({ side }: Binding): boolean {
-  return side === 'guest'
 }
 
 function deliveryOf(

@@ -3,8 +3,8 @@ import { test } from 'node:test'
 import type { KernelWindow } from '../capture/ebpf/kernel-meter.ts'
 import type { LiveReport, LiveRow, LiveWanted, LiveWindow, PendingDelivery } from '../model/agent-protocol.ts'
 import { systemClock } from '../stdx/clock.ts'
-import type { AgentDependencies } from './agent.ts'
 import { LiveFlows, type LookTask } from './live-flows.ts'
+import type { AgentDependencies } from './ports.ts'
 
 const NOTHING: LiveWanted = { key: '', flowLogIds: [], forS: 0 }
 const WANTED: LiveWanted = { key: 'k', flowLogIds: ['a', 'elsewhere'], forS: 30 }

@@ -10,7 +10,7 @@ import {
   type LiveWindow,
 } from '../model/agent-protocol.ts'
 import { pause } from '../stdx/wait.ts'
-import type { AgentDependencies } from './agent.ts'
+import type { AgentDependencies } from './ports.ts'
 
 export interface LookTask {
   windows: KernelWindow[]

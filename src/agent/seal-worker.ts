@@ -2,8 +2,8 @@ import { Worker } from 'node:worker_threads'
 import type { CodecName } from '../encode/codecs.ts'
 import { type ErrorCode, WeirError } from '../model/errors.ts'
 import { assert } from '../stdx/assert.ts'
-import type { Sealer, SealResult, SealTask } from './agent.ts'
 import type { LookResult, LookTask } from './live-flows.ts'
+import type { Sealer, SealResult, SealTask } from './ports.ts'
 
 /** What goes to the thread: plain values only. */
 export type SealRequest = { id: number } & SealWorkerOptions &
