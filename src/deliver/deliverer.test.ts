@@ -5,8 +5,9 @@ import type { Segment } from '../spool/segment-index.ts'
 import { advance } from '../spool/segment-state.ts'
 import { random } from '../stdx/prng.ts'
 import { ControlPlaneError } from './control-plane-client.ts'
-import { Deliverer, type DeliverySpool } from './deliverer.ts'
+import { Deliverer } from './deliverer.ts'
 import { type Answer, ExchangeError } from './http-exchange.ts'
+import type { DeliverySpool } from './ports.ts'
 
 const STEP_MS = 5
 const FAULTS_MS = 8_000

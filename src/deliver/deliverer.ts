@@ -8,7 +8,6 @@ import {
   type UploadRequest,
 } from '../model/agent-protocol.ts'
 import type { Segment } from '../spool/segment-index.ts'
-import type { LoadedSegment } from '../spool/spool.ts'
 import { Backoff } from '../stdx/backoff.ts'
 import type { Clock } from '../stdx/clock.ts'
 import { Batcher } from './batcher.ts'
@@ -16,7 +15,9 @@ import { ControlPlaneError } from './control-plane-client.ts'
 import { DeliveryFault, faultFrom, isExpired, storeFault } from './delivery-fault.ts'
 import { type Answer, HttpExchange } from './http-exchange.ts'
 import { Lane, type LaneState, laneKeyOf } from './lane.ts'
+import { ParkedSegments } from './parked-segments.ts'
 import { Permits } from './permits.ts'
+import type { DeliveryLog, DeliverySpool, UploadGrants } from './ports.ts'
 
 export interface DelivererOptions {
   /** Uploads side by side. */
@@ -33,36 +34,6 @@ export interface DelivererOptions {
   idleMsMax?: number
   /** 0 up to but not including 1. */
   random?: () => number
-}
-
-/** What the deliverer needs of the spool. */
-export interface DeliverySpool {
-  segments(): Segment[]
-  segment(segmentId: string): Segment | undefined
-  load(segmentId: string): Promise<LoadedSegment | 'damaged'>
-  salvage(segmentId: string): void
-  upload(segmentId: string): void
-  acknowledge(segmentId: string): Promise<void>
-  fail(segmentId: string): void
-  park(segmentId: string): void
-  release(segmentId: string): void
-  enforceLimits(): void
-}
-
-interface SignalOption {
-  signal: AbortSignal
-}
-
-/** What it needs of the control plane: an answer for each segment, in their order. */
-export interface UploadGrants {
-  requestUploads(segments: UploadRequest[], options: SignalOption): Promise<(UploadGrant | Error)[]>
-  acknowledge(segmentIds: string[], options: SignalOption): Promise<(Acknowledged | Error)[]>
-}
-
-export interface DeliveryLog {
-  info(fields: object, message: string): void
-  warn(fields: object, message: string): void
-  error(fields: object, message: string): void
 }
 
 export interface Delivery {
@@ -96,14 +67,6 @@ export interface BucketStatus {
   state: LaneState
   pendingSegments: number
   lastError: Lane['lastError']
-}
-
-/** A segment that was refused; kept after its release, for the next refusal. */
-interface Parked {
-  lane: Lane
-  retryAtMs: number
-  refusals: number
-  waits: boolean
 }
 
 /** One delivery on its way. */
@@ -156,7 +119,7 @@ export class Deliverer {
   /** By `laneKeyOf`. */
   readonly #lanes = new Map<string, Lane>()
   readonly #known = new Set<string>()
-  readonly #parked = new Map<string, Parked>()
+  readonly #parked: ParkedSegments
   readonly #attempts = new Set<Promise<void>>()
   readonly #serverBackoff: Backoff
   #serverRetryAtMs = 0
@@ -187,6 +150,7 @@ export class Deliverer {
     this.#log = dependencies.log
     this.#http = dependencies.http ?? new HttpExchange()
     this.#onDelivered = dependencies.onDelivered ?? (() => {})
+    this.#parked = new ParkedSegments({ ...this.#options, random: this.#random })
     this.#permits = new Permits(this.#options.concurrency)
     const { signal } = this.#stopping
     const batching = {
@@ -227,7 +191,7 @@ export class Deliverer {
   retry(places: readonly DeliveryPlace[]): void {
     const keys = new Set(places.map(laneKeyOf))
     for (const lane of this.#lanes.values()) if (keys.has(lane.key)) lane.retryNow()
-    for (const parked of this.#parked.values()) if (keys.has(parked.lane.key)) parked.retryAtMs = 0
+    this.#parked.retryNow(keys)
     this.#serverAnswered() // Else nobody would have told.
     this.#pump()
   }
@@ -345,7 +309,7 @@ export class Deliverer {
       next = this.#nextLane()
     }
     if (this.#isIdle()) this.#onIdle?.()
-    const wakeAtMs = Math.min(next.readyAtMs, this.#nextReleaseAtMs())
+    const wakeAtMs = Math.min(next.readyAtMs, this.#parked.nextRetryAtMs())
     if (next.lane !== undefined || wakeAtMs === Number.POSITIVE_INFINITY) return // Whoever ends, pumps.
     const delayMs = Math.min(Math.max(wakeAtMs - this.#monotonicMs(), 1), LIMITS_INTERVAL_MS)
     this.#timer = setTimeout(() => this.#pump(), delayMs)
@@ -534,11 +498,8 @@ export class Deliverer {
     const fields = { bucket: lane.bucket, segmentId, reason: fault.reason, err: fault }
     if (fault.scope === 'segment') {
       lane.noteError(fault, now.wallMs)
-      lane.parked++
       this.#spool.park(segmentId)
-      const refusals = (this.#parked.get(segmentId)?.refusals ?? 0) + 1
-      const retryAtMs = now.monotonicMs + this.#parkedDelayMs(refusals)
-      this.#parked.set(segmentId, { lane, refusals, retryAtMs, waits: true })
+      this.#parked.add(segmentId, lane, now.monotonicMs)
       this.#log.warn(fields, 'segment is refused, parked')
       return
     }
@@ -556,35 +517,14 @@ export class Deliverer {
     this.#serverRetryAtMs = now.monotonicMs + delayMs
   }
 
-  #parkedDelayMs(refusals: number): number {
-    const { refusedDelayMsMin, refusedDelayMsMax } = this.#options
-    const delayMs = Math.min(refusedDelayMsMax, refusedDelayMsMin * 2 ** Math.min(refusals, 20))
-    return delayMs * (0.5 + this.#random() / 2)
-  }
-
   #releaseParked(): void {
     const nowMs = this.#monotonicMs()
-    for (const [segmentId, parked] of this.#parked) {
-      const segment = this.#spool.segment(segmentId)
-      if (segment === undefined) {
-        this.#parked.delete(segmentId) // Given up since.
-        this.#known.delete(segmentId)
-        if (parked.waits) parked.lane.parked--
-      } else if (parked.waits && parked.retryAtMs <= nowMs) {
-        parked.waits = false
-        this.#spool.release(segmentId)
-        parked.lane.parked--
-        parked.lane.add([{ segment, dueMs: nowMs }])
-      }
+    const gone = this.#parked.forgetGone((it) => this.#spool.segment(it) !== undefined)
+    for (const segmentId of gone) this.#known.delete(segmentId) // Given up since.
+    for (const { segmentId, lane } of this.#parked.release(nowMs)) {
+      this.#spool.release(segmentId)
+      lane.add([{ segment: this.#spool.segment(segmentId)!, dueMs: nowMs }])
     }
-  }
-
-  #nextReleaseAtMs(): number {
-    let earliestMs = Number.POSITIVE_INFINITY
-    for (const { waits, retryAtMs } of this.#parked.values()) {
-      if (waits && retryAtMs < earliestMs) earliestMs = retryAtMs
-    }
-    return earliestMs
   }
 
   /** In a drain: nothing is on its way, and nothing that waits has a chance. */
@@ -599,7 +539,7 @@ export class Deliverer {
 
   #forget(segment: Segment): void {
     this.#known.delete(segment.segmentId)
-    this.#parked.delete(segment.segmentId)
+    this.#parked.forget(segment.segmentId)
   }
 
   /** A bucket of a deleted flow log is not remembered for ever. */
