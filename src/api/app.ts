@@ -114,6 +114,7 @@ export interface Services {
 
 export const API_BASE = '/cloudapi/v6'
 const BODY_SIZE_MAX = 4 << 20
+const BODY_LEVELS_MAX = 100 // A data center with all that can hang in it has some 20.
 const RATE_LIMIT_DEFAULT = { perMinute: 600_000, burst: 100_000 }
 const ATTACH_GRACE_MS = 2_000
 
@@ -265,10 +266,21 @@ function addJsonParser(app: FastifyInstance): void {
       return done(new WeirError('WEIR_BAD_REQUEST', 'NUL characters in the body'))
     }
     parseJson(request, request.rawBody, (error, value) => {
-      if (error === null) return done(null, value)
-      done(new WeirError('WEIR_BAD_REQUEST', `the body is not JSON: ${error.message}`, { cause: error }))
+      if (error !== null) {
+        return done(
+          new WeirError('WEIR_BAD_REQUEST', `the body is not JSON: ${error.message}`, { cause: error }),
+        )
+      }
+      if (!isDeeper(value, BODY_LEVELS_MAX)) return done(null, value)
+      done(new WeirError('WEIR_BAD_REQUEST', `the body is nested deeper than ${BODY_LEVELS_MAX} levels`))
     })
   })
+}
+
+/** What is kept of a body must fit the stack of whoever writes it out again. */
+function isDeeper(value: unknown, levels: number): boolean {
+  if (typeof value !== 'object' || value === null) return false
+  return levels === 0 || Object.values(value).some((it) => isDeeper(it, levels - 1))
 }
 
 /** Taken for UTF-8 all the same, a name would be kept with other characters than it has. */

@@ -31,6 +31,8 @@ import { childOf, DEFAULTS, type ResourceType, type ResourceTypeName, typeNamed 
 
 type Properties = Record<string, unknown>
 
+const PROPERTIES_SIZE_MAX = 65_536 // A thousand IPv6 addresses fit.
+
 /** How the mutation came, for `/requests`. */
 export interface RequestLine {
   method: string
@@ -113,6 +115,7 @@ export class Inventory {
       const after = changed(type, before, given, whole)
       assertBindable(account, after, before)
       assertUnchanged(type, before, after)
+      assertSmall(after)
       await updateProperties(change, account, row.id, after)
       if ('binding' in after || 'mac' in after) await rebindChildren(change, row, after)
       const fresh = await findByPath(change.tx, path)
@@ -252,6 +255,7 @@ function draftsOf(type: ResourceType, body: Properties, parent: Draft | undefine
   if (missing.length > 0) {
     throw new InvalidInputError(missing.map((name) => `[${at}.properties.${name}] Attribute is required`))
   }
+  assertSmall(draft.properties, at)
   const drafts = [draft]
   const entities = isObject(body['entities']) ? body['entities'] : {}
   const unkept = Object.entries(entities).filter(
@@ -269,6 +273,14 @@ function draftsOf(type: ResourceType, body: Properties, parent: Draft | undefine
     }
   }
   return drafts
+}
+
+/** Lists show thousands of resources at once, from memory. */
+function assertSmall(properties: Properties, at = '(root)'): void {
+  if (JSON.stringify(properties).length <= PROPERTIES_SIZE_MAX) return
+  throw new InvalidInputError([
+    `[${at}.properties] Attribute values are longer than ${PROPERTIES_SIZE_MAX} in all`,
+  ])
 }
 
 /** Accepted and forgotten, a firewall rule would be one that somebody relies on. */

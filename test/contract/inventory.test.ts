@@ -436,6 +436,44 @@ test('what cannot be read as it says it is, is refused before anything changes',
   assert.equal((await send({ 'content-type': 'application/json;charset="UTF-8"' }))[0], 202)
 })
 
+test('what is too deep or too large to be read again is refused, and of a long body the beginning is kept', async () => {
+  await using weir = await startControlPlane({ attachGraceMs: 0 })
+  const datacenter = `/datacenters/${weir.owner.datacenterId}`
+  const server = `${datacenter}/servers/${weir.nicPath.split('/')[4]}`
+  const nested = (open: string, close: string) => open.repeat(10_000) + close.repeat(10_000)
+  const lan = { properties: { ipFailover: [{ note: 'x'.repeat(70_000) }] } }
+  const tooLarge = 'Attribute values are longer than 65536 in all'
+
+  const deep = await weir.call('PATCH', server, `{"bootVolume":{"id":"x","y":${nested('[', ']')}}}`)
+  const children = nested('{"a":{"items":[{"id":1,"entities":', '}]}}').replace(':}', ':null}')
+  const deepChildren = await weir.call('PATCH', datacenter, `{"properties":{},"entities":${children}}`)
+  const made = await weir.post(`${datacenter}/lans`, lan)
+  const changed = await weir.call('PATCH', `${datacenter}/lans/1`, lan.properties)
+  const inline = await weir.post('/datacenters', {
+    properties: { location: 'x' },
+    entities: { lans: { items: [lan] } },
+  })
+  const padded = await weir.call('PATCH', datacenter, `{"name":"x"${' '.repeat(1 << 20)}}`)
+
+  const faults = [deep, deepChildren, made, changed, inline].map(({ status, body }) => [
+    status,
+    body.messages[0].message,
+  ])
+  const { items } = (await weir.get('/requests?depth=1')).body
+  assert.deepEqual(faults, [
+    [400, 'the body is nested deeper than 100 levels'],
+    [400, 'the body is nested deeper than 100 levels'],
+    [422, `[(root).properties] ${tooLarge}`],
+    [422, `[(root).properties] ${tooLarge}`],
+    [422, `[(root).entities.lans.items[0].properties] ${tooLarge}`],
+  ])
+  assert.equal(padded.status, 202)
+  assert.deepEqual(
+    items.map((it: { properties: { body: string } }) => it.properties.body),
+    ['{"name":"x"'.padEnd(4096)],
+  )
+})
+
 test('every answer has the limits, and one resource its etag unless a depth is given', async () => {
   await using weir = await startControlPlane({ attachGraceMs: 0 })
   const patch = (query: string) => weir.call('PATCH', `${weir.nicPath}${query}`, { name: 'x' })

@@ -207,14 +207,16 @@ function mutationOf(services: Services, request: FastifyRequest): Mutation {
   return { account: request.account!, line: requestLineOf(services, request), ifMatch }
 }
 
-/** What `/requests` tells of a mutation; never its credentials. */
+const KEPT_BODY_MAX = 4096 // Thousands of requests are listed at once, from memory.
+
+/** What `/requests` tells of a mutation: never its credentials, and of a long body the beginning. */
 export function requestLineOf(services: Services, request: FastifyRequest): RequestLine {
   const { 'content-type': contentType, 'user-agent': userAgent } = request.headers
   const headers: Record<string, string> = {}
   if (contentType !== undefined) headers['Content-Type'] = contentType
   if (userAgent !== undefined) headers['User-Agent'] = userAgent
   const url = `${services.origin(request)}${request.url}`
-  return { method: request.method, url, headers, body: request.rawBody }
+  return { method: request.method, url, headers, body: request.rawBody.slice(0, KEPT_BODY_MAX) }
 }
 
 export function statusUrl(services: Services, request: FastifyRequest, requestId: string): string {
