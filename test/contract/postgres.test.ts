@@ -18,6 +18,7 @@ const skip = programs === undefined ? 'PostgreSQL is not installed' : false
 const SUITES = [
   'agent-changes',
   'claims',
+  'flow-logs',
   'life-cycle',
   'uploads',
   'inventory',
