@@ -1,5 +1,5 @@
 import { WeirError } from '../model/errors.ts'
-import { type Account, hasPrivilege, type Privilege, sharesOf } from '../store/accounts.ts'
+import { type Account, hasPrivilege, type Privilege, shareOf } from '../store/accounts.ts'
 import type { ResourceRow } from '../store/schema.ts'
 import type { Db } from '../store/store.ts'
 
@@ -18,10 +18,9 @@ export function notFound(): WeirError {
   return new WeirError('WEIR_NOT_FOUND', 'Resource does not exist')
 }
 
-/** Data centers that a caller may see: undefined means all of the contract. */
-export async function visibleDatacenters(db: Db, account: Account): Promise<string[] | undefined> {
-  if (account.operator || account.role !== 'member') return undefined
-  return [...(await sharesOf(db, account)).keys()]
+/** The user of whom shares say which data centers are visible; undefined for those who see all of the contract. */
+export function sharedWith(account: Account): string | undefined {
+  return account.operator || account.role !== 'member' ? undefined : account.userId
 }
 
 /** A resource that the caller cannot see does not exist. */
@@ -31,14 +30,14 @@ export async function assertVisible(
   row: ResourceRow | undefined,
 ): Promise<ResourceRow> {
   if (row === undefined || row.contract_number !== account.contractNumber) throw notFound()
-  const visible = await visibleDatacenters(db, account)
-  if (visible !== undefined && !visible.includes(datacenterIdOf(row.path))) throw notFound()
+  if (sharedWith(account) === undefined) return row
+  if ((await shareOf(db, account, datacenterIdOf(row.path))) === undefined) throw notFound()
   return row
 }
 
 export async function assertEditable(db: Db, account: Account, row: ResourceRow): Promise<void> {
-  if (account.operator || account.role !== 'member') return
-  const share = (await sharesOf(db, account)).get(datacenterIdOf(row.path))
+  if (sharedWith(account) === undefined) return
+  const share = await shareOf(db, account, datacenterIdOf(row.path))
   if (share?.mayEdit !== true) {
     throw new WeirError('WEIR_FORBIDDEN', 'the data center is shared to be read, not to be edited')
   }

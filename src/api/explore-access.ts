@@ -4,7 +4,7 @@ import { listRegistrations } from '../store/buckets.ts'
 import { listFlowLogs } from '../store/flow-logs.ts'
 import type { FlowLogRow } from '../store/schema.ts'
 import type { Services } from './app.ts'
-import { visibleDatacenters } from './caller.ts'
+import { sharedWith } from './caller.ts'
 import { ownerOf } from './destinations.ts'
 import {
   addressesOf,
@@ -28,19 +28,19 @@ type Interface = Access['interfaces'][number]
 export async function accessOf(services: Services, account: Account): Promise<CallerAccess> {
   const { db } = services.store
   const { contractNumber } = account
-  const visible = await visibleDatacenters(db, account)
-  const interfaces = interfacesOf(await interfaceTree(db, contractNumber, visible))
+  const seesAll = sharedWith(account) === undefined
+  const interfaces = interfacesOf(await interfaceTree(db, account))
   const known = new Set(interfaces.map(({ id }) => id))
   const flowLogs = (await listFlowLogs(db, contractNumber)).filter(
-    (it) => visible === undefined || known.has(it.interface_id),
+    (it) => seesAll || known.has(it.interface_id),
   )
   const named = flowLogs.map(({ bucket }) => bucket)
-  const candidates = visible === undefined ? [...named, ...(await ownNames(services))] : named
+  const candidates = seesAll ? [...named, ...(await ownNames(services))] : named
   const own: string[] = []
   for (const bucket of new Set(candidates)) {
     if (await isOwn(services, contractNumber, bucket)) own.push(bucket)
   }
-  if (visible === undefined) {
+  if (seesAll) {
     return { places: own.map((bucket) => ({ bucket, prefix: '' })), interfaces, flowLogs }
   }
   const places = flowLogs

@@ -1,6 +1,8 @@
+import type { Account } from '../store/accounts.ts'
 import { childrenOf, listResources } from '../store/resources.ts'
 import type { ResourceRow } from '../store/schema.ts'
 import type { Db } from '../store/store.ts'
+import { sharedWith } from './caller.ts'
 import { RESOURCE_TYPES } from './resource-types.ts'
 
 /** Everything that can have a flow log, in its place. */
@@ -29,14 +31,11 @@ interface Properties {
 
 const GATEWAYS = ['natgateway', 'networkloadbalancer', 'applicationloadbalancer']
 
-/** The data centers of a contract, or those of `ids`: two queries and whatever the size. */
-export async function interfaceTree(
-  db: Db,
-  contractNumber: number,
-  ids: string[] | undefined,
-): Promise<DatacenterNode[]> {
-  const listing = { contractNumber, type: 'datacenter', parentId: '' }
-  const datacenters = await listResources(db, ids === undefined ? listing : { ...listing, ids })
+/** The data centers of a contract that the caller may see: two queries and whatever the size. */
+export async function interfaceTree(db: Db, account: Account): Promise<DatacenterNode[]> {
+  const { contractNumber } = account
+  const listing = { contractNumber, type: 'datacenter', parentId: '', sharedWith: sharedWith(account) }
+  const datacenters = await listResources(db, listing)
   const children = byParent(await childrenOf(db, idsOf(datacenters)))
   const servers = [...children.values()].flat().filter(({ type }) => type === 'server')
   const ofServers = byParent(await childrenOf(db, idsOf(servers)))

@@ -305,20 +305,24 @@ export async function hasPrivilege(db: Db, account: Account, privilege: Privileg
   return rows.some((it) => (JSON.parse(it.privileges) as Record<string, unknown>)[privilege] === true)
 }
 
-/** The data centers that are shared to the groups of a member, and whether they may change them. */
-export async function sharesOf(db: Db, account: Account): Promise<Map<string, { mayEdit: boolean }>> {
-  const rows = await db
-    .selectFrom('group_users')
-    .innerJoin('user_groups', 'user_groups.id', 'group_users.group_id')
-    .innerJoin('group_shares', 'group_shares.group_id', 'user_groups.id')
-    .select(['group_shares.resource_id', 'group_shares.may_edit'])
-    .where('group_users.user_id', '=', account.userId)
-    .where('user_groups.contract_number', '=', account.contractNumber)
-    .execute()
-  const shares = new Map<string, { mayEdit: boolean }>()
-  for (const it of rows) {
-    const mayEdit = it.may_edit === 1 || shares.get(it.resource_id)?.mayEdit === true
-    shares.set(it.resource_id, { mayEdit })
-  }
-  return shares
+/** Whether a data center is shared to a group of a member, and whether to be changed. */
+export async function shareOf(
+  db: Db,
+  account: Account,
+  datacenterId: string,
+): Promise<{ mayEdit: boolean } | undefined> {
+  const { userId, contractNumber } = account
+  const rows = await selectShares(db, { userId, contractNumber, datacenterId })
+  return rows.length === 0 ? undefined : { mayEdit: rows.some((it) => it.may_edit === 1) }
 }
+
+const selectShares = prepared((db, it: { userId: string; contractNumber: number; datacenterId: string }) =>
+  db
+    .selectFrom('group_shares')
+    .innerJoin('group_users', 'group_users.group_id', 'group_shares.group_id')
+    .innerJoin('user_groups', 'user_groups.id', 'group_shares.group_id')
+    .select('group_shares.may_edit')
+    .where('group_shares.resource_id', '=', it.datacenterId)
+    .where('group_users.user_id', '=', it.userId)
+    .where('user_groups.contract_number', '=', it.contractNumber),
+)

@@ -1,17 +1,14 @@
 import { randomUUID } from 'node:crypto'
 import { WeirError } from '../model/errors.ts'
-import type { Role, Tables, UserRow } from './schema.ts'
+import { someAtATime } from './batches.ts'
+import type { ResourceRow, Role, Tables, UserRow } from './schema.ts'
 import { type Change, type Db, isUniqueViolation } from './store.ts'
 
 /** A user as a member of one contract. */
 export type Member = UserRow & { role: Role }
 export type Group = Tables['user_groups']
-export interface Share {
-  resource_id: string
-  may_edit: number
-  type: string
-  path: string
-}
+/** A resource with the group that it is shared to. */
+export type Share = ResourceRow & { group_id: string; may_edit: number }
 
 export function listMembers(db: Db, contractNumber: number): Promise<Member[]> {
   return members(db, contractNumber).execute()
@@ -134,9 +131,21 @@ export async function deleteGroup(change: Change, id: string): Promise<void> {
   await change.tx.deleteFrom('user_groups').where('id', '=', id).execute()
 }
 
-export async function groupUsers(db: Db, groupId: string): Promise<string[]> {
-  const rows = await db.selectFrom('group_users').select('user_id').where('group_id', '=', groupId).execute()
-  return rows.map((it) => it.user_id)
+/** Who is in each of these groups of a contract. */
+export async function groupUsers(
+  db: Db,
+  contractNumber: number,
+  groupIds: readonly string[],
+): Promise<(Member & { group_id: string })[]> {
+  const found: (Member & { group_id: string })[] = []
+  for (const some of someAtATime(groupIds)) {
+    const query = members(db, contractNumber)
+      .innerJoin('group_users', 'group_users.user_id', 'users.id')
+      .select('group_users.group_id')
+      .where('group_users.group_id', 'in', some)
+    found.push(...(await query.execute()))
+  }
+  return found
 }
 
 export async function joinGroup(change: Change, groupId: string, userId: string): Promise<void> {
@@ -157,14 +166,20 @@ export async function leaveGroup(change: Change, groupId: string, userId: string
   return row !== undefined
 }
 
-export function listShares(db: Db, groupId: string): Promise<Share[]> {
-  return db
-    .selectFrom('group_shares')
-    .innerJoin('resources', 'resources.id', 'group_shares.resource_id')
-    .select(['group_shares.resource_id', 'group_shares.may_edit', 'resources.type', 'resources.path'])
-    .where('group_shares.group_id', '=', groupId)
-    .orderBy('resources.ordinal')
-    .execute()
+/** What each of these groups was given. */
+export async function listShares(db: Db, groupIds: readonly string[]): Promise<Share[]> {
+  const found: Share[] = []
+  for (const some of someAtATime(groupIds)) {
+    const query = db
+      .selectFrom('group_shares')
+      .innerJoin('resources', 'resources.id', 'group_shares.resource_id')
+      .selectAll('resources')
+      .select(['group_shares.group_id', 'group_shares.may_edit'])
+      .where('group_shares.group_id', 'in', some)
+      .orderBy('resources.ordinal')
+    found.push(...(await query.execute()))
+  }
+  return found
 }
 
 export async function share(

@@ -195,6 +195,14 @@ export const MIGRATIONS: Migration[] = [
     name: '0011-twins',
     statements: [`alter table agents add column twin_seen_at bigint`],
   },
+  {
+    // Every request of a member asks what is shared with it.
+    name: '0012-groups',
+    statements: [
+      `create index group_users_group on group_users (group_id)`,
+      `create index group_shares_group on group_shares (group_id)`,
+    ],
+  },
 ]
 
 const ORDINAL: Record<DialectName, string> = {

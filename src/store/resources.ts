@@ -131,8 +131,8 @@ export interface Listing {
   contractNumber: number
   type: string
   parentId: string
-  /** When given, nothing else is listed. */
-  ids?: readonly string[]
+  /** Only what is shared to groups of this user. */
+  sharedWith?: string | undefined
 }
 
 export async function listResources(
@@ -167,7 +167,7 @@ export async function countResources(db: Db, listing: Listing): Promise<number> 
   return Number(row.count)
 }
 
-function select(db: Db, { contractNumber, type, parentId, ids }: Listing) {
+function select(db: Db, { contractNumber, type, parentId, sharedWith }: Listing) {
   // Each case names the columns of one index and no more: SQLite would else walk through a whole contract,
   // because that index has the order which is asked for. Only data centers have no parent.
   const all = db.selectFrom('resources')
@@ -175,8 +175,16 @@ function select(db: Db, { contractNumber, type, parentId, ids }: Listing) {
     parentId === ''
       ? all.where(sql<boolean>`parent_id = ''`).where('contract_number', '=', contractNumber)
       : all.where('parent_id', '=', parentId).where('type', '=', type)
-  if (ids === undefined) return query
-  return query.where('id', 'in', ids.length === 0 ? [''] : [...ids])
+  if (sharedWith === undefined) return query
+  return query.where('id', 'in', (it) =>
+    it
+      .selectFrom('group_users')
+      .innerJoin('user_groups', 'user_groups.id', 'group_users.group_id')
+      .innerJoin('group_shares', 'group_shares.group_id', 'group_users.group_id')
+      .select('group_shares.resource_id')
+      .where('group_users.user_id', '=', sharedWith)
+      .where('user_groups.contract_number', '=', contractNumber),
+  )
 }
 
 /** The children of many parents at once, in the order of their creation. */

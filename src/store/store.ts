@@ -171,6 +171,14 @@ export function isStoreAway(error: unknown): boolean {
   return /^Connection terminated|timeout exceeded when trying to connect/.test(error.message)
 }
 
+/** What a row refers to is not there, or not any more. */
+export function isForeignKeyViolation(error: unknown): boolean {
+  if (!(error instanceof Error)) return false
+  return (
+    ('code' in error && error.code === '23503') || error.message.includes('FOREIGN KEY constraint failed')
+  )
+}
+
 /** Both databases say in their own words that a unique index refused a row. */
 export function isUniqueViolation(error: unknown): boolean {
   if (!(error instanceof Error)) return false

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { TestAgent } from './support/agent.ts'
 import { FLOW_LOG, HOST, startControlPlane } from './support/control-plane.ts'
-import { makeTenants } from './support/tenants.ts'
+import { CONTRACT, makeTenants } from './support/tenants.ts'
 
 // The request shapes of the other clients (CONTRACT, section 7), and what the inventory promises them.
 
@@ -341,6 +341,55 @@ test('users, groups, members and shares are filtered, ordered and paged like eve
   for (const name of ['orderBy', 'maxResults', 'filter.name', 'filter.createFlowLog']) {
     assert.ok(described.includes(name), name)
   }
+})
+
+test('a group or a user that somebody deletes meanwhile is not there, for whoever changes it', async () => {
+  await using weir = await startControlPlane()
+  const { userIds, datacenterId, call } = await makeTenants(weir)
+  const headers = { 'x-contract-number': String(CONTRACT) }
+  const statuses = new Set<number>()
+  const change = async (method: string, target: string, body?: unknown) => {
+    statuses.add((await weir.call(method, target, body, headers)).status)
+  }
+  for (let round = 0; round < 5; round++) {
+    const group = `/um/groups/${(await call('POST', '/um/groups', { properties: { name: 'x' } })).body.id}`
+    const names = { firstname: 'x', lastname: 'y', email: `x${round}@example.org` }
+    const properties = { ...names, password: 'a long password' }
+    const user = `/um/users/${(await call('POST', '/um/users', { properties })).body.id}`
+
+    await Promise.all([
+      change('DELETE', group),
+      change('PUT', group, { properties: { name: 'y' } }),
+      change('POST', `${group}/users`, { id: userIds.reader }),
+      change('POST', `${group}/shares/${datacenterId}`, { properties: {} }),
+      change('DELETE', user),
+      change('PUT', user, { properties: names }),
+    ])
+  }
+
+  assert.deepEqual([...statuses.difference(new Set([202, 404]))], [])
+})
+
+test('a member sees the data centers that are shared with its groups, however many these are', async () => {
+  await using weir = await startControlPlane()
+  const { authorization, datacenterId, groupId } = await makeTenants(weir)
+  await weir.store.change(async ({ tx }) => {
+    for (let at = 0; at < 33_000; at += 3_000) {
+      const rows = Array.from({ length: 3_000 }, (_, i) => ({
+        group_id: groupId,
+        resource_id: `shared ${at + i}`,
+        may_edit: 0,
+      }))
+      await tx.insertInto('group_shares').values(rows).execute()
+    }
+  })
+
+  const headers = { authorization: authorization.editor! }
+  const listed = await weir.call('GET', '/datacenters?depth=1', undefined, headers)
+  const filtered = await weir.call('GET', '/datacenters?filter.name=dc', undefined, headers)
+
+  const idsOf = (answer: typeof listed) => answer.body.items.map((it: { id: string }) => it.id)
+  assert.deepEqual([idsOf(listed), idsOf(filtered)], [[datacenterId], [datacenterId]])
 })
 
 test('what is not kept is not accepted either: rules, volumes and new children of a PUT', async () => {

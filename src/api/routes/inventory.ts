@@ -3,7 +3,7 @@ import { type TSchema, Type } from 'typebox'
 import { countResources, findByPath, listResources } from '../../store/resources.ts'
 import type { ResourceRow } from '../../store/schema.ts'
 import { API_BASE, type Services } from '../app.ts'
-import { assertVisible, visibleDatacenters } from '../caller.ts'
+import { assertVisible, sharedWith } from '../caller.ts'
 import { assertNothingNew, type Mutation, type RequestLine } from '../inventory.ts'
 import { attributesOf, isPlain, refine, renderCollection } from '../listing.ts'
 import { raiseEnums, wrapPatch } from '../normalise.ts'
@@ -124,12 +124,11 @@ async function listCollection(
   const account = request.account!
   const parent =
     parentPath === '' ? undefined : await assertVisible(db, account, await findByPath(db, parentPath))
-  const ids = parent === undefined ? await visibleDatacenters(db, account) : undefined
   const listing = {
     contractNumber: account.contractNumber,
     type: type.type,
     parentId: parent?.id ?? '',
-    ...(ids === undefined ? {} : { ids }),
+    sharedWith: parent === undefined ? sharedWith(account) : undefined,
   }
   const { offset, limit, depth } = query
   let rows: ResourceRow[]

@@ -2,7 +2,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import { findGroup, type Group, type Member, type Share } from '../../store/members.ts'
 import { recordDoneRequest } from '../../store/requests.ts'
 import type { ResourceRow } from '../../store/schema.ts'
-import type { Change } from '../../store/store.ts'
+import { type Change, isForeignKeyViolation } from '../../store/store.ts'
 import type { Services } from '../app.ts'
 import { notFound } from '../caller.ts'
 import { etagOf } from '../etag.ts'
@@ -24,16 +24,22 @@ export interface Rendered extends Envelope {
   gone?: true
 }
 
-/** Does the change, and answers as for every other mutation; it is done before the client can ask. */
+/**
+ * Does the change, and answers as for every other mutation; it is done before the client can ask. What the change is
+ * about may have been deleted since it was found.
+ */
 export async function accept(
   services: Services,
   request: FastifyRequest,
   reply: FastifyReply,
-  work: (change: Change) => Promise<Rendered>,
+  work: (change: Change) => Promise<Rendered | undefined>,
 ): Promise<FastifyReply> {
   const account = request.account!
   const { rendered, requestId } = await services.store.change(async (change) => {
-    const rendered = await work(change)
+    const rendered = await work(change).catch((error: unknown) => {
+      throw isForeignKeyViolation(error) ? notFound() : error
+    })
+    if (rendered === undefined) throw notFound()
     const path = rendered.href.slice(services.base(request).length)
     const requestId = await recordDoneRequest(change, account, {
       ...withoutPassword(requestLineOf(services, request)),
@@ -111,8 +117,8 @@ export function renderGroup(base: string, it: Group): Rendered {
   }
 }
 
-export function renderShare(base: string, group: Group, it: Share): Rendered {
-  const found = reference(base, 'resource', `/um/groups/${group.id}/shares/${it.resource_id}`)
+export function renderShare(base: string, it: Pick<Share, 'id' | 'group_id' | 'may_edit'>): Rendered {
+  const found = reference(base, 'resource', `/um/groups/${it.group_id}/shares/${it.id}`)
   return { ...found, properties: { editPrivilege: it.may_edit === 1, sharePrivilege: false } }
 }
 

@@ -1,8 +1,6 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
-import { type Group, listShares } from '../../store/members.ts'
+import { listShares } from '../../store/members.ts'
 import { findByIds, listResources } from '../../store/resources.ts'
-import type { ResourceRow } from '../../store/schema.ts'
-import type { Db } from '../../store/store.ts'
 import { API_BASE, type Services } from '../app.ts'
 import { notFound } from '../caller.ts'
 import { parseQuery } from '../query.ts'
@@ -39,15 +37,7 @@ export function umResourceRoutes(app: FastifyInstance, services: Services): void
   app.get(`${API_BASE}/um/groups/:groupId/resources`, async (request) => {
     const group = await groupOf(services, request)
     const place = `/um/groups/${group.id}/resources`
-    return collectionOf(services, request, place, await sharedWith(store.db, group), renderSharable)
+    const shares = await listShares(store.db, [group.id])
+    return collectionOf(services, request, place, shares, renderSharable)
   })
-}
-
-/** The data centers that a group was given. */
-export async function sharedWith(db: Db, group: Group): Promise<ResourceRow[]> {
-  const shares = await listShares(db, group.id)
-  return findByIds(
-    db,
-    shares.map((it) => it.resource_id),
-  )
 }

@@ -22,7 +22,7 @@ import {
   updateGroup,
   updateUser,
 } from '../../store/members.ts'
-import { findByIds } from '../../store/resources.ts'
+import { findByIds, lockDatacenters } from '../../store/resources.ts'
 import { hashPassword } from '../../store/secrets.ts'
 import type { Change, Db } from '../../store/store.ts'
 import { API_BASE, type Services } from '../app.ts'
@@ -41,7 +41,7 @@ import {
   renderShare,
   renderUser,
 } from './um-answers.ts'
-import { sharedWith, umResourceRoutes } from './um-resources.ts'
+import { umResourceRoutes } from './um-resources.ts'
 
 const text = Type.String({ minLength: 1, maxLength: 200 })
 const password = Type.String({ minLength: 8, maxLength: 200 })
@@ -180,7 +180,7 @@ async function changeUser(
   member: Member,
   properties: UserBody['properties'],
   passwordHash: string | undefined,
-): Promise<Rendered> {
+): Promise<Rendered | undefined> {
   const { contractNumber } = account
   const { firstname, lastname, email: address, administrator, active } = properties
   await updateUser(change, member.id, {
@@ -193,7 +193,8 @@ async function changeUser(
   if (administrator !== undefined && member.role !== 'owner') {
     await setRole(change, { contractNumber, userId: member.id, role: administrator ? 'admin' : 'member' })
   }
-  return renderUser(base, (await findMember(change.tx, contractNumber, member.id))!)
+  const fresh = await findMember(change.tx, contractNumber, member.id)
+  return fresh && renderUser(base, fresh)
 }
 
 function addGroups(app: FastifyInstance, services: Services): void {
@@ -202,16 +203,15 @@ function addGroups(app: FastifyInstance, services: Services): void {
   app.get(path, async (request) => {
     const groups = await listGroups(store.db, request.account!.contractNumber)
     const collection = collectionOf(services, request, '/um/groups', groups, renderGroup)
-    const depth = parseQuery(request.query).depth - 1
-    const shown = new Map(groups.map((it) => [it.id, it]))
-    const items = (collection['items'] as Rendered[]).map((it) =>
-      depth < 1 ? it : groupAt(services, request, shown.get(it.id)!, depth),
-    )
-    return { ...collection, items: await Promise.all(items) }
+    const { depth } = parseQuery(request.query)
+    if (depth < 2) return collection
+    const byId = new Map(groups.map((it) => [it.id, it]))
+    const shown = (collection['items'] as Rendered[]).map((it) => byId.get(it.id)!)
+    return { ...collection, items: await groupsAt(services, request, shown, depth - 1) }
   })
   app.get(`${path}/:groupId`, async (request) => {
     const { depth } = parseQuery(request.query)
-    return groupAt(services, request, await groupOf(services, request), depth)
+    return (await groupsAt(services, request, [await groupOf(services, request)], depth))[0]
   })
   app.post(path, { schema: { body: GroupBody } }, async (request, reply) => {
     const { name, ...given } = (request.body as { properties: { name: string } }).properties
@@ -227,7 +227,7 @@ function addGroups(app: FastifyInstance, services: Services): void {
     return accept(services, request, reply, async (change) => {
       await updateGroup(change, group.id, { name, privileges: given })
       const fresh = await findGroup(change.tx, group.contract_number, group.id)
-      return renderGroup(services.base(request), fresh!)
+      return fresh && renderGroup(services.base(request), fresh)
     })
   })
   app.delete(`${path}/:groupId`, async (request, reply) => {
@@ -239,30 +239,35 @@ function addGroups(app: FastifyInstance, services: Services): void {
   })
 }
 
-/** With who is in it and what it may see, as far as the depth goes. */
-async function groupAt(
+/** With who is in them and what they may see, as far as the depth goes. */
+async function groupsAt(
   services: Services,
   request: FastifyRequest,
-  group: Group,
+  groups: Group[],
   depth: number,
-): Promise<Rendered> {
+): Promise<Rendered[]> {
   const base = services.base(request)
-  const rendered = renderGroup(base, group)
-  if (depth === 0) return rendered
+  if (depth === 0) return groups.map((it) => renderGroup(base, it))
   const { db } = services.store
-  const shown = (it: Rendered) => (depth === 1 ? asReference(it) : it)
-  const users = (await membersOf(db, group)).map((it) => shown(renderUser(base, it)))
-  const shares = (await listShares(db, group.id)).map((it) => shown(renderShare(base, group, it)))
-  const resources = (await sharedWith(db, group)).map((it) => shown(renderSharable(base, it)))
-  const { entities = {} } = rendered
-  const entity = (name: string, items: Rendered[]) => ({ [name]: { ...(entities[name] as object), items } })
-  const filled = { ...entity('users', users), ...entity('resources', resources), ...entity('shares', shares) }
-  return { ...rendered, entities: filled }
-}
-
-async function membersOf(db: Db, group: Group): Promise<Member[]> {
-  const ids = await groupUsers(db, group.id)
-  return (await listMembers(db, group.contract_number)).filter((it) => ids.includes(it.id))
+  const ids = groups.map((it) => it.id)
+  const { contractNumber } = request.account!
+  const usersOf = Map.groupBy(await groupUsers(db, contractNumber, ids), (it) => it.group_id)
+  const sharesOf = Map.groupBy(await listShares(db, ids), (it) => it.group_id)
+  return groups.map((group) => {
+    const users = usersOf.get(group.id) ?? []
+    const shares = sharesOf.get(group.id) ?? []
+    const rendered = renderGroup(base, group)
+    const entity = <T>(name: string, rows: T[], render: (base: string, row: T) => Rendered) => {
+      const items = rows.map((row) => render(base, row)).map((it) => (depth === 1 ? asReference(it) : it))
+      return { [name]: { ...(rendered.entities![name] as object), items } }
+    }
+    const entities = {
+      ...entity('users', users, renderUser),
+      ...entity('resources', shares, renderSharable),
+      ...entity('shares', shares, renderShare),
+    }
+    return { ...rendered, entities }
+  })
 }
 
 function addGroupUsers(app: FastifyInstance, services: Services): void {
@@ -270,7 +275,7 @@ function addGroupUsers(app: FastifyInstance, services: Services): void {
   const path = `${API_BASE}/um/groups/:groupId/users`
   app.get(path, async (request) => {
     const group = await groupOf(services, request)
-    const members = await membersOf(store.db, group)
+    const members = await groupUsers(store.db, group.contract_number, [group.id])
     const place = `/um/groups/${group.id}/users`
     return collectionOf(services, request, place, members, renderUser)
   })
@@ -299,38 +304,35 @@ function addShares(app: FastifyInstance, services: Services): void {
   const path = `${API_BASE}/um/groups/:groupId/shares`
   const sharesOf = async (request: FastifyRequest) => {
     const group = await groupOf(services, request)
-    return { group, shares: await listShares(store.db, group.id) }
+    return { group, shares: await listShares(store.db, [group.id]) }
   }
   app.get(path, async (request) => {
     const { group, shares } = await sharesOf(request)
     const place = `/um/groups/${group.id}/shares`
-    return collectionOf(services, request, place, shares, (base, it) => renderShare(base, group, it))
+    return collectionOf(services, request, place, shares, renderShare)
   })
   app.get(`${path}/:resourceId`, async (request) => {
     parseQuery(request.query)
-    const { group, shares } = await sharesOf(request)
+    const { shares } = await sharesOf(request)
     const { resourceId } = request.params as { resourceId: string }
-    const found = shares.find((it) => it.resource_id === resourceId)
+    const found = shares.find((it) => it.id === resourceId)
     if (found === undefined) throw notFound()
-    return renderShare(services.base(request), group, found)
+    return renderShare(services.base(request), found)
   })
   const put = async (request: FastifyRequest, reply: FastifyReply) => {
     const group = await groupOf(services, request)
     const { resourceId } = request.params as { resourceId: string }
-    const [resource] = await findByIds(store.db, [resourceId])
-    const isShareable = resource?.contract_number === group.contract_number && resource.type === 'datacenter'
-    if (!isShareable) throw notFound() // What hangs in a data center is shared with it.
     const { editPrivilege } = (request.body as { properties: { editPrivilege?: boolean } }).properties
     return accept(services, request, reply, async (change) => {
+      await lockDatacenters(change, [`/datacenters/${resourceId}`])
+      const [resource] = await findByIds(change.tx, [resourceId])
+      const isShareable =
+        resource?.contract_number === group.contract_number && resource.type === 'datacenter'
+      if (!isShareable) return undefined // What hangs in a data center is shared with it.
       const mayEdit = editPrivilege === true
       await share(change, { groupId: group.id, resourceId, mayEdit })
-      const row = {
-        resource_id: resourceId,
-        may_edit: mayEdit ? 1 : 0,
-        type: resource.type,
-        path: resource.path,
-      }
-      return renderShare(services.base(request), group, row)
+      const row = { id: resourceId, group_id: group.id, may_edit: mayEdit ? 1 : 0 }
+      return renderShare(services.base(request), row)
     })
   }
   app.post(`${path}/:resourceId`, { schema: { body: ShareBody } }, put)

@@ -7,7 +7,7 @@ import type { Account } from '../../store/accounts.ts'
 import { listAudit } from '../../store/audit.ts'
 import { findRegistration, listRegistrations, registerBucket } from '../../store/buckets.ts'
 import { findFlowLogs, listFlowLogs, retryDelivery } from '../../store/flow-logs.ts'
-import { findByIds } from '../../store/resources.ts'
+import { findByIds, listResources } from '../../store/resources.ts'
 import type { FlowLogRow } from '../../store/schema.ts'
 import { collectAgentMetrics } from '../agent-metrics.ts'
 import type { Services } from '../app.ts'
@@ -18,7 +18,7 @@ import {
   assertVisible,
   datacenterIdOf,
   notFound,
-  visibleDatacenters,
+  sharedWith,
 } from '../caller.ts'
 import { bucketStatuses } from '../delivery-status.ts'
 import { ownerOf } from '../destinations.ts'
@@ -105,8 +105,7 @@ function addStatus(app: FastifyInstance, services: Services): void {
 
   app.get('/weir/v1/inventory', async (request, reply) => {
     const account = request.account!
-    const visible = await visibleDatacenters(store.db, account)
-    const tree = await interfaceTree(store.db, account.contractNumber, visible)
+    const tree = await interfaceTree(store.db, account)
     return sendIfChanged(request, reply, { items: await renderInterfaceTree(store.db, tree) })
   })
 
@@ -133,13 +132,15 @@ function sendIfChanged(request: FastifyRequest, reply: FastifyReply, answer: obj
 /** Of the contract; who is but a member sees those of data centers that are shared with it. */
 async function visibleFlowLogs({ store }: Services, account: Account): Promise<FlowLogRow[]> {
   const flowLogs = await listFlowLogs(store.db, account.contractNumber)
-  const visible = await visibleDatacenters(store.db, account)
-  if (visible === undefined) return flowLogs
+  if (sharedWith(account) === undefined) return flowLogs
+  const { contractNumber, userId } = account
+  const listing = { contractNumber, type: 'datacenter', parentId: '', sharedWith: userId }
+  const visible = new Set((await listResources(store.db, listing)).map(({ id }) => id))
   const rows = await findByIds(
     store.db,
     flowLogs.map(({ id }) => id),
   )
-  const shown = new Set(rows.filter((row) => visible.includes(datacenterIdOf(row.path))).map(({ id }) => id))
+  const shown = new Set(rows.filter((row) => visible.has(datacenterIdOf(row.path))).map(({ id }) => id))
   return flowLogs.filter(({ id }) => shown.has(id))
 }
 
