@@ -92,15 +92,20 @@ export async function assignmentsVersions(db: Db, hosts: string[]): Promise<Map<
 }
 
 /**
- * Marks the assignments of a host, or of all hosts, as changed. Returns the hosts with their new versions.
+ * Marks the assignments of a host, or of all hosts, as changed. Returns the hosts with their new versions. What one change
+ * does is seen all at once, so it has one version.
  */
 export async function touchAssignments(
   change: Change,
   host: string | null,
-): Promise<{ host: string; version: number }[]> {
+): Promise<ReadonlyMap<string, number>> {
+  const known = change.versions.get(host)
+  if (known !== undefined) return known
   const touched = await (host === null ? raiseAll(change.tx, {}) : raise(change.tx, { host }))
   for (const it of touched) change.hosts.add(it.host)
-  return touched
+  const versions = new Map(touched.map((it) => [it.host, it.version]))
+  change.versions.set(host, versions)
+  return versions
 }
 
 const raise = prepared((db, { host }: { host: string }) =>

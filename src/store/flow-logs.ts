@@ -24,7 +24,7 @@ export interface NewFlowLog {
 
 export async function insertFlowLog(change: Change, it: NewFlowLog): Promise<void> {
   const host = it.host ?? null
-  const touched = await touchAssignments(change, host)
+  const versions = await touchAssignments(change, host)
   const row = {
     id: it.id,
     interface_id: it.interfaceId,
@@ -34,7 +34,7 @@ export async function insertFlowLog(change: Change, it: NewFlowLog): Promise<voi
     bucket: it.bucket,
     prefix: it.prefix,
     host,
-    assigned_version: versionOf(touched, host),
+    assigned_version: versionOf(versions, host),
     binding: JSON.stringify(it.binding),
     created_at: change.nowMs,
     objects: 0,
@@ -52,8 +52,8 @@ export async function insertFlowLog(change: Change, it: NewFlowLog): Promise<voi
 const insertRow = preparedInsert('flow_logs')
 
 /** 0 for what is offered to all hosts: such a change is told with all their assignments. */
-function versionOf(touched: { host: string; version: number }[], host: string | null): number {
-  return touched.find((it) => it.host === host)?.version ?? 0
+function versionOf(versions: ReadonlyMap<string, number>, host: string | null): number {
+  return host === null ? 0 : (versions.get(host) ?? 0)
 }
 
 /** Withdraws the assignments. The rows stay: what was captured is still to be delivered. */
@@ -102,7 +102,7 @@ export async function rebindFlowLog(
  * more.
  */
 async function withdraw(change: Change, id: string, host: string | null): Promise<void> {
-  const versions = new Map((await touchAssignments(change, host)).map((it) => [it.host, it.version]))
+  const versions = await touchAssignments(change, host)
   if (host !== null && versions.has(host)) {
     await recordCarriers(change, host, [id])
     const point = { state: 'assigned', device: null, message: null, reported_at: null } as const

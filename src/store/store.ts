@@ -19,6 +19,8 @@ export interface Change {
   dialect: DialectName
   /** Hosts whose assignments this change touches. */
   hosts: Set<string>
+  /** The versions that it gave them: by host, and for all hosts by null. */
+  versions: Map<string | null, ReadonlyMap<string, number>>
 }
 
 const ATTEMPTS_MAX = 10
@@ -83,10 +85,11 @@ export class Store {
    */
   async change<T>(work: (change: Change) => Promise<T>, { patienceMs = 0 } = {}): Promise<T> {
     for (let attempt = 1; ; attempt++) {
-      const change = { nowMs: this.clock.nowMs(), hosts: new Set<string>(), dialect: this.dialect }
+      const hosts = new Set<string>()
+      const change = { nowMs: this.clock.nowMs(), hosts, versions: new Map(), dialect: this.dialect }
       try {
         const result = await this.#transaction((tx) => work({ ...change, tx }), patienceMs)
-        for (const host of change.hosts) this.signals.emit('assignments', host)
+        for (const host of hosts) this.signals.emit('assignments', host)
         return result
       } catch (error) {
         if (attempt === ATTEMPTS_MAX || !isConflict(error)) throw error

@@ -59,6 +59,39 @@ test('a flow log that leaves the host is withdrawn, and one that has come back i
   assert.equal(sinceGone.assignments[0]?.binding.device, 'tap0')
 })
 
+test('what one request does to many flow logs of a host is one version, and is told whole', async () => {
+  const { weir, agent } = await withOne()
+  await using _ = weir
+  const numberOf = (version: string) => Number(version.split('-', 1)[0])
+  const known = agent.version!
+  const nics = [
+    { host: HOST, device: 'tap0', side: 'guest' },
+    { host: HOST, device: 'tap1', side: 'guest' },
+    null,
+  ]
+  const items = nics.map((binding) => ({
+    properties: { lan: 1, binding },
+    entities: { flowlogs: { items: [FLOW_LOG] } },
+  }))
+  const servers = `/datacenters/${weir.owner.datacenterId}/servers`
+
+  const server = { properties: { cores: 1, ram: 256 }, entities: { nics: { items: items.slice(0, 2) } } }
+  const { body } = await weir.post(servers, server)
+  const made = await agent.changesSince(known)
+  await weir.call('DELETE', `${servers}/${body.id}`)
+  const deleted = await agent.changesSince(made.version)
+  const mixed = await weir.post(servers, { ...server, entities: { nics: { items } } })
+  const offered = await agent.changesSince(deleted.version)
+  await weir.call('DELETE', `${servers}/${mixed.body.id}`)
+  const withdrawn = await agent.changesSince(offered.version)
+
+  const versions = [known, made.version, deleted.version].map(numberOf)
+  assert.deepEqual(versions, [versions[0], versions[0]! + 1, versions[0]! + 2])
+  assert.deepEqual([idsOf(made).length, made.withdrawn], [2, []])
+  assert.deepEqual([idsOf(deleted), deleted.withdrawn?.toSorted()], [[], idsOf(made).toSorted()])
+  assert.deepEqual([idsOf(offered).length, idsOf(withdrawn).length], [4, 1]) // With what is offered, all is told.
+})
+
 test('an agent whose version says nothing here is told everything', async () => {
   const { weir, agent, id } = await withOne()
   await using _ = weir
