@@ -240,6 +240,22 @@ const selectTargets = prepared((db, { requestId }: { requestId: string }) =>
   db.selectFrom('request_targets').selectAll().where('request_id', '=', requestId),
 )
 
+/** A path for each request: all that it touches is of one data center. */
+export async function placesOf(db: Db, requestIds: readonly string[]): Promise<string[]> {
+  const paths: string[] = []
+  for (const ids of someAtATime(requestIds))
+    paths.push(...(await selectPlaces(db, { ids })).map((it) => it.path))
+  return paths
+}
+
+const selectPlaces = prepared((db, { ids }: { ids: readonly string[] }) =>
+  db
+    .selectFrom('request_targets')
+    .select((it) => it.fn.min('path').as('path'))
+    .where('request_id', 'in', ids)
+    .groupBy('request_id'),
+)
+
 export async function startRequest(change: Change, request: RequestRow): Promise<void> {
   if (request.status === 'RUNNING') return
   await change.tx

@@ -4,6 +4,7 @@ import {
   finishRequest,
   hasQueued,
   isBlocked,
+  placesOf,
   startRequest,
   targetsOf,
   unfinishedRequests,
@@ -17,21 +18,20 @@ export const LIVE_MS = 15_000
 
 /**
  * Finishes what can be finished among these requests, or those that touch these resources. One that ends may
- * free the next in line, so this goes on until nothing moves.
+ * free the next in line, which is of the same data center, so this goes on until nothing moves.
  */
 export async function settleRequests(
   change: Change,
   which: Concerning | { ids: readonly string[] },
 ): Promise<void> {
   let queue = await unfinishedRequests(change.tx, which)
+  // All at once: two replicas that lock one after the other may wait for each other.
+  const ids = queue.map((it) => it.id)
+  if (change.dialect === 'postgres') await lockDatacenters(change, await placesOf(change.tx, ids))
   while (queue.length > 0) {
     const freed = { touching: new Set<string>(), changing: new Set<string>() }
     for (const request of queue) {
       const targets = await targetsOf(change.tx, request.id)
-      await lockDatacenters(
-        change,
-        targets.map((it) => it.path),
-      )
       // One that has started was the first in its line, and nobody gets in before it.
       if (request.status === 'QUEUED' && (await isBlocked(change, request, targets))) continue
       await startRequest(change, request)

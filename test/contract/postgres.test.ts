@@ -4,9 +4,13 @@ import { once } from 'node:events'
 import path from 'node:path'
 import { test } from 'node:test'
 import { gzipSync } from 'node:zlib'
+import { sql } from 'kysely'
 import { type AppOptions, createApp } from '../../src/api/app.ts'
 import { random } from '../../src/stdx/prng.ts'
+import { lockDatacenters } from '../../src/store/resources.ts'
+import { settleRequests } from '../../src/store/settle.ts'
 import { openStore } from '../../src/store/store.ts'
+import { eventually } from '../support/eventually.ts'
 import { TestAgent } from './support/agent.ts'
 import { type ControlPlane, FLOW_LOG, startControlPlane } from './support/control-plane.ts'
 import { createDatabase, postgresPrograms, startPostgres } from './support/postgres.ts'
@@ -127,6 +131,47 @@ test('flows are seen live at one replica while their agent talks to another', { 
 
   assert.deepEqual(wanted.flowLogIds, [created.body.id])
   assert.deepEqual([status, body.totals?.flows, body.live?.answering], [200, 3, 1])
+})
+
+test('who settles requests of several data centers and who changes these never wait for each other', {
+  skip,
+}, async () => {
+  await using server = await startPostgres(programs!)
+  const databaseUrl = await createDatabase(server.url)
+  await using weir = await startControlPlane({ attachGraceMs: 60_000 }, { databaseUrl })
+  const { store } = weir
+  const withFlowLog = {
+    properties: { cores: 1, ram: 256 },
+    entities: {
+      nics: { items: [{ properties: { lan: 1 }, entities: { flowlogs: { items: [FLOW_LOG] } } }] },
+    },
+  }
+  const second = await weir.post('/datacenters', {
+    properties: { location: 'x' },
+    entities: { servers: { items: [withFlowLog] } },
+  })
+  const first = await weir.post(`${weir.nicPath}/flowlogs`, FLOW_LOG) // Of a data center that is older.
+  const ids = [second, first].map((it) => /requests\/([^/]+)/.exec(it.headers.get('location')!)![1]!)
+  const attempts = { settle: 0, change: 0 }
+  const isWaiting = async () => {
+    const blocked = await sql`select 1 from pg_locks where not granted`.execute(store.db)
+    return blocked.rows.length > 0
+  }
+
+  let settled: Promise<void> | undefined
+  await store.change(async (change) => {
+    attempts.change++
+    await lockDatacenters(change, [weir.nicPath])
+    settled ??= store.change((it) => {
+      attempts.settle++
+      return settleRequests(it, { ids })
+    })
+    await eventually('the settler waits', isWaiting)
+    await lockDatacenters(change, [`/datacenters/${second.body.id}`])
+  })
+  await settled
+
+  assert.deepEqual(attempts, { settle: 1, change: 1 })
 })
 
 test('three replicas share the work, and none is missed when it goes away', { skip }, async () => {
