@@ -12,7 +12,7 @@ import {
   revokeTokens,
   setPassword,
 } from '../store/accounts.ts'
-import { issueAgentToken, revokeAgentTokens } from '../store/agents.ts'
+import { renewAgentToken } from '../store/agents.ts'
 import { insertResource, listResources } from '../store/resources.ts'
 import type { ResourceRow } from '../store/schema.ts'
 import { passwordMatches } from '../store/secrets.ts'
@@ -68,8 +68,7 @@ export async function bootstrap(
   const owner = await ensureOwner(dependencies.store, options.credentials)
   const bucket = await ensureBucket(options, owner, dependencies)
   return dependencies.store.change(async (change) => {
-    await revokeAgentTokens(change, { host, purpose: PURPOSE })
-    const agentToken = await issueAgentToken(change, { host, purpose: PURPOSE })
+    const agentToken = await renewAgentToken(change, { host, purpose: PURPOSE })
     const place = new Place(change, owner)
     const datacenter = await place.ensureDatacenter()
     const server = await place.ensure('server', datacenter, {

@@ -2,13 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { IDLE_HEALTH } from '../../test/contract/support/agent.ts'
 import { createContract, createUser, issueToken, moveToken, revokeToken, setPassword } from './accounts.ts'
-import {
-  issueAgentToken,
-  recordHeartbeat,
-  revokeAgent,
-  revokeAgentTokens,
-  touchAssignments,
-} from './agents.ts'
+import { issueAgentToken, recordHeartbeat, renewAgentToken, revokeAgent, touchAssignments } from './agents.ts'
 import { insertAudit } from './audit.ts'
 import { removeMember, setRole, updateUser } from './members.ts'
 import { insertResource } from './resources.ts'
@@ -40,7 +34,7 @@ test('whoever remembers who may ask is told of every change that may say otherwi
     revokeToken: (it: Change) => revokeToken(it, token),
     removeMember: (it: Change) => removeMember(it, CONTRACT, userId),
     issueAgentToken: (it: Change) => issueAgentToken(it, { host: 'h', purpose: 'x' }),
-    revokeAgentTokens: (it: Change) => revokeAgentTokens(it, { host: 'h', purpose: 'x' }),
+    renewAgentToken: (it: Change) => renewAgentToken(it, { host: 'h', purpose: 'x' }),
     revokeAgent: (it: Change) => revokeAgent(it, 'h'),
   }
   const other = {

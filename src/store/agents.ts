@@ -5,7 +5,7 @@ import type { AgentRow } from './schema.ts'
 import { hashToken, newToken } from './secrets.ts'
 import type { Change, Db } from './store.ts'
 
-/** Makes the host known, if it is not. */
+/** Makes the host known, if it is not; who gives it tokens at the same time waits. */
 async function ensureAgent(change: Change, host: string): Promise<void> {
   const unheard = {
     last_seen_at: null,
@@ -17,7 +17,7 @@ async function ensureAgent(change: Change, host: string): Promise<void> {
   await change.tx
     .insertInto('agents')
     .values({ host, version: 1, whole_version: 0, told_version: 1, ...unheard })
-    .onConflict((it) => it.doNothing())
+    .onConflict((it) => it.column('host').doUpdateSet({ host }))
     .execute()
 }
 
@@ -27,6 +27,26 @@ export async function issueAgentToken(
   options: { host: string; purpose: string },
 ): Promise<string> {
   await ensureAgent(change, options.host)
+  return insertToken(change, options)
+}
+
+/** The same in the place of those that the host had for this purpose: with two, two agents would meter, and deliver, all twice. */
+export async function renewAgentToken(
+  change: Change,
+  options: { host: string; purpose: string },
+): Promise<string> {
+  await ensureAgent(change, options.host)
+  await change.tx
+    .updateTable('agent_tokens')
+    .set({ revoked_at: change.nowMs })
+    .where('host', '=', options.host)
+    .where('purpose', '=', options.purpose)
+    .where('revoked_at', 'is', null)
+    .execute()
+  return insertToken(change, options)
+}
+
+async function insertToken(change: Change, options: { host: string; purpose: string }): Promise<string> {
   const token = newToken('agent')
   const row = {
     id: randomUUID(),
@@ -38,19 +58,6 @@ export async function issueAgentToken(
   }
   await change.tx.insertInto('agent_tokens').values(row).execute()
   return token
-}
-
-export async function revokeAgentTokens(
-  change: Change,
-  options: { host: string; purpose: string },
-): Promise<void> {
-  await change.tx
-    .updateTable('agent_tokens')
-    .set({ revoked_at: change.nowMs })
-    .where('host', '=', options.host)
-    .where('purpose', '=', options.purpose)
-    .where('revoked_at', 'is', null)
-    .execute()
 }
 
 /** Shuts a host out: none of its tokens opens anything any more. */

@@ -11,7 +11,7 @@ import {
   type UploadsAnswer,
 } from '../../model/agent-protocol.ts'
 import { WeirError } from '../../model/errors.ts'
-import { issueAgentToken, recordHeartbeat, redeemEnrolment, revokeAgentTokens } from '../../store/agents.ts'
+import { recordHeartbeat, redeemEnrolment, renewAgentToken } from '../../store/agents.ts'
 import { carriedIds, recordPoints, saysNews } from '../../store/points.ts'
 import { settleRequests } from '../../store/settle.ts'
 import type { Db } from '../../store/store.ts'
@@ -90,10 +90,7 @@ export async function agentRoutes(app: FastifyInstance, services: Services): Pro
     const enrolled = await store.change(async (change) => {
       const host = await redeemEnrolment(change, code)
       if (host === undefined) return undefined
-      // Two agents of one host would meter, and deliver, the same packets twice.
-      const grant = { host, purpose: 'enrolled' }
-      await revokeAgentTokens(change, grant)
-      return { host, token: await issueAgentToken(change, grant) }
+      return { host, token: await renewAgentToken(change, { host, purpose: 'enrolled' }) }
     })
     if (enrolled === undefined) {
       throw new WeirError('WEIR_UNAUTHORIZED', 'the code is not known, was used before, or has expired')
