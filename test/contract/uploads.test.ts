@@ -164,6 +164,7 @@ test('each segment of a request has its own answer, whatever is wrong with the o
   await using agent = agentOf(weir)
   const good = await withFlowLog(weir)
   const bad = segment('no such name!', [good])
+  const endless = { ...segment('s4', [good]), records: 1e19 } // More than a database can count.
 
   const answers = await agent.ask(
     segment('s1', [good]),
@@ -171,13 +172,14 @@ test('each segment of a request has its own answer, whatever is wrong with the o
     segment('s2', [crypto.randomUUID()]),
     segment('s3', [good]),
     segment('s1', [good]),
+    endless,
   )
   const names = answers.map((it) => ('error' in it ? it.error.code : it.objectName))
   for (const i of [0, 3]) await agent.put(answers[i] as UploadGrant, CONTENT)
   const acknowledged = await agent.acknowledge('s1', 'unknown', 's3')
 
   const [first, second] = [0, 1].map((it) => `web-${WINDOW_START_S + it}.log.gz`)
-  assert.deepEqual(names, [first, 'WEIR_INVALID', 'WEIR_FORBIDDEN', second, first])
+  assert.deepEqual(names, [first, 'WEIR_INVALID', 'WEIR_FORBIDDEN', second, first, 'WEIR_INVALID'])
   assert.deepEqual(acknowledged.map(statusOf), [0, 404, 0])
   assert.deepEqual(
     weir.delivered.map((it) => it.objectName),

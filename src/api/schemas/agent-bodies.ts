@@ -9,7 +9,6 @@ import {
 // What agents send (docs/reference/agent-protocol.md).
 
 const Segment = Type.Unsafe<string>({ type: 'string', pattern: '^[A-Za-z0-9._-]{1,200}$' })
-const count = Type.Integer({ minimum: 0 })
 const text = Type.String({ maxLength: 4000 })
 
 export const Upload = Type.Object({
@@ -18,7 +17,7 @@ export const Upload = Type.Object({
   windowStartS: Type.Integer({ minimum: 0, maximum: 2 ** 32 }),
   size: Type.Integer({ minimum: 1, maximum: 2 ** 40 }),
   sha256: Type.Unsafe<string>({ type: 'string', pattern: '^[0-9a-f]{64}$' }),
-  records: count,
+  records: Type.Integer({ minimum: 0, maximum: 2 ** 40 }),
 })
 
 // What a segment says is checked for each of them: one that is wrong must not fail the others.

@@ -134,7 +134,7 @@ export class TestAgent implements AsyncDisposable {
   async ask(...segments: Segment[]): Promise<(UploadGrant | SegmentRefusal)[]> {
     const asked = segments.map(({ content, ...rest }) => {
       const sha256 = createHash('sha256').update(content).digest('hex')
-      return { ...rest, size: content.length, sha256, records: 1 }
+      return { records: 1, ...rest, size: content.length, sha256 }
     })
     return this.#answers('/agent/v1/uploads', { segments: asked })
   }
@@ -190,6 +190,7 @@ export interface Segment {
   flowLogIds: string[]
   windowStartS: number
   content: Buffer
+  records?: number
 }
 
 /** 0: not refused. */
