@@ -1,6 +1,6 @@
 import { forgetLive } from '../store/live.ts'
 import { dueRequests } from '../store/requests.ts'
-import { deleteOutdated } from '../store/retention.ts'
+import { deleteOutdated, OUTDATED_MAX } from '../store/retention.ts'
 import { settleRequests } from '../store/settle.ts'
 import type { Store } from '../store/store.ts'
 import type { Logger } from '../telemetry/logger.ts'
@@ -66,7 +66,7 @@ export class Settler {
     const nowMs = store.clock.nowMs()
     if (nowMs - this.#tidiedAtMs < TIDY_INTERVAL_MS) return
     const deleted = await store.change((change) => deleteOutdated(change))
-    if (deleted > 0) return // The next round goes on: changes have their turn between.
+    if (deleted >= OUTDATED_MAX) return // The next round goes on: changes have their turn between.
     this.#tidiedAtMs = nowMs
     if (store.dialect === 'postgres') await store.change((change) => forgetLive(change))
   }

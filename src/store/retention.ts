@@ -1,6 +1,8 @@
 import type { Change } from './store.ts'
 
 const DAY_MS = 86_400_000
+/** Of each kind, at a time. */
+export const OUTDATED_MAX = 100
 
 /** How long what nobody can need any more is kept. What is open, live or undelivered stays, however old. */
 export const KEPT_MS = {
@@ -17,7 +19,7 @@ export const KEPT_MS = {
  * Deletes a bounded number of rows of each kind. Returns how many that were. What is written at every change has no
  * index by age: the oldest are looked at, which their ordinals tell.
  */
-export async function deleteOutdated(change: Change, rowsMax = 100): Promise<number> {
+export async function deleteOutdated(change: Change, rowsMax = OUTDATED_MAX): Promise<number> {
   const { tx, nowMs } = change
   const requests = await tx
     .selectFrom((from) =>
