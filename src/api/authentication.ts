@@ -27,6 +27,8 @@ export interface Asking {
   ip: string
 }
 
+const ADDRESS_SIZE_MAX = 256
+
 /** Our own tokens have no dots. */
 const JWT = /^[\w-]+\.[\w-]+\.[\w-]*$/
 
@@ -90,6 +92,7 @@ export class Authentication {
     const text = Buffer.from(credentials, 'base64').toString('utf8')
     const colon = text.indexOf(':')
     if (colon < 0 || text.includes('\0')) throw unauthorized() // PostgreSQL takes no NUL in a text.
+    if (colon > ADDRESS_SIZE_MAX) throw unauthorized() // Nobody's, and who guesses is remembered by it.
     const email = text.slice(0, colon)
     const user = await findUserByEmail(this.#store.db, email)
     const hash = user?.password_hash ?? undefined

@@ -61,8 +61,8 @@ export class OpenIdIssuer {
 
   #subjectOf(payload: JWTPayload): Subject | undefined {
     const email = payload[this.#userClaim]
-    // Whoever may write any address into his profile could else become anybody.
-    if (typeof email !== 'string' || payload['email_verified'] === false) return undefined
+    // Whoever may write any address into his profile could else become anybody. Some issuers write 'false'.
+    if (typeof email !== 'string' || String(payload['email_verified']) === 'false') return undefined
     const { contractClaim } = this.#options
     if (contractClaim === undefined) return { email, contractNumber: undefined }
     const contractNumber = Number(payload[contractClaim])

@@ -58,6 +58,7 @@ test('a token of the issuer is its user, and nothing that is wrong with it passe
     unknownUser: await asked(await issuer.token('nobody@example.org')),
     noUser: await asked(await issuer.token(who, { email: undefined })),
     unverified: await asked(await issuer.token(who, { email_verified: false })),
+    unverifiedText: await asked(await issuer.token(who, { email_verified: 'false' })),
     garbage: await asked('a.b.c'),
   }
 

@@ -2,6 +2,19 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { startControlPlane } from './support/control-plane.ts'
 
+test('an address that is too long to be anybody’s is not remembered, and its passwords are not derived', async () => {
+  await using weir = await startControlPlane()
+  const address = `${'x'.repeat(5_000)}@example.org`
+
+  const statuses: number[] = []
+  for (let i = 0; i < 12; i++) {
+    const authorization = `Basic ${Buffer.from(`${address}:guess ${i}`).toString('base64')}`
+    statuses.push((await weir.call('GET', '/contracts', undefined, { authorization })).status)
+  }
+
+  assert.deepEqual(new Set(statuses), new Set([401])) // Not 429 after ten, as for an address that is kept.
+})
+
 test('who guesses passwords is told to wait, and tokens work meanwhile', async () => {
   await using weir = await startControlPlane()
   const { username, password, token } = weir.owner

@@ -7,6 +7,7 @@ import type { Services } from '../app.ts'
 import { notFound } from '../caller.ts'
 import { etagOf } from '../etag.ts'
 import { refine, renderCollection } from '../listing.ts'
+import { isObject } from '../normalise.ts'
 import { PRIVILEGES } from '../privileges.ts'
 import { parseQuery } from '../query.ts'
 import { type Envelope, metadataOf, propertiesOf, wireDate } from '../render.ts'
@@ -42,7 +43,7 @@ export async function accept(
     if (rendered === undefined) throw notFound()
     const path = rendered.href.slice(services.base(request).length)
     const requestId = await recordDoneRequest(change, account, {
-      ...withoutPassword(requestLineOf(services, request)),
+      ...withoutPassword(requestLineOf(services, request), request.body),
       contractNumber: account.contractNumber,
       target: { id: rendered.id, type: rendered.type, path },
     })
@@ -53,8 +54,9 @@ export async function accept(
 }
 
 /** What is kept for `/requests` must not hold a secret. */
-function withoutPassword<T extends { body: string }>(line: T): T {
-  return line.body.includes('password') ? { ...line, body: '' } : line
+function withoutPassword<T extends { body: string }>(line: T, body: unknown): T {
+  const properties = isObject(body) ? body['properties'] : undefined
+  return isObject(properties) && 'password' in properties ? { ...line, body: '' } : line
 }
 
 export function collectionOf<T>(
