@@ -23,6 +23,7 @@ interface ToldPoint extends PointRow {
 export interface Told {
   agents: AgentRow[]
   points: ToldPoint[]
+  byHost: Map<string, ToldPoint[]>
   pending: PendingDeliveries
   nowMs: number
 }
@@ -31,7 +32,7 @@ export interface Told {
 export async function whatIsTold({ store }: Services, flowLogs: FlowLogRow[]): Promise<Told> {
   const agents = await listAgents(store.db)
   const nowMs = store.clock.nowMs()
-  const byHost = new Map(agents.map((it) => [it.host, it]))
+  const agentOf = new Map(agents.map((it) => [it.host, it]))
   const points: ToldPoint[] = []
   for (let at = 0; at < flowLogs.length; at += 500) {
     const some = flowLogs.slice(at, at + 500)
@@ -43,14 +44,15 @@ export async function whatIsTold({ store }: Services, flowLogs: FlowLogRow[]): P
     for (const flowLog of some) {
       const own = told.get(flowLog.id) ?? []
       for (const it of own) {
-        const agent = byHost.get(it.host)
+        const agent = agentOf.get(it.host)
         const live = isLive(agent, nowMs)
         if (isContested(flowLog, it, own)) points.push({ ...contested(it, flowLog), live })
         else points.push({ ...(live || it.state !== 'attached' ? it : silent(it, agent)), live })
       }
     }
   }
-  return { agents, points, pending: pendingDeliveries(agents), nowMs }
+  const byHost = Map.groupBy(points, (it) => it.host)
+  return { agents, points, byHost, pending: pendingDeliveries(agents), nowMs }
 }
 
 function contested(point: PointRow, { claimed_by: holder }: FlowLogRow): PointRow {
@@ -76,7 +78,7 @@ export function renderAgent(agent: AgentRow, account: Account, told: Told): Reco
     lastSeenAt: timeText(agent.last_seen_at),
     agentVersion: agent.agent_version,
     startedAt: agent.started_at,
-    points: told.points.filter(({ host }) => host === agent.host).map(renderPoint),
+    points: (told.byHost.get(agent.host) ?? []).map(renderPoint),
     health: renderHealth(agent, account),
   }
 }

@@ -85,11 +85,10 @@ function addStatus(app: FastifyInstance, services: Services): void {
     assertAdministrator(account)
     const flowLogs = await listFlowLogs(store.db, account.operator ? undefined : account.contractNumber)
     const told = await whatIsTold(services, flowLogs)
-    const agents = told.agents.map((it) => renderAgent(it, account, told))
-    const carrying = new Set(told.points.map(({ host }) => host))
+    // Hosts are the operator's; others see those that carry their flow logs.
+    const agents = account.operator ? told.agents : told.agents.filter(({ host }) => told.byHost.has(host))
     return {
-      // Hosts are the operator's; others see those that carry their flow logs.
-      agents: account.operator ? agents : agents.filter((it) => carrying.has(it['host'] as string)),
+      agents: agents.map((it) => renderAgent(it, account, told)),
       windowSizeS: services.options.windowSizeS,
       flowLogs: renderFlowLogs(flowLogs, told),
       buckets: bucketStatuses(flowLogs, told.pending).map(renderBucket),
