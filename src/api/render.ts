@@ -1,6 +1,7 @@
 import { childrenOf, nicsOfDatacenters } from '../store/resources.ts'
 import type { ResourceRow } from '../store/schema.ts'
 import type { Db } from '../store/store.ts'
+import { InvalidInputError } from './errors.ts'
 import { childOf, typeNamed } from './resource-types.ts'
 
 export interface Envelope {
@@ -19,12 +20,15 @@ export interface Tree {
   children: Map<string, Map<string, ResourceRow[]>>
 }
 
+const RESOURCES_MAX = 100_000 // An answer with as many has 250 MB.
+
 /**
  * Loads level by level, one query each. Every level of resources takes two of `depth` (CONTRACT, section
- * 2.4).
+ * 2.4). Throws when these are more than one answer can hold.
  */
 export async function loadTree(db: Db, rows: ResourceRow[], depth: number): Promise<Tree> {
   const children: Tree['children'] = new Map()
+  let count = rows.length
   let level = rows.filter((it) => typeNamed(it.type).entities.length > 0)
   for (let left = depth; left >= 1 && level.length > 0; left -= 2) {
     const ids = level.map((it) => it.id)
@@ -33,7 +37,12 @@ export async function loadTree(db: Db, rows: ResourceRow[], depth: number): Prom
     const lans = level.filter((it) => it.type === 'lan')
     for (const { lan, nics } of await nicsOf(db, lans)) {
       for (const it of nics) addChild(children, lan.id, it)
-      found.push(...nics)
+      for (const it of nics) found.push(it)
+    }
+    count += found.length
+    if (count > RESOURCES_MAX) {
+      const message = `Parameter value shows more than ${RESOURCES_MAX} resources: ask for less, or with a smaller 'limit'`
+      throw new InvalidInputError([`[(root).depth] ${message}`])
     }
     level = found.filter((it) => typeNamed(it.type).entities.length > 0)
   }
@@ -47,12 +56,9 @@ export async function nicsOf(
 ): Promise<{ lan: ResourceRow; nics: ResourceRow[] }[]> {
   if (lans.length === 0) return []
   const nics = await nicsOfDatacenters(db, [...new Set(lans.map((it) => it.parent_id))])
-  const place = (row: ResourceRow) => row.path.split('/', 3)[2]
-  return lans.map((lan) => {
-    const number = Number(lan.path.split('/').at(-1))
-    const isOn = (nic: ResourceRow) => place(nic) === place(lan) && propertiesOf(nic)['lan'] === number
-    return { lan, nics: nics.filter(isOn) }
-  })
+  const place = (row: ResourceRow) => row.path.split('/', 3).join('/')
+  const byLan = Map.groupBy(nics, (nic) => `${place(nic)}/lans/${String(propertiesOf(nic)['lan'])}`)
+  return lans.map((lan) => ({ lan, nics: byLan.get(lan.path) ?? [] }))
 }
 
 function addChild(children: Tree['children'], parentId: string, row: ResourceRow): void {

@@ -57,6 +57,15 @@ export interface PlacedNic {
   flowLogs: FlowLog[]
 }
 
+class RefusedError extends WeirError {
+  readonly status: number
+  constructor(status: number, message: string) {
+    super('WEIR_SERVER_REFUSED', message)
+    this.status = status
+  }
+}
+
+const PAGE = 100
 const REQUEST_TIMEOUT_MS = 30_000
 const POLL_INTERVAL_MS_MAX = 500
 
@@ -131,7 +140,7 @@ export class ApiClient {
   /** All NICs of the contract with their flow logs. */
   async nics(): Promise<PlacedNic[]> {
     const placed: PlacedNic[] = []
-    for (const datacenter of await this.list<Datacenter>('/datacenters?depth=7&limit=100')) {
+    for (const datacenter of await this.datacenters<Datacenter>(7)) {
       for (const server of itemsOf<Server>(datacenter, 'servers')) {
         for (const nic of itemsOf<Nic>(server, 'nics')) {
           placed.push({ nic, server, datacenter, flowLogs: itemsOf<FlowLog>(nic, 'flowlogs') })
@@ -159,6 +168,24 @@ export class ApiClient {
     )
   }
 
+  /** All data centers with what hangs in them, as many at a time as one answer can hold. */
+  async datacenters<Item>(depth: number): Promise<Item[]> {
+    const all: Item[] = []
+    for (let limit = PAGE, count = limit; count === limit; ) {
+      try {
+        const page = `/datacenters?depth=${depth}&limit=${limit}&offset=${all.length}`
+        const { items = [] } = await this.get<Collection<Item>>(page)
+        all.push(...items)
+        count = items.length
+      } catch (error) {
+        if (!(error instanceof RefusedError) || error.status !== 422 || limit === 1) throw error
+        limit /= 10
+        count = limit
+      }
+    }
+    return all
+  }
+
   /** A whole collection, page by page. */
   async list<Item>(path: string): Promise<Item[]> {
     const items: Item[] = []
@@ -183,10 +210,8 @@ export class ApiClient {
       if (response.ok) return response
       if (response.status !== 429) {
         const said = await refusal(response, method, url)
-        throw new WeirError(
-          'WEIR_SERVER_REFUSED',
-          response.status === 401 ? `${said}${this.#wayInHint()}` : said,
-        )
+        const { status } = response
+        throw new RefusedError(status, status === 401 ? `${said}${this.#wayInHint()}` : said)
       }
       await response.body?.cancel()
       await pause(Number(response.headers.get('retry-after') ?? 1) * 1000, this.#signal)

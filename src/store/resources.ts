@@ -214,7 +214,7 @@ export async function descendantsOf(db: Db, id: string): Promise<ResourceRow[]> 
   const found: ResourceRow[] = []
   for (let level = [id]; level.length > 0; ) {
     const children = await childrenOf(db, level)
-    found.push(...children)
+    for (const it of children) found.push(it)
     level = children.map((it) => it.id)
   }
   return found
@@ -253,7 +253,7 @@ async function inChunks<T>(
   if (ids.length <= PARAMETERS_MAX) return ids.length === 0 ? [] : query(ids)
   const found: T[] = []
   for (let at = 0; at < ids.length; at += PARAMETERS_MAX) {
-    found.push(...(await query(ids.slice(at, at + PARAMETERS_MAX))))
+    for (const it of await query(ids.slice(at, at + PARAMETERS_MAX))) found.push(it) // Too many for a call's arguments.
   }
   return found
 }

@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict'
 import { PassThrough, Readable } from 'node:stream'
 import { test } from 'node:test'
+import { sql } from 'kysely'
+import { ApiClient, type Datacenter } from '../../src/cli/api-client.ts'
 import { ExitCode } from '../../src/cli/command.ts'
 import { inventory } from '../../src/cli/commands/inventory.ts'
 import { type ControlPlane, startControlPlane } from './support/control-plane.ts'
@@ -136,4 +138,36 @@ test('what is wrong with a file is said with its place, before anything is chang
     await assert.rejects(run(weir, ['apply', '-'], file), { code: 'WEIR_CONFIG_INVALID', message }, file)
   }
   assert.deepEqual((await weir.get('/datacenters?depth=9')).body, before)
+})
+
+test('what one answer cannot hold is refused, and read in parts by who asks for less', async () => {
+  await using weir = await startControlPlane()
+  const datacenters = [weir.owner.datacenterId]
+  const made = await weir.post('/datacenters', { properties: { location: 'x' } })
+  datacenters.push(made.body.id)
+  const lans = 50_001
+  await weir.store.change(async ({ tx }) => {
+    for (const id of datacenters) {
+      await sql`insert into resources (id, type, contract_number, parent_id, path, properties, state, pending, deleting,
+          version, etag, created_at, created_by, created_by_id, modified_at, modified_by, modified_by_id)
+        with recursive numbers (n) as (select 100 union all select n + 1 from numbers where n < ${99 + lans})
+        select ${`${id} `} || n, 'lan', contract_number, id, path || '/lans/' || n, '{}', state, 0, 0, 1, etag, 0, '', '', 0, '', ''
+        from numbers, resources where id = ${id}`.execute(tx)
+    }
+  })
+
+  const tooMuch = await weir.get('/datacenters?depth=2')
+  const { token } = weir.owner
+  const api = new ApiClient({ origin: weir.origin, token, signal: AbortSignal.timeout(60_000) })
+  const all = await api.datacenters<Datacenter>(2)
+
+  assert.equal(tooMuch.status, 422)
+  assert.match(
+    tooMuch.body.messages[0].message,
+    /^\[\(root\)\.depth\] .* more than 100000 resources: ask for less/,
+  )
+  assert.deepEqual(
+    all.map((it) => [it.id, it.entities!['lans']!.items!.length >= lans]),
+    datacenters.map((id) => [id, true]),
+  )
 })

@@ -148,13 +148,7 @@ type Found = Resource<Record<string, unknown>>
  */
 async function readPresent(api: ApiClient): Promise<Present[]> {
   const datacenters: Present[] = []
-  for (let offset = 0, count = PAGE; count === PAGE; offset += PAGE) {
-    const { items = [] } = await api.get<Collection<Found>>(
-      `/datacenters?depth=9&limit=${PAGE}&offset=${offset}`,
-    )
-    count = items.length
-    for (const it of items) datacenters.push(presentOf('datacenter', it, ''))
-  }
+  for (const it of await api.datacenters<Found>(9)) datacenters.push(presentOf('datacenter', it, ''))
   for (const datacenter of datacenters) {
     const path = `${datacenter.path}/applicationloadbalancers`
     const { items = [] } = await api.get<Collection<Found>>(`${path}?depth=1`)
@@ -167,8 +161,6 @@ async function readPresent(api: ApiClient): Promise<Present[]> {
   }
   return datacenters
 }
-
-const PAGE = 100
 
 function presentOf(kind: Kind, it: Found, parentPath: string): Present {
   const path = `${parentPath}/${KINDS[kind].collection}/${it.id}`

@@ -131,7 +131,7 @@ async function findServer(
   wanted: string | undefined,
   options: { mayCreate: boolean },
 ): Promise<PlacedServer> {
-  const datacenters = await api.list<Datacenter>('/datacenters?depth=3&limit=100')
+  const datacenters = await api.datacenters<Datacenter>(3)
   const all = datacenters.flatMap((it) =>
     itemsOf<Server>(it, 'servers').map((server) => ({ datacenterId: it.id, server })),
   )
