@@ -6,12 +6,13 @@ import { existsSync } from 'node:fs'
 import module from 'node:module'
 import { fileURLToPath } from 'node:url'
 
-const NODE_MAJOR_MIN = 24
+const NODE_MIN = [24, 5]
 const compiled = new URL('../dist/cli/main.js', import.meta.url)
 const source = new URL('../src/cli/main.ts', import.meta.url)
 const pinned = fileURLToPath(new URL('../node_modules/node/bin/node', import.meta.url))
 
-if (Number(process.versions.node.split('.')[0]) >= NODE_MAJOR_MIN) {
+const [major = 0, minor = 0] = process.versions.node.split('.').map(Number)
+if (major > NODE_MIN[0] || (major === NODE_MIN[0] && minor >= NODE_MIN[1])) {
   module.enableCompileCache?.() // A third of the time and two thirds of the memory of a start without it.
   const { main } = await import(existsSync(source) ? source.href : compiled.href)
   await main()
@@ -24,6 +25,6 @@ if (Number(process.versions.node.split('.')[0]) >= NODE_MAJOR_MIN) {
     process.exitCode = code ?? 1
   })
 } else {
-  process.stderr.write(`weir needs Node.js ${NODE_MAJOR_MIN} or newer; this is ${process.version}\n`)
+  process.stderr.write(`weir needs Node.js ${NODE_MIN.join('.')} or newer; this is ${process.version}\n`)
   process.exitCode = 3
 }
