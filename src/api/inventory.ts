@@ -31,6 +31,7 @@ import { childOf, DEFAULTS, type ResourceType, type ResourceTypeName, typeNamed 
 
 type Properties = Record<string, unknown>
 
+const CREATED_MAX = 10_000 // They are made in one transaction, while all others wait.
 const PROPERTIES_SIZE_MAX = 65_536 // A thousand IPv6 addresses fit.
 
 /** How the mutation came, for `/requests`. */
@@ -80,6 +81,9 @@ export class Inventory {
   ): Promise<{ row: ResourceRow; requestId: string }> {
     const { account } = mutation
     const drafts = draftsOf(type, body, undefined, '(root)')
+    if (drafts.length > CREATED_MAX) {
+      throw new InvalidInputError([`[(root).entities] One request creates at most ${CREATED_MAX} resources`])
+    }
     if (parentPath !== '') await this.#editableRow(this.#store.db, account, parentPath)
     await this.#assertCreatable(account, drafts)
     return this.#store.change(async (change) => {
@@ -88,7 +92,11 @@ export class Inventory {
       const parent = parents.find((it) => it.path === parentPath)
       if (parentPath !== '') assertStaying(await this.#assertEditable(change.tx, account, parent))
       const rows = new Map<Draft, ResourceRow>()
-      for (const draft of drafts) rows.set(draft, await this.#insert(change, account, draft, rows, parent))
+      const nextLan = lanNumbers(change)
+      for (const draft of drafts) {
+        const above = draft.parent === undefined ? parent : rows.get(draft.parent)
+        rows.set(draft, await this.#insert(change, account, draft, above, nextLan))
+      }
       const created = [...rows.values(), ...(await missingLans(change, account, [...rows.values()]))]
       const targets = created.map((resource) => this.#target(change, resource, 'create'))
       const requestId = await accept(change, mutation, created[0]!, { targets, parents })
@@ -187,13 +195,12 @@ export class Inventory {
     change: Change,
     account: Account,
     draft: Draft,
-    rows: Map<Draft, ResourceRow>,
-    root: ResourceRow | undefined,
+    parent: ResourceRow | undefined,
+    nextLan: (datacenter: ResourceRow) => Promise<number>,
   ): Promise<ResourceRow> {
-    const parent = draft.parent === undefined ? root : rows.get(draft.parent)
     const id = timeOrderedUuid(change.nowMs)
     const { type } = draft
-    const pathId = type.type === 'lan' ? await nextLanNumber(change, parent!) : id
+    const pathId = type.type === 'lan' ? String(await nextLan(parent!)) : id
     const properties = await completed(change, type, parent, draft.properties)
     const row = await insertResource(change, account, {
       id,
@@ -344,10 +351,17 @@ function newMac(): string {
   return Array.from(octets, (it) => it.toString(16).padStart(2, '0')).join(':')
 }
 
-async function nextLanNumber(change: Change, datacenter: ResourceRow): Promise<string> {
-  const listing = { contractNumber: datacenter.contract_number, type: 'lan', parentId: datacenter.id }
-  const lans = await listResources(change.tx, listing)
-  return String(Math.max(0, ...lans.map((it) => Number(it.path.split('/').at(-1)))) + 1)
+/** Numbers for new LANs; what is there already is read once. */
+function lanNumbers(change: Change): (datacenter: ResourceRow) => Promise<number> {
+  const highest = new Map<string, number>()
+  return async ({ id, contract_number: contractNumber }) => {
+    const known = highest.get(id)
+    const lans =
+      known === undefined ? await listResources(change.tx, { contractNumber, type: 'lan', parentId: id }) : []
+    const number = Math.max(known ?? 0, ...lans.map((it) => Number(it.path.split('/').at(-1)))) + 1
+    highest.set(id, number)
+    return number
+  }
 }
 
 /** A NIC may name a LAN that is not there yet: it then comes to be. */

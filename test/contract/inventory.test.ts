@@ -37,6 +37,33 @@ test('a server with NICs with flow logs comes to be in one request', async () =>
   )
 })
 
+test('LANs are numbered in the order in which they come, alone or together', async () => {
+  await using weir = await startControlPlane({ attachGraceMs: 1 })
+  const lans = { items: [{ properties: {} }, { properties: {} }, { properties: { name: 'third' } }] }
+  const servers = {
+    items: [
+      { properties: { cores: 1, ram: 256 }, entities: { nics: { items: [{ properties: { lan: 7 } }] } } },
+    ],
+  }
+  const { body } = await weir.post('/datacenters', {
+    properties: { location: 'x' },
+    entities: { lans, servers },
+  })
+  const path = `/datacenters/${body.id}/lans`
+  const alone = await weir.post(path, { properties: { name: 'alone' } })
+
+  const { items } = (await weir.get(`${path}?depth=1`)).body
+  const named = items.map((it: { id: string; properties: { name: string } }) => [it.id, it.properties.name])
+  assert.equal(alone.body.id, '8')
+  assert.deepEqual(named, [
+    ['1', 'Unnamed LAN'],
+    ['2', 'Unnamed LAN'],
+    ['3', 'third'],
+    ['7', 'LAN 7'],
+    ['8', 'alone'],
+  ])
+})
+
 test('when one part of a composite is refused nothing of it is there', async () => {
   await using weir = await startControlPlane()
   const servers = `/datacenters/${weir.owner.datacenterId}/servers`
@@ -502,9 +529,19 @@ test('what is too deep or too large to be read again is refused, and of a long b
     properties: { location: 'x' },
     entities: { lans: { items: [lan] } },
   })
+  const lans = { items: Array.from({ length: 5_001 }, () => ({ properties: {} })) }
+  const servers = {
+    items: [
+      {
+        properties: { cores: 1, ram: 256 },
+        entities: { nics: { items: Array.from({ length: 5_000 }, () => ({ properties: { lan: 1 } })) } },
+      },
+    ],
+  }
+  const many = await weir.post('/datacenters', { properties: { location: 'x' }, entities: { lans, servers } })
   const padded = await weir.call('PATCH', datacenter, `{"name":"x"${' '.repeat(1 << 20)}}`)
 
-  const faults = [deep, deepChildren, made, changed, inline].map(({ status, body }) => [
+  const faults = [deep, deepChildren, made, changed, inline, many].map(({ status, body }) => [
     status,
     body.messages[0].message,
   ])
@@ -515,6 +552,7 @@ test('what is too deep or too large to be read again is refused, and of a long b
     [422, `[(root).properties] ${tooLarge}`],
     [422, `[(root).properties] ${tooLarge}`],
     [422, `[(root).entities.lans.items[0].properties] ${tooLarge}`],
+    [422, '[(root).entities] One request creates at most 10000 resources'],
   ])
   assert.equal(padded.status, 202)
   assert.deepEqual(
