@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { after, test } from 'node:test'
-import type { Answer, Dimension, Question, Results } from '../../src/explore/question.ts'
-import { formatAddress, parseAddress } from '../../src/model/ip-address.ts'
+import type { Answer, Dimension, Question } from '../../src/explore/question.ts'
+import { accepted, directionOf, isIn, networkOf, refused, sum, tally } from './model.ts'
 import { GATEWAY, generateRecords, NOW_S, type TestRecord, WEB, WEB_ADDRESSES, World } from './world.ts'
 
 // Every answer is computed a second time here, from the same records, with loops and maps and none of explore's code.
@@ -20,39 +20,6 @@ await world.deliver(records)
 
 async function ask<Q extends Question>(question: Q): Promise<Answer<Q['kind']>> {
   return world.explorer.ask(question, world.access)
-}
-
-interface Sum {
-  flows: number
-  packets: number
-  bytes: number
-}
-
-function sum(some: readonly TestRecord[]): Sum {
-  const total = { flows: some.length, packets: 0, bytes: 0 }
-  for (const it of some) {
-    total.packets += Number(it.packets)
-    total.bytes += Number(it.bytes)
-  }
-  return total
-}
-
-function tally(some: readonly TestRecord[]): Results['reach']['accepted'] {
-  const firstS = some.length === 0 ? null : Math.min(...some.map((it) => it.start))
-  const lastS = some.length === 0 ? null : Math.max(...some.map((it) => it.end))
-  return { ...sum(some), firstS, lastS }
-}
-
-const accepted = (it: TestRecord): boolean => it.action === 'ACCEPT'
-const refused = (it: TestRecord): boolean => it.action === 'REJECT'
-
-function isIn(address: string | undefined, network: string): boolean {
-  const bytes = parseAddress(address ?? '')
-  const [text, bits] = network.split('/')
-  const wanted = parseAddress(text!)!
-  if (bytes?.length !== wanted.length) return false
-  const binary = (it: Uint8Array): string => [...it].map((byte) => byte.toString(2).padStart(8, '0')).join('')
-  return binary(bytes).slice(0, Number(bits)) === binary(wanted).slice(0, Number(bits))
 }
 
 test('totals are exact, and what was skipped is told beside them', async () => {
@@ -178,17 +145,6 @@ test('top talkers, ports, pairs and directions are ranked by their sums', async 
     assert.equal(result.rest.bytes, rest)
   }
 })
-
-function networkOf(address: string): string {
-  const bytes = parseAddress(address)!
-  const bits = bytes.length === 4 ? 24 : 64
-  return `${formatAddress(bytes.map((byte, at) => (at < bits / 8 ? byte : 0)))}/${bits}`
-}
-
-function directionOf(it: TestRecord): 'INGRESS' | 'EGRESS' {
-  const own = it.interfaceId === WEB ? WEB_ADDRESSES : ['192.0.2.1', 'fd00::1']
-  return own.includes(it.srcaddr!) ? 'EGRESS' : 'INGRESS'
-}
 
 test('directions are told by few addresses of the inventory, by many, and by the flows themselves', async () => {
   const others = Array.from({ length: 60 }, (_, at) => `198.51.100.${at}`)
