@@ -5,6 +5,7 @@ import type { Logger } from '../telemetry/logger.ts'
 
 const WRITE_DELAY_MS = 200
 const PENDING_MAX = 10_000
+const MAKES_TOKEN = '/auth/v1/tokens/generate' // By a GET, as clients expect it.
 
 /**
  * Who changed what, when, from where, with which outcome. Written in batches: an audit must not cost a
@@ -24,7 +25,8 @@ export class AuditLog {
 
   record(request: FastifyRequest, reply: FastifyReply): void {
     const { account, method } = request
-    if (account === undefined || method === 'GET' || method === 'HEAD') return
+    const isRead = (method === 'GET' || method === 'HEAD') && request.routeOptions.url !== MAKES_TOKEN
+    if (account === undefined || isRead) return
     if (this.#pending.length >= PENDING_MAX) {
       this.#log.error({ method, path: request.url }, 'audit log cannot be written, entry left out')
       return

@@ -689,20 +689,27 @@ test('the audit log says who changed what, with which outcome, and holds no secr
   const user = { firstname: 'x', lastname: 'y', email: 'x@example.org', password: 'a very secret one' }
   const escaped = JSON.stringify({ properties: user }).replace('"password"', '"p\\u0061ssword"')
   await weir.call('POST', '/um/users', escaped)
+  await weir.get('/auth/v1/tokens/generate')
+  const { username, password } = weir.owner
+  const marked = { 'x-weir-console': '1' }
+  await weir.call('POST', '/weir/v1/session', { username, password }, marked)
 
-  let items: { method: string; status: number; email: string; requestId: string | null }[] = []
-  while (items.length < 3) items = (await weir.get('/weir/v1/audit')).body.items // Written in batches.
+  let items: { method: string; path: string; status: number; email: string; requestId: string | null }[] = []
+  while (items.length < 5) items = (await weir.get('/weir/v1/audit')).body.items // Written in batches.
 
   assert.deepEqual(
-    items.map((it) => [it.method, it.status]),
+    items.map((it) => [it.method, it.path.split('/').at(-1), it.status]),
     [
-      ['POST', 202],
-      ['DELETE', 404],
-      ['PATCH', 202],
+      ['POST', 'session', 201],
+      ['GET', 'generate', 200],
+      ['POST', 'users', 202],
+      ['DELETE', 'nothing', 404],
+      ['PATCH', weir.owner.nics[0]!.id, 202],
     ],
   )
   assert.ok(items.every((it) => it.email === weir.owner.username))
-  assert.match(items[2]!.requestId ?? '', /^[0-9a-f-]{36}$/)
+  assert.match(items[4]!.requestId ?? '', /^[0-9a-f-]{36}$/)
   const requests = await weir.get('/requests?depth=1')
-  assert.doesNotMatch(JSON.stringify([items, requests.body]), /a very secret one/)
+  const shown = JSON.stringify([items, requests.body])
+  assert.ok(!shown.includes('a very secret one') && !shown.includes(password))
 })

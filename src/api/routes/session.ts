@@ -53,6 +53,7 @@ export async function sessionRoutes(
     const credentials = request.body as Credentials
     const headers = headersOf(credentials)
     const account = await authentication.user({ headers, method: request.method, ip: request.ip })
+    request.account = account // For the audit log.
     const { userId, contractNumber } = account
     const expiresAtMs = store.clock.nowMs() + SESSION_MS
     const purpose = credentials.token === undefined ? BY_PASSWORD : BY_TOKEN
