@@ -3,7 +3,7 @@ import pg from 'pg'
 import { WeirError } from '../model/errors.ts'
 
 const INT8 = 20
-const CONNECTIONS_MAX = 10
+const CONNECTIONS_MAX = 10 // To read, and as many for changes.
 
 /**
  * A pool in which 64-bit integers are numbers: ours count milliseconds and octets, which stay far below

@@ -126,10 +126,11 @@ export async function openStore(
       cause: error,
     })
   }
-  // A connection of its own lets readers pass by a change that is under way. A database in memory has but
-  // one.
-  const file = 'sqlitePath' in options && options.sqlitePath !== ':memory:' ? options.sqlitePath : undefined
-  const db = file === undefined ? writer : connect(options, () => writes++)
+  // Connections of their own let readers pass by changes that are under way, or wait for each other. A database in
+  // memory has but one.
+  const path = 'sqlitePath' in options ? options.sqlitePath : undefined
+  const file = path === ':memory:' ? undefined : path
+  const db = path === ':memory:' ? writer : connect(options, () => writes++)
   const log = file === undefined ? undefined : new SqliteLog(file)
   return new Store({ db, writer, dialect, clock: dependencies.clock ?? systemClock, log, accessWrites })
 }

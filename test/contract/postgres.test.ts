@@ -14,7 +14,7 @@ import { settleRequests } from '../../src/store/settle.ts'
 import { type Change, openStore, type Store } from '../../src/store/store.ts'
 import { eventually } from '../support/eventually.ts'
 import { TestAgent } from './support/agent.ts'
-import { type ControlPlane, FLOW_LOG, startControlPlane } from './support/control-plane.ts'
+import { type Answer, type ControlPlane, FLOW_LOG, startControlPlane } from './support/control-plane.ts'
 import { createDatabase, postgresPrograms, startPostgres } from './support/postgres.ts'
 
 const programs = postgresPrograms()
@@ -133,6 +133,36 @@ test('flows are seen live at one replica while their agent talks to another', { 
 
   assert.deepEqual(wanted.flowLogIds, [created.body.id])
   assert.deepEqual([status, body.totals?.flows, body.live?.answering], [200, 3, 1])
+})
+
+test('changes of one data center that wait for each other keep nobody from reading', { skip }, async () => {
+  await using server = await startPostgres(programs!)
+  const databaseUrl = await createDatabase(server.url)
+  await using weir = await startControlPlane({ attachGraceMs: 1 }, { databaseUrl })
+  const { store } = weir
+  const waitingCount = async () =>
+    (await sql`select 1 from pg_stat_activity where wait_event_type = 'Lock'`.execute(store.db)).rows.length
+
+  const locked = Promise.withResolvers<void>()
+  const released = Promise.withResolvers<void>()
+  const slow = store.change(async (change) => {
+    await lockDatacenters(change, [weir.nicPath])
+    locked.resolve()
+    await released.promise
+  })
+  await locked.promise
+  const changes = Array.from({ length: 9 }, (_, i) => weir.call('PATCH', weir.nicPath, { name: `x${i}` }))
+  let read: Answer
+  try {
+    await eventually('all of them wait', async () => (await waitingCount()) >= 9)
+    read = await weir.get('/contracts')
+  } finally {
+    released.resolve()
+  }
+  await slow
+
+  assert.equal(read.status, 200)
+  assert.deepEqual(new Set((await Promise.all(changes)).map((it) => it.status)), new Set([202]))
 })
 
 test('of two codes that are redeemed at the same moment one token is left', { skip }, async () => {
