@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import type { AgentHealth } from '../model/agent-protocol.ts'
+import { someAtATime } from './batches.ts'
 import { prepared } from './prepared.ts'
 import type { AgentRow } from './schema.ts'
 import { hashToken, newToken } from './secrets.ts'
@@ -193,10 +194,14 @@ export async function agentsSeen(db: Db, hosts: string[]): Promise<Map<string, n
   return new Map(rows.flatMap((it) => (it.last_seen_at === null ? [] : [[it.host, it.last_seen_at]])))
 }
 
-/** The hosts that are let in; one that was shut out is none of ours any more. */
-export function listAgents(db: Db): Promise<AgentRow[]> {
+/** The hosts that are let in, or those of them that are named; one that was shut out is none of ours any more. */
+export async function listAgents(db: Db, hosts?: readonly string[]): Promise<AgentRow[]> {
   const admitted = db.selectFrom('agent_tokens').select('host').where('revoked_at', 'is', null)
-  return db.selectFrom('agents').selectAll().where('host', 'in', admitted).orderBy('host').execute()
+  const all = db.selectFrom('agents').selectAll().where('host', 'in', admitted).orderBy('host')
+  if (hosts === undefined) return all.execute()
+  const found: AgentRow[] = []
+  for (const some of someAtATime(hosts)) found.push(...(await all.where('host', 'in', some).execute()))
+  return found
 }
 
 /** A one-time code for `weir agent enroll`. */

@@ -161,6 +161,21 @@ const selectCarried = prepared((db, { host, ids }: HostIds) =>
     .where((it) => it.or([it('host', '=', host), wasCarriedBy(it, host)])),
 )
 
+/** The hosts that say something of these flow logs, or carried them: they may still deliver. */
+export async function hostsOf(db: Db, flowLogIds: readonly string[]): Promise<string[]> {
+  const hosts: string[] = []
+  for (const some of someAtATime(flowLogIds)) {
+    const rows = await db
+      .selectFrom('points')
+      .select('host')
+      .where('flow_log_id', 'in', some)
+      .union(db.selectFrom('carriers').select('host').where('flow_log_id', 'in', some))
+      .execute()
+    for (const { host } of rows) hosts.push(host)
+  }
+  return hosts
+}
+
 export function pointsOf(db: Db, flowLogIds: readonly string[]): Promise<PointRow[]> {
   if (flowLogIds.length === 0) return Promise.resolve([])
   return db.selectFrom('points').selectAll().where('flow_log_id', 'in', flowLogIds).execute()

@@ -5,6 +5,7 @@ import { status as statusCommand } from '../../src/cli/commands/status.ts'
 import type { AgentHealth, PendingDelivery } from '../../src/model/agent-protocol.ts'
 import { issueAgentToken } from '../../src/store/agents.ts'
 import { runCommand } from '../support/run-command.ts'
+import { TestAgent } from './support/agent.ts'
 import { type Answer, type ControlPlane, FLOW_LOG, startControlPlane } from './support/control-plane.ts'
 
 const HEALTH = {
@@ -41,6 +42,28 @@ function pendingOf(flowLogId: string): PendingDelivery {
     lastError: { reason: 'AccessDenied', message: 'bucket answered 403', at: '2026-01-02T03:04:05.000Z' },
   }
 }
+
+test('what a host still has of a flow log that has left it is shown, and nothing that others have', async () => {
+  await using weir = await startControlPlane({ attachGraceMs: 1 })
+  const { id } = (await weir.post(`${weir.nicPath}/flowlogs`, FLOW_LOG)).body
+  const other = (await weir.post(`${weir.owner.nics[1]!.path}/flowlogs`, FLOW_LOG)).body.id
+  const agent = new TestAgent({ origin: weir.origin, token: weir.owner.agentToken })
+  await agent.poll(0)
+  await agent.report()
+  await weir.call('PATCH', weir.nicPath, { binding: { host: 'host-9', device: 'tap0', side: 'guest' } })
+  await agent.poll(0)
+  await agent.report() // It has let go of it.
+  await report(weir, { deliveries: [pendingOf(id), pendingOf(other)] })
+
+  const { delivery } = (await weir.get(`/weir/v1/flowlogs/${id}`)).body
+  const { items } = (await weir.get('/weir/v1/flowlogs')).body
+
+  assert.deepEqual([delivery.points, delivery.pendingSegments], [[], 3])
+  const pending = items.map((it: { id: string; delivery: { pendingSegments: number } }) => {
+    return [it.id, it.delivery.pendingSegments]
+  })
+  assert.deepEqual(Object.fromEntries(pending), { [id]: 3, [other]: 3 })
+})
 
 test('a flow log shows what waits for its bucket on its host, and why', async () => {
   await using weir = await startControlPlane()

@@ -2,9 +2,10 @@ import type { AgentHealth } from '../../model/agent-protocol.ts'
 import type { Account } from '../../store/accounts.ts'
 import { hasTwin, listAgents } from '../../store/agents.ts'
 import { isContested } from '../../store/claims.ts'
-import { pointsOf } from '../../store/points.ts'
+import { hostsOf, pointsOf } from '../../store/points.ts'
 import type { AgentRow, FlowLogRow, PointRow } from '../../store/schema.ts'
 import { LIVE_MS } from '../../store/settle.ts'
+import type { Db } from '../../store/store.ts'
 import type { Services } from '../app.ts'
 import {
   type BucketStatus,
@@ -28,9 +29,16 @@ export interface Told {
   nowMs: number
 }
 
-/** What agents said of flow logs; one of a host to which another host does not leave the flow log has failed. */
-export async function whatIsTold({ store }: Services, flowLogs: FlowLogRow[]): Promise<Told> {
-  const agents = await listAgents(store.db)
+/**
+ * What agents said of flow logs; one of a host to which another host does not leave the flow log has failed. Without
+ * `allAgents` only of agents that these flow logs concern: what a fleet says is long.
+ */
+export async function whatIsTold(
+  { store }: Services,
+  flowLogs: FlowLogRow[],
+  { allAgents }: { allAgents: boolean } = { allAgents: false },
+): Promise<Told> {
+  const agents = await listAgents(store.db, allAgents ? undefined : await hostsOfAll(store.db, flowLogs))
   const nowMs = store.clock.nowMs()
   const agentOf = new Map(agents.map((it) => [it.host, it]))
   const points: ToldPoint[] = []
@@ -53,6 +61,15 @@ export async function whatIsTold({ store }: Services, flowLogs: FlowLogRow[]): P
   }
   const byHost = Map.groupBy(points, (it) => it.host)
   return { agents, points, byHost, pending: pendingDeliveries(agents), nowMs }
+}
+
+async function hostsOfAll(db: Db, flowLogs: FlowLogRow[]): Promise<string[]> {
+  const bound = flowLogs.flatMap(({ host }) => host ?? [])
+  const others = await hostsOf(
+    db,
+    flowLogs.map(({ id }) => id),
+  )
+  return [...new Set([...bound, ...others])].sort()
 }
 
 function contested(point: PointRow, { claimed_by: holder }: FlowLogRow): PointRow {

@@ -84,7 +84,7 @@ function addStatus(app: FastifyInstance, services: Services): void {
     const account = request.account!
     assertAdministrator(account)
     const flowLogs = await listFlowLogs(store.db, account.operator ? undefined : account.contractNumber)
-    const told = await whatIsTold(services, flowLogs)
+    const told = await whatIsTold(services, flowLogs, { allAgents: account.operator })
     // Hosts are the operator's; others see those that carry their flow logs.
     const agents = account.operator ? told.agents : told.agents.filter(({ host }) => told.byHost.has(host))
     return {
