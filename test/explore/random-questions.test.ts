@@ -3,7 +3,7 @@ import { after, test } from 'node:test'
 import type { Answer, Dimension, Question } from '../../src/explore/question.ts'
 import { METRICS } from '../../src/explore/question.ts'
 import { random } from '../../src/stdx/prng.ts'
-import { accepted, directionOf, isIn, networkOf, PROTOCOLS, refused, serviceOf, sum } from './model.ts'
+import { accepted, directionOf, isIn, networkOf, PROTOCOLS, refused, serviceOf, sum, tally } from './model.ts'
 import { GATEWAY, generateRecords, NOW_S, type TestRecord, WEB, World } from './world.ts'
 
 const SEED = Number(process.env['EXPLORE_SEED'] ?? 1_812)
@@ -193,12 +193,47 @@ async function checkSeries(): Promise<void> {
   assert.equal(lines, result.total.total, told)
 }
 
-test(`random filters, ranges and groupings agree with a simple model (seed ${SEED})`, async () => {
+/** Two ends that a flow may have had, from addresses to everything. */
+async function checkReach(): Promise<void> {
+  const { scope, flows } = anyScope()
+  const { srcaddr, dstaddr, dstport, protocol } = pick(flowsOf(records))
+  const [src, dst] = [srcaddr!, dstaddr!].map((it) => pick([it, it, networkOf(it), 'any'])) as [
+    string,
+    string,
+  ]
+  const ends = {
+    src,
+    dst,
+    ...pick([{}, { port: dstport! }, { port: dstport!, protocol: protocol! }, { protocol: protocol! }]),
+  }
+  const { result } = await ask({ ...scope, kind: 'reach', ...ends })
+
+  const told = JSON.stringify({ ...scope, ...ends })
+  const isEnd = (address: string | undefined, end: string) =>
+    end === 'any' || isIn(address, wholeNetwork(end))
+  const isBetween = (it: TestRecord, from: string, to: string, port: number | undefined) =>
+    isEnd(it.srcaddr, from) &&
+    isEnd(it.dstaddr, to) &&
+    (ends.port === undefined || port === ends.port) &&
+    (ends.protocol === undefined || it.protocol === ends.protocol)
+  const way = flows.filter((it) => isBetween(it, src, dst, it.dstport))
+  const back = flows.filter((it) => isBetween(it, dst, src, it.srcport))
+  assert.deepEqual(result.accepted, tally(way.filter(accepted)), told)
+  assert.deepEqual(result.refused, tally(way.filter(refused)), told)
+  assert.deepEqual(result.answered, tally(back.filter(accepted)), told)
+}
+
+function wholeNetwork(end: string): string {
+  if (end.includes('/')) return end
+  return `${end}/${end.includes(':') ? 128 : 32}`
+}
+
+test(`random filters, ranges, groupings and ends agree with a simple model (seed ${SEED})`, async () => {
   const objects = [...Map.groupBy(records, (it) => it.object).values()]
   for (let wave = 0; wave < WAVES; wave++) {
     const some = objects.filter((_, at) => at % WAVES === wave).flat()
     await world.deliver(some)
     delivered.push(...some)
-    for (let i = 0; i < QUESTIONS / WAVES; i++) await (next() % 3 === 0 ? checkSeries : checkTop)()
+    for (let i = 0; i < QUESTIONS / WAVES; i++) await pick([checkTop, checkTop, checkSeries, checkReach])()
   }
 })
