@@ -2,6 +2,8 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { startControlPlane } from './support/control-plane.ts'
 
+const USER = { firstname: 'a', lastname: 'b', email: 'a@example.org', administrator: false }
+
 test('an address that is too long to be anybody’s is not remembered, and its passwords are not derived', async () => {
   await using weir = await startControlPlane()
   const address = `${'x'.repeat(5_000)}@example.org`
@@ -45,4 +47,35 @@ test('who guesses passwords is told to wait, and tokens work meanwhile', async (
     assert.match(await it.text(), /"too many wrong passwords for this user: try again in [1-6] s"/)
   }
   assert.equal(byToken.status, 200)
+})
+
+test('a new password ends the sessions that the former one began, and no token', async () => {
+  await using weir = await startControlPlane()
+  const { body: made } = await weir.post('/um/users', { properties: { ...USER, password: 'the first one' } })
+  const session = (password: string) =>
+    fetch(`${weir.origin}/weir/v1/session`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json', 'x-weir-console': '1' },
+      body: JSON.stringify({ username: USER.email, password }),
+    })
+  const begun = await session('the first one')
+  const cookie = begun.headers.getSetCookie()[0]!.split(';', 1)[0]!
+  const basic = Buffer.from(`${USER.email}:the first one`).toString('base64')
+  const generated = await fetch(`${weir.origin}/auth/v1/tokens/generate`, {
+    headers: { authorization: `Basic ${basic}` },
+  })
+  const { token } = (await generated.json()) as { token: string }
+  const look = async (headers: Record<string, string>) =>
+    (await fetch(`${weir.origin}/weir/v1/session`, { headers })).status
+
+  const before = await look({ cookie })
+  await weir.call('PUT', `/um/users/${made.id}`, { properties: { ...USER, lastname: 'new' } })
+  const renamed = await look({ cookie })
+  await weir.call('PUT', `/um/users/${made.id}`, { properties: { ...USER, password: 'the second one' } })
+  const after = await look({ cookie })
+  const byToken = await look({ authorization: `Bearer ${token}` })
+  const [former, next] = [await session('the first one'), await session('the second one')]
+
+  assert.deepEqual([before, renamed, after, byToken], [200, 200, 401, 200])
+  assert.deepEqual([former.status, next.status], [401, 201])
 })

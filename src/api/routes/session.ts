@@ -15,7 +15,8 @@ import { InvalidInputError } from '../errors.ts'
 import { assertSameOrigin, SESSION_COOKIE, sessionToken } from '../session-cookie.ts'
 
 const SESSION_MS = 12 * 3_600_000
-const BY_PASSWORD = 'console'
+/** What its token is for where a password began it. */
+export const BY_PASSWORD = 'console'
 /** A token opens one contract; so does a session that began with one. */
 const BY_TOKEN = 'console by token'
 

@@ -1,7 +1,7 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { type TSchema, Type } from 'typebox'
 import { WeirError } from '../../model/errors.ts'
-import { type Account, createUser, membershipsOf } from '../../store/accounts.ts'
+import { type Account, createUser, membershipsOf, revokeTokens } from '../../store/accounts.ts'
 import {
   deleteGroup,
   findGroup,
@@ -29,6 +29,7 @@ import { API_BASE, type Services } from '../app.ts'
 import { assertAdministrator, notFound } from '../caller.ts'
 import { PRIVILEGES } from '../privileges.ts'
 import { parseQuery } from '../query.ts'
+import { BY_PASSWORD } from './session.ts'
 import {
   accept,
   asReference,
@@ -190,6 +191,7 @@ async function changeUser(
     ...(active === undefined ? {} : { active: active ? 1 : 0 }),
     ...(passwordHash === undefined ? {} : { password_hash: passwordHash }),
   })
+  if (passwordHash !== undefined) await revokeTokens(change, member.id, BY_PASSWORD)
   if (administrator !== undefined && member.role !== 'owner') {
     await setRole(change, { contractNumber, userId: member.id, role: administrator ? 'admin' : 'member' })
   }
