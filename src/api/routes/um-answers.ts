@@ -7,7 +7,6 @@ import type { Services } from '../app.ts'
 import { notFound } from '../caller.ts'
 import { etagOf } from '../etag.ts'
 import { refine, renderCollection } from '../listing.ts'
-import { isObject } from '../normalise.ts'
 import { PRIVILEGES } from '../privileges.ts'
 import { parseQuery } from '../query.ts'
 import { type Envelope, metadataOf, propertiesOf, wireDate } from '../render.ts'
@@ -53,10 +52,9 @@ export async function accept(
   return rendered.gone === true ? reply.send() : reply.send(rendered)
 }
 
-/** What is kept for `/requests` must not hold a secret. */
+/** What is kept for `/requests` must not hold a secret, wherever and however it was written. */
 function withoutPassword<T extends { body: string }>(line: T, body: unknown): T {
-  const properties = isObject(body) ? body['properties'] : undefined
-  return isObject(properties) && 'password' in properties ? { ...line, body: '' } : line
+  return JSON.stringify(body ?? null).includes('password') ? { ...line, body: '' } : line
 }
 
 export function collectionOf<T>(
