@@ -1,4 +1,4 @@
-import type { Results } from '../../src/explore/question.ts'
+import type { Dimension, Results } from '../../src/explore/question.ts'
 import { formatAddress, parseAddress } from '../../src/model/ip-address.ts'
 import { type TestRecord, WEB, WEB_ADDRESSES } from './world.ts'
 
@@ -13,8 +13,8 @@ export interface Sum {
 export function sum(some: readonly TestRecord[]): Sum {
   const total = { flows: some.length, packets: 0, bytes: 0 }
   for (const it of some) {
-    total.packets += Number(it.packets)
-    total.bytes += Number(it.bytes)
+    total.packets += Number(it.packets ?? 0n)
+    total.bytes += Number(it.bytes ?? 0n)
   }
   return total
 }
@@ -55,3 +55,18 @@ export function serviceOf({ protocol, srcport, dstport }: TestRecord): string {
 }
 
 export const PROTOCOLS: Record<number, string> = { 1: 'icmp', 6: 'tcp', 17: 'udp', 58: 'icmpv6' }
+
+/** What a flow is grouped by. */
+export const KEYS: Record<Dimension, (it: TestRecord) => string | number | undefined> = {
+  action: (it) => it.action,
+  protocol: (it) => it.protocol,
+  srcaddr: (it) => it.srcaddr,
+  dstaddr: (it) => it.dstaddr,
+  srcport: (it) => it.srcport,
+  dstport: (it) => it.dstport,
+  interface: (it) => it.interfaceId,
+  service: serviceOf,
+  srcnet: (it) => networkOf(it.srcaddr!),
+  dstnet: (it) => networkOf(it.dstaddr!),
+  direction: directionOf,
+}

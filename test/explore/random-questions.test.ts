@@ -3,7 +3,18 @@ import { after, test } from 'node:test'
 import type { Answer, Dimension, Question } from '../../src/explore/question.ts'
 import { METRICS } from '../../src/explore/question.ts'
 import { random } from '../../src/stdx/prng.ts'
-import { accepted, directionOf, isIn, networkOf, PROTOCOLS, refused, serviceOf, sum, tally } from './model.ts'
+import {
+  accepted,
+  directionOf,
+  isIn,
+  KEYS,
+  networkOf,
+  PROTOCOLS,
+  refused,
+  serviceOf,
+  sum,
+  tally,
+} from './model.ts'
 import { GATEWAY, generateRecords, NOW_S, type TestRecord, WEB, World } from './world.ts'
 
 const SEED = Number(process.env['EXPLORE_SEED'] ?? 1_812)
@@ -119,20 +130,6 @@ function anyFilter(depth: number): Filter {
     [`(${a}) or ${c} and (${b})`, (it) => isA(it) || (isC(it) && isB(it))],
     [`(${a}) (${b}) or ${c}`, (it) => (isA(it) && isB(it)) || isC(it)],
   ])
-}
-
-const KEYS: Record<Dimension, (it: TestRecord) => string | number | undefined> = {
-  action: (it) => it.action,
-  protocol: (it) => it.protocol,
-  srcaddr: (it) => it.srcaddr,
-  dstaddr: (it) => it.dstaddr,
-  srcport: (it) => it.srcport,
-  dstport: (it) => it.dstport,
-  interface: (it) => it.interfaceId,
-  service: serviceOf,
-  srcnet: (it) => networkOf(it.srcaddr!),
-  dstnet: (it) => networkOf(it.dstaddr!),
-  direction: directionOf,
 }
 
 function flowsOf(some: readonly TestRecord[]): TestRecord[] {

@@ -4,6 +4,7 @@ import path from 'node:path'
 import { test } from 'node:test'
 import type { Access } from '../../src/explore/explorer.ts'
 import type { Dimension, Metric } from '../../src/explore/question.ts'
+import { KEYS, sum } from './model.ts'
 import { GATEWAY, generateRecords, NOW_S, type TestRecord, WEB, World } from './world.ts'
 
 // Packs bring sums along. Whether an answer is made of them, of rows or of both, it is what loops over the records find.
@@ -37,24 +38,6 @@ const CASES: Case[] = [
   },
 ]
 
-const FIELDS: Partial<Record<Dimension, (it: TestRecord) => unknown>> = {
-  interface: (it) => it.interfaceId,
-  action: (it) => it.action,
-  protocol: (it) => it.protocol,
-  srcaddr: (it) => it.srcaddr,
-  dstaddr: (it) => it.dstaddr,
-  srcport: (it) => it.srcport,
-  dstport: (it) => it.dstport,
-}
-
-function tally(some: readonly TestRecord[]) {
-  return {
-    flows: some.length,
-    packets: some.reduce((sum, it) => sum + Number(it.packets ?? 0n), 0),
-    bytes: some.reduce((sum, it) => sum + Number(it.bytes ?? 0n), 0),
-  }
-}
-
 /** Asks all cases over a range, and compares with loops over the records that should be there. */
 async function check(
   world: World,
@@ -64,11 +47,11 @@ async function check(
 ): Promise<void> {
   const scope = { since: String(sinceS), until: String(untilS) }
   const inRange = some.filter((it) => it.start >= sinceS && it.start < untilS)
-  const skipped = tally(inRange.filter((it) => it.logStatus === 'SKIPDATA'))
+  const skipped = sum(inRange.filter((it) => it.logStatus === 'SKIPDATA'))
   for (const { by, metric, filter = '', passes = () => true } of CASES) {
     const flows = inRange.filter((it) => it.logStatus === 'OK' && passes(it))
-    const rejected = tally(flows.filter((it) => it.action === 'REJECT'))
-    const keyOf = (it: TestRecord): string => JSON.stringify(by.map((name) => FIELDS[name]!(it) ?? null))
+    const rejected = sum(flows.filter((it) => it.action === 'REJECT'))
+    const keyOf = (it: TestRecord): string => JSON.stringify(by.map((name) => KEYS[name](it)))
     const expected = new Map([...Map.groupBy(flows, keyOf)])
 
     const question = { kind: 'top', by, metric, filter, limit: 1_000, ...scope } as const
@@ -81,9 +64,9 @@ async function check(
       const firstS = Math.min(...group.map((it) => it.start))
       const lastS = Math.max(...group.map((it) => it.end))
       const rejectedFlows = group.filter((it) => it.action === 'REJECT').length
-      assert.deepEqual(row, { ...tally(group), firstS, lastS, rejectedFlows }, name)
+      assert.deepEqual(row, { ...sum(group), firstS, lastS, rejectedFlows }, name)
     }
-    assert.deepEqual({ ...totals, accepted: 0 }, { ...tally(flows), accepted: 0, rejected }, name)
+    assert.deepEqual({ ...totals, accepted: 0 }, { ...sum(flows), accepted: 0, rejected }, name)
     const { flows: count, packets, bytes } = skipped
     assert.deepEqual(found, { records: count, packets, bytes }, name)
   }
