@@ -2,7 +2,7 @@ import type { AgentHealth } from '../model/agent-protocol.ts'
 import { hasTwin, listAgents } from '../store/agents.ts'
 import { contestedFlowLogs } from '../store/claims.ts'
 import { listFlowLogs } from '../store/flow-logs.ts'
-import { LIVE_MS } from '../store/settle.ts'
+import { isLive } from '../store/settle.ts'
 import type { Store } from '../store/store.ts'
 import type { MetricName, Metrics } from '../telemetry/metrics.ts'
 import { bucketStatuses, healthOf, pendingDeliveries } from './delivery-status.ts'
@@ -46,8 +46,7 @@ export async function collectAgentMetrics(store: Store, metrics: Metrics): Promi
   metrics.set('weir_flow_logs_contested', await contestedFlowLogs(store.db))
   for (const agent of agents) {
     const { host, last_seen_at, health } = agent
-    const isLive = last_seen_at !== null && nowMs - last_seen_at < LIVE_MS
-    metrics.set('weir_agent_live', isLive ? 1 : 0, { host })
+    metrics.set('weir_agent_live', isLive(last_seen_at, nowMs) ? 1 : 0, { host })
     metrics.set('weir_agent_twin', hasTwin(agent, nowMs) ? 1 : 0, { host })
     const said = healthOf({ health })
     if (said === null) continue

@@ -11,7 +11,7 @@ import { isContested } from '../store/claims.ts'
 import { findObjectsNamed } from '../store/objects.ts'
 import { pointsOf } from '../store/points.ts'
 import type { FlowLogRow } from '../store/schema.ts'
-import { LIVE_MS } from '../store/settle.ts'
+import { isLive } from '../store/settle.ts'
 import type { Db } from '../store/store.ts'
 import type { Services } from './app.ts'
 import type { CallerAccess } from './explore-access.ts'
@@ -83,7 +83,7 @@ async function reachable(
   )
   const hosts = [...rows.map(({ host }) => host), ...flowLogs.flatMap(({ host }) => host ?? [])]
   const seen = await agentsSeen(db, [...new Set(hosts)])
-  const isThere = (host: string): boolean => nowMs - (seen.get(host) ?? 0) < LIVE_MS
+  const isThere = (host: string): boolean => isLive(seen.get(host), nowMs)
   const points: LivePoint[] = []
   const silent: Silent[] = []
   const followed = new Set<string>()

@@ -14,7 +14,12 @@ import type { RequestTargetRow } from './schema.ts'
 import type { Change } from './store.ts'
 
 /** An agent that was silent for this long is not waited for. */
-export const LIVE_MS = 15_000
+const LIVE_MS = 15_000
+
+/** Whether an agent that was heard then, if ever, still counts. */
+export function isLive(lastSeenAtMs: number | null | undefined, nowMs: number): boolean {
+  return nowMs - (lastSeenAtMs ?? Number.NEGATIVE_INFINITY) < LIVE_MS
+}
 
 /**
  * Finishes what can be finished among these requests, or those that touch these resources. One that ends may

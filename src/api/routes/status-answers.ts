@@ -4,7 +4,7 @@ import { hasTwin, listAgents } from '../../store/agents.ts'
 import { isContested } from '../../store/claims.ts'
 import { hostsOf, pointsOf } from '../../store/points.ts'
 import type { AgentRow, FlowLogRow, PointRow } from '../../store/schema.ts'
-import { LIVE_MS } from '../../store/settle.ts'
+import { isLive } from '../../store/settle.ts'
 import type { Db } from '../../store/store.ts'
 import type { Services } from '../app.ts'
 import {
@@ -53,7 +53,7 @@ export async function whatIsTold(
       const own = told.get(flowLog.id) ?? []
       for (const it of own) {
         const agent = agentOf.get(it.host)
-        const live = isLive(agent, nowMs)
+        const live = isLive(agent?.last_seen_at, nowMs)
         if (isContested(flowLog, it, own)) points.push({ ...contested(it, flowLog), live })
         else points.push({ ...(live || it.state !== 'attached' ? it : silent(it, agent)), live })
       }
@@ -90,7 +90,7 @@ function silent(point: PointRow, agent: AgentRow | undefined): PointRow {
 export function renderAgent(agent: AgentRow, account: Account, told: Told): Record<string, unknown> {
   return {
     host: agent.host,
-    live: isLive(agent, told.nowMs),
+    live: isLive(agent.last_seen_at, told.nowMs),
     twin: hasTwin(agent, told.nowMs),
     lastSeenAt: timeText(agent.last_seen_at),
     agentVersion: agent.agent_version,
@@ -180,11 +180,6 @@ function captureStatus(points: readonly ToldPoint[]): string {
   if (attached.length > 0) return 'host does not report'
   if (points.some(({ state }) => state === 'failed')) return 'cannot be attached'
   return 'waiting for an interface'
-}
-
-function isLive(agent: AgentRow | undefined, nowMs: number): boolean {
-  const seenAtMs = agent?.last_seen_at ?? null
-  return seenAtMs !== null && nowMs - seenAtMs < LIVE_MS
 }
 
 function windowText(startS: number | null): string | null {
